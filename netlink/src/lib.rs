@@ -1,0 +1,1 @@
+//! What vrrpd tells Linux, and Linux it.

@@ -1,0 +1,18 @@
+//! What VRRP says: values, packets, timers and the state machine of RFC 9568.
+//!
+//! Nothing in this package opens a socket, reads a clock, starts a task, logs or draws a random
+//! number. Time and bytes come in as arguments, actions go out as values; the same code runs under
+//! the daemon, under the simulation and under a fuzzer.
+#![forbid(unsafe_code)]
+
+pub mod interval;
+pub mod mac;
+pub mod priority;
+pub mod time;
+pub mod vrid;
+
+pub use interval::AdverInterval;
+pub use mac::MacAddress;
+pub use priority::Priority;
+pub use time::Instant;
+pub use vrid::{Family, Vrid};
