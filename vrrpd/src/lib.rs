@@ -1,1 +1,3 @@
-//! The daemon and its command line.
+//! The daemon `vrrpd` and its command line `vrrpctl`, as a library that the two programs call.
+
+pub mod config;

@@ -8,6 +8,7 @@
 pub mod interval;
 pub mod mac;
 pub mod priority;
+pub mod snapshot;
 pub mod time;
 pub mod vrid;
 

@@ -1,0 +1,230 @@
+//! What an observer may see of a Virtual Router: words for states and reasons, counters, numbers.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::{AdverInterval, Priority};
+
+/// State of a Virtual Router as RFC 9568 6.4 names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateName {
+    /// Takes no part in the election (6.4.1).
+    Initialize,
+    /// Watches the Active Router (6.4.2).
+    Backup,
+    /// Holds the addresses (6.4.3).
+    Active,
+}
+
+impl StateName {
+    /// The word in files, JSON and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Initialize => "initialize",
+            Self::Backup => "backup",
+            Self::Active => "active",
+        }
+    }
+}
+
+/// Why a Virtual Router is in the state it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Active: this router owns the addresses, or the Active Router resigned (RFC 8347 `priority`).
+    Priority,
+    /// Active: a router of lower priority was Active (RFC 8347 `preempted`).
+    Preempted,
+    /// Active: no advertisement for the Active_Down_Interval (RFC 8347 `no-response`).
+    NoResponse,
+    /// Active: went on after a restart, before any backup can have claimed.
+    Resumed,
+    /// Active: asked whether a better router is there, and none answered.
+    NoBetterRouter,
+    /// Backup: started, or became able to take part again.
+    Startup,
+    /// Backup: a router of higher rank is Active.
+    HigherPriority,
+    /// Backup: gave way because a check lowered the priority, and another router took over.
+    GaveWay,
+    /// Backup: the kernel refused an address; tries again later.
+    AddressRefused,
+    /// Backup: advertisements could not be sent; tries again later.
+    CannotSend,
+    /// Initialize: the configured start-up delay runs.
+    StartupDelay,
+    /// Initialize: there is no such interface.
+    InterfaceMissing,
+    /// Initialize: the interface is down or has no carrier.
+    InterfaceDown,
+    /// Initialize: the interface has no address to send from (IPv6: no usable link-local one).
+    NoPrimaryIpAddress,
+    /// Initialize: the owner's addresses are not on the interface.
+    NoVirtualIpAddresses,
+    /// Initialize: a check with `on_failure = "fault"` fails.
+    CheckFailed,
+    /// Initialize: stopped by the operator or by the end of the daemon.
+    Shutdown,
+}
+
+impl Reason {
+    /// The word in files, JSON and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Priority => "priority",
+            Self::Preempted => "preempted",
+            Self::NoResponse => "no_response",
+            Self::Resumed => "resumed",
+            Self::NoBetterRouter => "no_better_router",
+            Self::Startup => "startup",
+            Self::HigherPriority => "higher_priority",
+            Self::GaveWay => "gave_way",
+            Self::AddressRefused => "address_refused",
+            Self::CannotSend => "cannot_send",
+            Self::StartupDelay => "startup_delay",
+            Self::InterfaceMissing => "interface_missing",
+            Self::InterfaceDown => "interface_down",
+            Self::NoPrimaryIpAddress => "no_primary_ip_address",
+            Self::NoVirtualIpAddresses => "no_virtual_ip_addresses",
+            Self::CheckFailed => "check_failed",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Counters of one Virtual Router, under the names of RFC 8347 where it has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Statistics {
+    /// Times it became Active.
+    pub master_transitions: u32,
+    /// Valid advertisements received, whatever the state machine made of them.
+    pub advertisement_rcvd: u64,
+    /// Advertisements sent; one for each unicast peer.
+    pub advertisement_sent: u64,
+    /// Valid advertisements with priority 0 received.
+    pub priority_zero_pkts_rcvd: u64,
+    /// Advertisements with priority 0 sent.
+    pub priority_zero_pkts_sent: u64,
+    /// Discarded: Max Advertise Interval is 0. Also counts accepted ones that differ from ours.
+    pub interval_errors: u64,
+    /// Discarded: TTL or Hop Limit is not 255.
+    pub ip_ttl_errors: u64,
+    /// Discarded: type is not ADVERTISEMENT.
+    pub invalid_type_pkts_rcvd: u64,
+    /// Discarded: no address, or (strict) IPv6 without a link-local address first. Also counts
+    /// accepted ones whose addresses differ from ours.
+    pub address_list_errors: u64,
+    /// Discarded: shorter or longer than its fields.
+    pub packet_length_errors: u64,
+    /// Discarded: wrong version.
+    pub version_errors: u64,
+    /// Discarded: wrong checksum, or the form that the configuration refuses.
+    pub checksum_errors: u64,
+    /// Discarded: not sent to our group or address.
+    pub destination_errors: u64,
+    /// Discarded: impossible source address, or our own.
+    pub source_errors: u64,
+    /// Discarded: unicast from a router that is not in `peers`.
+    pub peer_errors: u64,
+    /// The two checksum forms were heard from different routers within one interval.
+    pub checksum_form_conflicts: u64,
+    /// Advertisements that could not be sent.
+    pub send_errors: u64,
+    /// Addresses that somebody else removed while we were Active, and that were put back.
+    pub addresses_put_back: u64,
+    /// Addresses that the kernel refused.
+    pub addresses_refused: u64,
+    /// Gratuitous ARPs and neighbour advertisements sent.
+    pub announcements_sent: u64,
+}
+
+/// Counters of packets that belong to no Virtual Router of the interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct LinkStatistics {
+    /// IP header damaged, or a fragment.
+    pub ip_header_errors: u64,
+    /// No Virtual Router with this VRID here.
+    pub vrid_errors: u64,
+    /// Wrong checksum for a VRID that nobody has.
+    pub checksum_errors: u64,
+    /// Wrong version for a VRID that nobody has.
+    pub version_errors: u64,
+    /// Too short to carry a VRID, or damaged otherwise.
+    pub packet_length_errors: u64,
+    /// Any other fault in a packet for a VRID that nobody has.
+    pub other_errors: u64,
+}
+
+/// The Active Router as this router knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveRouter {
+    /// Source of its advertisements.
+    pub address: IpAddr,
+    /// Its priority as advertised.
+    pub priority: Priority,
+    /// Is it us?
+    pub this_node: bool,
+}
+
+/// What is going on with the addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Nothing is under way.
+    Settled,
+    /// Addresses are being added before the role is claimed.
+    Claiming,
+    /// Resigned for the time being, to see whether a better router takes over.
+    Asking,
+    /// Resigned; the addresses answer until the successor is there.
+    Leaving,
+    /// Waiting before the next attempt after a refused address or a failed transmission.
+    BackOff,
+}
+
+/// State of one address of a Virtual Router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressSnapshot {
+    /// The address.
+    pub address: IpAddr,
+    /// Is it on the interface through us or found there by us?
+    pub present: bool,
+    /// Was it there before us, so that we never remove it?
+    pub foreign: bool,
+    /// The error number with which the kernel refused it last, while it is absent.
+    pub refused: Option<i32>,
+}
+
+/// State of one Virtual Router.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RouterSnapshot {
+    /// As RFC 9568 names it.
+    pub state: StateName,
+    /// Why it is in that state.
+    pub reason: Reason,
+    /// What is under way.
+    pub phase: Phase,
+    /// Time since it entered the state.
+    pub age: Duration,
+    /// Priority in force: configured, checks applied.
+    pub priority: Priority,
+    /// Do checks that have not reported yet hold it back?
+    pub pending: bool,
+    /// Advertisement heard since start (or itself Active)?
+    pub heard: bool,
+    /// Who is Active, when known.
+    pub active_router: Option<ActiveRouter>,
+    /// Interval that the Active Router announced.
+    pub active_adver_interval: AdverInterval,
+    /// Time until a pending preemption may begin, while `preempt_delay` runs.
+    pub preempt_in: Option<Duration>,
+    /// Source of our advertisements.
+    pub source: Option<IpAddr>,
+    /// Time since the first of the advertisements in a row that could not be sent, with the errno.
+    pub send_failing: Option<(Duration, i32)>,
+    /// Counters.
+    pub statistics: Statistics,
+}

@@ -1,0 +1,261 @@
+//! The configuration file: what it may say, and what it means.
+//!
+//! [`load`] reads TOML into spans ([`raw`]), validates them into the types of this file
+//! ([`validate`]) and reports every fault at once ([`diagnostic`]). The values here are past all
+//! doubt: nothing that uses them checks a range again.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
+
+/// A whole configuration file, validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `[daemon]`.
+    pub daemon: Daemon,
+    /// `[virtual_router.NAME]`, in the order of the file.
+    pub virtual_routers: Vec<VirtualRouter>,
+    /// `[check.NAME]`, in the order of the file.
+    pub checks: Vec<Check>,
+    /// `[hook.NAME]`, in the order of the file.
+    pub hooks: Vec<Hook>,
+}
+
+/// `[daemon]`: what there is one of for each process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    /// Name of this node in what is printed; default: the host name.
+    pub node: String,
+    /// Unix socket that `vrrpctl` connects to; default `/run/vrrpd/control.sock`.
+    pub control_socket: PathBuf,
+    /// Directory of the control socket; default `/run/vrrpd`.
+    pub runtime_dir: PathBuf,
+    /// What outlives a restart; default `/var/lib/vrrpd`.
+    pub state_dir: PathBuf,
+    /// Group that may read the control socket; default `vrrpd`, which need not exist.
+    pub read_group: String,
+    /// Scheduling of the protocol thread; default realtime, where the kernel allows it.
+    pub scheduling: Scheduling,
+}
+
+/// Scheduling class of the protocol thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheduling {
+    /// `SCHED_RR` and locked memory; falls back to `Normal` with one warning where it is not allowed.
+    Realtime,
+    /// Whatever the process was started with.
+    Normal,
+}
+
+/// `[virtual_router.NAME]` (RFC 9568 6.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualRouter {
+    /// The table's name.
+    pub name: String,
+    /// Name of the interface it runs on; the interface need not exist.
+    pub interface: String,
+    /// VRID, unique for each interface and family.
+    pub vrid: Vrid,
+    /// Family of all `addresses`.
+    pub family: Family,
+    /// Configured priority: 1 to 254, or 255 for the owner of the addresses; default 100.
+    pub priority: Priority,
+    /// Advertisement_Interval; default 1 s.
+    pub advertisement_interval: AdverInterval,
+    /// The virtual addresses in configured order, at least one, no duplicates.
+    pub addresses: Vec<netlink::Address>,
+    /// Source of advertisements; default: the interface's primary (IPv6: link-local) address.
+    pub source_address: Option<IpAddr>,
+    /// Unicast peers; empty: multicast.
+    pub peers: Vec<IpAddr>,
+    /// Checksum form that is sent over IPv4 and accepted; default auto.
+    pub ipv4_checksum: Ipv4Checksum,
+    /// Time after start during which nothing is claimed; default 0.
+    pub startup_delay: Duration,
+    /// Does a higher priority take over from a living lower one? Default true.
+    pub preempt_mode: bool,
+    /// How long a lower-priority Active Router is left alone; default 0.
+    pub preempt_delay: Duration,
+    /// Refuse what deployed peers do against the letter of the RFC; default false.
+    pub strict: bool,
+    /// Kernel lifetime of the addresses that we add; default auto.
+    pub lease: Lease,
+    /// Names of the checks that count for it.
+    pub checks: Vec<String>,
+    /// Names of the hooks that hear of its transitions.
+    pub hooks: Vec<String>,
+    /// Gratuitous ARP and unsolicited neighbour advertisements.
+    pub garp: Announcements,
+}
+
+/// `ipv4_checksum`: which of the two readings of RFC 5798 5.2.8 is spoken (`protocol.md` 1.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ipv4Checksum {
+    /// Accept both, answer in the form last heard.
+    Auto,
+    /// Sum over the message only (RFC 9568 5.2.8), sent and required.
+    Rfc9568,
+    /// Sum with a pseudo-header (keepalived, FRR), sent and required.
+    PseudoHeader,
+}
+
+/// `lease`: how long the kernel keeps an address of ours that is not renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// As long as fits under the time after which a backup claims, in whole seconds, at least 2.
+    Auto,
+    /// For ever: a killed daemon leaves its addresses behind.
+    Off,
+    /// So many whole seconds, at least 2.
+    Seconds(u32),
+}
+
+/// `garp`: when the role's new place is announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announcements {
+    /// Gratuitous ARPs in a burst, for each address; default 5, 1 to 255. IPv6: always at 0, 1 and 2 s.
+    pub count: u8,
+    /// Time between the ARPs of a burst; default 100 ms.
+    pub interval: Duration,
+    /// Time from the first burst to the second; 0: no second one; default 5 s.
+    pub second_after: Duration,
+    /// Time between later repetitions while Active; 0: none; default 60 s.
+    pub refresh: Duration,
+    /// ARP request or reply; default request.
+    pub form: GarpForm,
+}
+
+/// `garp.form`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GarpForm {
+    /// Opcode 1 (RFC 5227 3).
+    Request,
+    /// Opcode 2 (RFC 5944 4.6).
+    Reply,
+}
+
+/// `[check.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// The table's name.
+    pub name: String,
+    /// What is done.
+    pub probe: Probe,
+    /// From start to start; default 1 s.
+    pub interval: Duration,
+    /// Total deadline of one run, below `interval`; default 0.9 of it.
+    pub timeout: Duration,
+    /// Passing runs in a row until the check passes; default 2.
+    pub rise: u32,
+    /// Failing runs in a row until the check fails; default 3.
+    pub fall: u32,
+    /// What a failing check does.
+    pub effect: Effect,
+}
+
+/// What a check does to the virtual routers that name it: `on_failure` or `weight`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Priority / 10, at least 1, once however many checks fail (the default).
+    Demote,
+    /// Leave and hold nothing.
+    Fault,
+    /// Be shown, move nothing.
+    Alert,
+    /// Below zero: added to the priority while failing; above: added while passing. -253 to 253, not 0.
+    Weight(i16),
+}
+
+/// The one probe of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// `exec = [...]`: an argument vector, no shell; exit code 0 passes.
+    Exec(Exec),
+    /// `tcp = { address = "host:port" }`: the connection is made.
+    Tcp(Tcp),
+    /// `http = { url = ... }`.
+    Http(Http),
+}
+
+/// A program that is run as another user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exec {
+    /// Absolute path and arguments.
+    pub argv: Vec<String>,
+    /// User it runs as; default: `vrrpd-check` when it exists, else `nobody`.
+    pub user: Option<String>,
+}
+
+/// `tcp = { address = "192.0.2.193:443", source = "192.0.2.193" }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tcp {
+    /// `host:port` or `[v6]:port`.
+    pub address: String,
+    /// Local address to connect from.
+    pub source: Option<IpAddr>,
+}
+
+/// `http = { ... }`: HTTP/1.1, redirects are answers like any other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// `http://` or `https://`, host, optional port and path; the host is what `Host` and SNI carry.
+    pub url: Url,
+    /// `GET` (the default) or `HEAD`.
+    pub method: HttpMethod,
+    /// Address to connect to instead of the URL's host.
+    pub connect: Option<SocketAddr>,
+    /// Statuses that pass; default `[200]`.
+    pub status: Vec<u16>,
+    /// PEM file with the only authorities to trust; default: the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Request method of an HTTP check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpMethod {
+    /// The body is read to its end, up to a cap.
+    Get,
+    /// Headers only.
+    Head,
+}
+
+/// The parts of a URL that an HTTP check needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    /// `https` rather than `http`.
+    pub tls: bool,
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port; default 80 or 443.
+    pub port: u16,
+    /// Path and query, `/` at least.
+    pub path: String,
+}
+
+/// `[hook.NAME]`: a program told of transitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// The table's name.
+    pub name: String,
+    /// Which states it hears of.
+    pub on: Vec<HookState>,
+    /// The program.
+    pub exec: Exec,
+    /// Deadline of one run; default 30 s.
+    pub timeout: Duration,
+}
+
+/// States that a hook can hear of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HookState {
+    /// Became Active (`active`; alias `master`): argv says `MASTER`.
+    Active,
+    /// Became Backup: `BACKUP`.
+    Backup,
+    /// Cannot take part: `FAULT`.
+    Fault,
+    /// The daemon ends or the virtual router was removed: `STOP`.
+    Stopped,
+}
