@@ -6,9 +6,11 @@
 //! the caller, which knows the configuration. Both count under one [`DiscardReason`].
 
 pub mod advert;
+pub mod arp;
 pub mod checksum;
 pub mod error;
 pub mod ip;
+pub mod ndisc;
 
 pub use advert::{Addresses, Advert, Rules, encode, message_len, peek_vrid};
 pub use checksum::{ChecksumForm, ChecksumPolicy};

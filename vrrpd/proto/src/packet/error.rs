@@ -46,7 +46,7 @@ pub enum ParseError {
     #[error("source and destination belong to different address families")]
     MixedFamilies,
     /// Neither the group in multicast mode nor our address in unicast mode (RFC 9568 7.2).
-    #[error("destination {destination} is not ours: either both nodes need `peers`, or neither")]
+    #[error("destination {destination} is not ours: both nodes need `peers`, or neither")]
     WrongDestination {
         /// Where it was sent to.
         destination: IpAddr,
@@ -115,7 +115,7 @@ pub enum ParseError {
         found: u16,
     },
     /// The checksum is right, but in the form that is not accepted here.
-    #[error("checksum has the form {}, only {} is accepted: see `ipv4_checksum`", found.name(), accepted.name())]
+    #[error("checksum form is {}, accepted is {}: see `ipv4_checksum`", found.name(), accepted.name())]
     ChecksumForm {
         /// The form the sender uses.
         found: ChecksumForm,
