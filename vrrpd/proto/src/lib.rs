@@ -7,6 +7,7 @@
 
 pub mod interval;
 pub mod mac;
+pub mod packet;
 pub mod priority;
 pub mod snapshot;
 pub mod time;

@@ -1,0 +1,240 @@
+//! The VRRPv3 advertisement (RFC 9568 5): one code path for IPv4 and IPv6.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{ChecksumForm, ChecksumPolicy, Datagram, EncodeError, ParseError};
+use crate::{AdverInterval, Family, Priority, Vrid};
+
+/// Octets before the addresses; no message of any version is shorter.
+const FIXED: usize = 8;
+/// Version in the high and type in the low half of the first octet: 3, ADVERTISEMENT.
+const VERSION: u8 = 3;
+const TYPE: u8 = 1;
+/// The two octets of the checksum.
+const CHECKSUM: std::ops::Range<usize> = 6..8;
+
+/// The VRID of a message that is yet to be validated, to find the virtual router whose [`Rules`]
+/// apply. `None` when the message has no second octet, or when it holds 0.
+pub fn peek_vrid(payload: &[u8]) -> Option<Vrid> {
+    payload.get(1).copied().and_then(Vrid::new)
+}
+
+/// Octets of a VRRPv3 message with `count` addresses, without its IP header.
+pub const fn message_len(family: Family, count: usize) -> usize {
+    FIXED + count * family.address_octets()
+}
+
+/// What a virtual router demands of an advertisement beyond what is never negotiable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Accepted forms of the checksum over IPv4.
+    pub checksum: ChecksumPolicy,
+    /// Also refuse what deployed peers do against the letter of the RFC: IPv6 without a link-local
+    /// address in first place, as keepalived and FRR send it.
+    pub strict: bool,
+    /// Least TTL or Hop Limit: 255 (RFC 9568 5.1.1.3, 5.1.2.3), unless peers are routed or, like
+    /// keepalived in IPv6 unicast, send less.
+    pub min_hop_limit: u8,
+}
+
+impl Rules {
+    /// The letter of RFC 9568.
+    pub const STRICT: Self = Self {
+        checksum: ChecksumPolicy::Only(ChecksumForm::MessageOnly),
+        strict: true,
+        min_hop_limit: u8::MAX,
+    };
+    /// What keeps deployed multicast peers in one group; the default of the daemon.
+    pub const LAX: Self = Self { checksum: ChecksumPolicy::Either, strict: false, min_hop_limit: u8::MAX };
+}
+
+/// A valid advertisement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advert<'a> {
+    /// The virtual router it speaks for.
+    pub vrid: Vrid,
+    /// The sender's priority; 0 when it stops being Active.
+    pub priority: Priority,
+    /// Max Advertise Interval: how often the sender advertises.
+    pub interval: AdverInterval,
+    /// The addresses of the virtual router, at least one.
+    pub addresses: Addresses<'a>,
+    /// The form of its checksum. Over IPv6 always [`ChecksumForm::PseudoHeader`].
+    pub form: ChecksumForm,
+    /// The first address is link-local (RFC 9568 5.2.9), as it must be over IPv6; over IPv4, where
+    /// nothing is asked, true. False only without [`Rules::strict`].
+    pub link_local_first: bool,
+}
+
+impl<'a> Advert<'a> {
+    /// Validates a received message in the order of RFC 9568 7.1; the first failing check decides.
+    ///
+    /// For a VRID that no virtual router has, parse with [`ChecksumPolicy::Either`], so that the
+    /// packet is not blamed for the checksum form of a stranger, and discard the result as
+    /// [`ParseError::UnknownVrid`].
+    ///
+    /// # Errors
+    ///
+    /// The check that failed, with the values that explain it.
+    pub fn parse(datagram: &Datagram<'a>, rules: &Rules) -> Result<Self, ParseError> {
+        let family = datagram.family()?;
+        if datagram.hop_limit < rules.min_hop_limit {
+            return Err(ParseError::HopLimit { found: datagram.hop_limit, required: rules.min_hop_limit });
+        }
+        let message = datagram.payload;
+        let Some((&fixed, list)) = message.split_first_chunk::<FIXED>() else {
+            return Err(ParseError::TooShort { octets: message.len() });
+        };
+        let [version_and_type, vrid, priority, count, interval_high, interval_low, sum_high, sum_low] = fixed;
+        if version_and_type >> 4 != VERSION {
+            return Err(ParseError::Version { found: version_and_type >> 4 });
+        }
+        if version_and_type & 0x0f != TYPE {
+            return Err(ParseError::Type { found: version_and_type & 0x0f });
+        }
+        let expected = message_len(family, usize::from(count));
+        if message.len() != expected {
+            return Err(ParseError::Length { octets: message.len(), count, family, expected });
+        }
+        let found = u16::from_be_bytes([sum_high, sum_low]);
+        let form = verify_checksum(datagram, family, rules.checksum, found)?;
+        let vrid = Vrid::new(vrid).ok_or(ParseError::ZeroVrid)?;
+        let addresses = Addresses { family, octets: list };
+        let first = addresses.iter().next().ok_or(ParseError::NoAddress)?;
+        // The upper four bits are reserved: ignored on receipt, whoever uses them (RFC 9568 5.2.6).
+        let centiseconds = u16::from_be_bytes([interval_high & 0x0f, interval_low]);
+        let interval = AdverInterval::from_centiseconds(centiseconds).ok_or(ParseError::ZeroInterval)?;
+        let link_local_first = match first {
+            IpAddr::V4(_) => true,
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+        };
+        if rules.strict && !link_local_first {
+            return Err(ParseError::FirstAddress { address: first });
+        }
+        Ok(Self { vrid, priority: Priority::new(priority), interval, addresses, form, link_local_first })
+    }
+}
+
+/// The form in which the checksum is right, if it is one of the accepted.
+fn verify_checksum(
+    datagram: &Datagram<'_>,
+    family: Family,
+    policy: ChecksumPolicy,
+    found: u16,
+) -> Result<ChecksumForm, ParseError> {
+    let holds = |form: ChecksumForm| form.holds(datagram.source, datagram.destination, datagram.payload);
+    if family == Family::Ipv6 {
+        return if holds(ChecksumForm::PseudoHeader) {
+            Ok(ChecksumForm::PseudoHeader)
+        } else {
+            Err(ParseError::Checksum { found })
+        };
+    }
+    let forms = [ChecksumForm::MessageOnly, ChecksumForm::PseudoHeader];
+    if let Some(form) = forms.into_iter().find(|form| policy.accepts(*form) && holds(*form)) {
+        return Ok(form);
+    }
+    match (policy, forms.into_iter().find(|form| holds(*form))) {
+        (ChecksumPolicy::Only(accepted), Some(found)) => Err(ParseError::ChecksumForm { found, accepted }),
+        _ => Err(ParseError::Checksum { found }),
+    }
+}
+
+/// The addresses of an advertisement, still in the received octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses<'a> {
+    family: Family,
+    /// A whole number of addresses.
+    octets: &'a [u8],
+}
+
+impl<'a> Addresses<'a> {
+    /// How many, duplicates included.
+    pub fn len(&self) -> usize {
+        self.octets.len() / self.family.address_octets()
+    }
+
+    /// Never true for the addresses of a parsed advertisement.
+    pub fn is_empty(&self) -> bool {
+        self.octets.is_empty()
+    }
+
+    /// In the sender's order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = IpAddr> + Clone + use<'a> {
+        self.octets.chunks_exact(self.family.address_octets()).map(address)
+    }
+
+    /// Are these the same addresses, whatever their order and however often each is named? RFC 9568
+    /// only recommends an order.
+    pub fn same_set(&self, others: &[IpAddr]) -> bool {
+        self.iter().all(|mine| others.contains(&mine))
+            && others.iter().all(|other| self.iter().any(|mine| mine == *other))
+    }
+}
+
+/// An address from its 4 or 16 octets.
+fn address(octets: &[u8]) -> IpAddr {
+    if let Ok(octets) = <[u8; 4]>::try_from(octets) {
+        return Ipv4Addr::from(octets).into();
+    }
+    <[u8; 16]>::try_from(octets).map_or(Ipv6Addr::UNSPECIFIED, Ipv6Addr::from).into()
+}
+
+/// Writes a VRRPv3 message (RFC 9568 5.2), without its IP header, to the start of `out` and returns
+/// its length. `addresses` go out in the given order; for IPv6 the link-local one belongs first.
+///
+/// `source` and `destination` are those of the IP header to come: the checksum depends on them over
+/// IPv6 and, with [`ChecksumForm::PseudoHeader`], over IPv4. `form` is without effect over IPv6.
+///
+/// # Errors
+///
+/// When there is no address or more than 255, when families are mixed, or when `out` is too small;
+/// `out` is then unchanged.
+#[expect(clippy::too_many_arguments, reason = "one for each field of the message and its pseudo-header")]
+pub fn encode(
+    out: &mut [u8],
+    vrid: Vrid,
+    priority: Priority,
+    interval: AdverInterval,
+    addresses: &[IpAddr],
+    source: IpAddr,
+    destination: IpAddr,
+    form: ChecksumForm,
+) -> Result<usize, EncodeError> {
+    let family = Family::of(destination);
+    let count = match u8::try_from(addresses.len()) {
+        Ok(count) if count > 0 => count,
+        _ => return Err(EncodeError::AddressCount { count: addresses.len() }),
+    };
+    if let Some(&address) = addresses.iter().chain([&source]).find(|a| Family::of(**a) != family) {
+        return Err(EncodeError::Family { address, family });
+    }
+    let needed = message_len(family, addresses.len());
+    let available = out.len();
+    let Some(message) = out.get_mut(..needed) else {
+        return Err(EncodeError::Buffer { needed, available });
+    };
+
+    let [interval_high, interval_low] = interval.centiseconds().to_be_bytes();
+    let (fixed, list) = message.split_at_mut(FIXED);
+    fixed.copy_from_slice(&[
+        VERSION << 4 | TYPE,
+        vrid.get(),
+        priority.get(),
+        count,
+        interval_high,
+        interval_low,
+        0,
+        0,
+    ]);
+    for (place, address) in list.chunks_exact_mut(family.address_octets()).zip(addresses) {
+        match address {
+            IpAddr::V4(address) => place.copy_from_slice(&address.octets()),
+            IpAddr::V6(address) => place.copy_from_slice(&address.octets()),
+        }
+    }
+    let form = if family == Family::Ipv6 { ChecksumForm::PseudoHeader } else { form };
+    let checksum = form.compute(source, destination, message);
+    message[CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
+    Ok(needed)
+}

@@ -1,0 +1,291 @@
+//! Why a packet was discarded or cannot be built.
+
+use std::net::IpAddr;
+
+use super::ChecksumForm;
+use crate::{Family, Vrid};
+
+/// Why a received packet was discarded: one variant for each check, in the order of the checks.
+///
+/// The first failing check decides. A discarded packet has no effect but its counter
+/// ([`reason`](Self::reason)) and its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// The IP packet is not complete (RFC 9568 7.1).
+    #[error("IP packet is cut short: {received} octets where its header promises {promised}")]
+    Truncated {
+        /// Octets that are there.
+        received: usize,
+        /// Octets that the header needs or promises.
+        promised: usize,
+    },
+    /// Not the version of IP that the socket is for.
+    #[error("IP version is {found} where {expected} was expected")]
+    IpVersion {
+        /// The version in the header.
+        found: u8,
+        /// 4 or 6.
+        expected: u8,
+    },
+    /// The header length of IPv4 is below its minimum.
+    #[error("IPv4 header length is {octets} octets, the least is 20")]
+    HeaderLength {
+        /// The length the header gives itself.
+        octets: usize,
+    },
+    /// A fragment. Advertisements fit every link; whoever splits one has something to hide.
+    #[error("packet is a fragment; fragments of VRRP are never put together")]
+    Fragment,
+    /// Not VRRP, or VRRP behind another header (IPv6 extension, AH).
+    #[error("IP protocol is {found}, VRRP is 112")]
+    Protocol {
+        /// The protocol or next header.
+        found: u8,
+    },
+    /// Source and destination are of different families.
+    #[error("source and destination belong to different address families")]
+    MixedFamilies,
+    /// Neither the group in multicast mode nor our address in unicast mode (RFC 9568 7.2).
+    #[error("destination {destination} is not ours: both nodes need `peers`, or neither")]
+    WrongDestination {
+        /// Where it was sent to.
+        destination: IpAddr,
+    },
+    /// Sent from our own address: our packet came back, or another node has our address.
+    #[error("source {source_address} is our own address: the network loops, or two nodes share it")]
+    OwnAddress {
+        /// Who sent it.
+        source_address: IpAddr,
+    },
+    /// Not a primary address: unspecified, multicast, broadcast, loopback, or in IPv6 multicast not
+    /// link-local (RFC 9568 5.1.1.1, 5.1.2.1).
+    #[error("source {source_address} cannot be the primary address of a VRRP router")]
+    BadSource {
+        /// Who sent it.
+        source_address: IpAddr,
+    },
+    /// In unicast mode: not one of the configured peers; in multicast mode: not an allowed source.
+    #[error("source {source_address} is neither in `peers` nor in `allowed_sources`")]
+    UnknownPeer {
+        /// Who sent it.
+        source_address: IpAddr,
+    },
+    /// TTL or Hop Limit tells that the packet crossed a router (RFC 9568 5.1.1.3, 5.1.2.3, 7.1).
+    #[error("TTL or hop limit is {found} where at least {required} is required: not sent on this link")]
+    HopLimit {
+        /// TTL or Hop Limit on arrival.
+        found: u8,
+        /// 255, unless configured otherwise for routed peers.
+        required: u8,
+    },
+    /// Shorter than the fixed part of every version (RFC 9568 7.1).
+    #[error("message of {octets} octets is shorter than the 8 of its fixed part")]
+    TooShort {
+        /// Octets of the message.
+        octets: usize,
+    },
+    /// Another version of VRRP (RFC 9568 7.1).
+    #[error("VRRP version is {found} where 3 is configured")]
+    Version {
+        /// The version in the message, 0 to 15.
+        found: u8,
+    },
+    /// Not an ADVERTISEMENT (RFC 9568 5.2.2, 7.1).
+    #[error("VRRP type is {found}, only 1 (advertisement) is defined")]
+    Type {
+        /// The type in the message, 0 to 15.
+        found: u8,
+    },
+    /// Shorter than its address count says, or longer (RFC 9568 7.1).
+    #[error("message has {octets} octets, but {count} {family} addresses make {expected}")]
+    Length {
+        /// Octets of the message.
+        octets: usize,
+        /// IPvX Addr Count.
+        count: u8,
+        /// The family the message travelled in.
+        family: Family,
+        /// Octets of a message with so many addresses.
+        expected: usize,
+    },
+    /// The checksum is wrong in every form (RFC 9568 5.2.8, 7.1).
+    #[error("checksum 0x{found:04x} is wrong")]
+    Checksum {
+        /// The field.
+        found: u16,
+    },
+    /// The checksum is right, but in the form that is not accepted here.
+    #[error("checksum form is {}, accepted is {}: see `ipv4_checksum`", found.name(), accepted.name())]
+    ChecksumForm {
+        /// The form the sender uses.
+        found: ChecksumForm,
+        /// The only accepted one.
+        accepted: ChecksumForm,
+    },
+    /// VRID 0 is never valid (RFC 9568 6.1).
+    #[error("VRID is 0, the range is 1..=255")]
+    ZeroVrid,
+    /// No virtual router with this VRID on this interface and family (RFC 9568 7.1).
+    #[error("VRID {vrid} is not configured on this interface for this address family")]
+    UnknownVrid {
+        /// The VRID of the message.
+        vrid: Vrid,
+    },
+    /// IPvX Addr Count is 0 (RFC 9568 5.2.5, erratum 8299).
+    #[error("address count is 0, at least 1 is required")]
+    NoAddress,
+    /// Max Advertise Interval is 0 (RFC 9568 5.2.7, erratum 8301).
+    #[error("advertisement interval is 0, the range is 1..=4095 centiseconds")]
+    ZeroInterval,
+    /// IPv6: the first address is not the link-local one (RFC 9568 5.2.9, erratum 8300). Only with
+    /// [`Rules::strict`](super::Rules::strict).
+    #[error("first address {address} is not link-local, which `strict` requires")]
+    FirstAddress {
+        /// The first address.
+        address: IpAddr,
+    },
+}
+
+impl ParseError {
+    /// The counter this packet belongs to; exactly one.
+    pub const fn reason(&self) -> DiscardReason {
+        match self {
+            Self::IpVersion { .. }
+            | Self::HeaderLength { .. }
+            | Self::Fragment
+            | Self::Protocol { .. }
+            | Self::MixedFamilies => DiscardReason::Header,
+            Self::WrongDestination { .. } => DiscardReason::Destination,
+            Self::OwnAddress { .. } | Self::BadSource { .. } => DiscardReason::Source,
+            Self::UnknownPeer { .. } => DiscardReason::Peer,
+            Self::HopLimit { .. } => DiscardReason::HopLimit,
+            Self::Truncated { .. } | Self::TooShort { .. } | Self::Length { .. } => DiscardReason::Length,
+            Self::Version { .. } => DiscardReason::Version,
+            Self::Type { .. } => DiscardReason::Type,
+            Self::Checksum { .. } | Self::ChecksumForm { .. } => DiscardReason::Checksum,
+            Self::ZeroVrid | Self::UnknownVrid { .. } => DiscardReason::Vrid,
+            Self::NoAddress | Self::FirstAddress { .. } => DiscardReason::AddressList,
+            Self::ZeroInterval => DiscardReason::Interval,
+        }
+    }
+}
+
+/// What discarded packets are counted under: RFC 8347 where it has a statistic, our own otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum DiscardReason {
+    /// The IP header is not one (vendor).
+    #[serde(rename = "ip_header_errors")]
+    Header,
+    /// Sent to somewhere else (vendor).
+    #[serde(rename = "destination_errors")]
+    Destination,
+    /// Sent from an impossible address (vendor).
+    #[serde(rename = "source_errors")]
+    Source,
+    /// `ip-ttl-errors`.
+    #[serde(rename = "ip_ttl_errors")]
+    HopLimit,
+    /// `packet-length-errors`.
+    #[serde(rename = "packet_length_errors")]
+    Length,
+    /// `version-errors`.
+    #[serde(rename = "version_errors")]
+    Version,
+    /// `invalid-type-pkts-rcvd`.
+    #[serde(rename = "invalid_type_pkts_rcvd")]
+    Type,
+    /// `checksum-errors`.
+    #[serde(rename = "checksum_errors")]
+    Checksum,
+    /// `vrid-errors`.
+    #[serde(rename = "vrid_errors")]
+    Vrid,
+    /// `address-list-errors`.
+    #[serde(rename = "address_list_errors")]
+    AddressList,
+    /// `interval-errors`.
+    #[serde(rename = "interval_errors")]
+    Interval,
+    /// Sent by a stranger (vendor).
+    #[serde(rename = "peer_errors")]
+    Peer,
+}
+
+impl DiscardReason {
+    /// Every reason, in the order of the checks; `ALL[reason as usize] == reason`.
+    pub const ALL: [Self; 12] = [
+        Self::Header,
+        Self::Destination,
+        Self::Source,
+        Self::HopLimit,
+        Self::Length,
+        Self::Version,
+        Self::Type,
+        Self::Checksum,
+        Self::Vrid,
+        Self::AddressList,
+        Self::Interval,
+        Self::Peer,
+    ];
+
+    /// The name of the counter in JSON and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Header => "ip_header_errors",
+            Self::Destination => "destination_errors",
+            Self::Source => "source_errors",
+            Self::HopLimit => "ip_ttl_errors",
+            Self::Length => "packet_length_errors",
+            Self::Version => "version_errors",
+            Self::Type => "invalid_type_pkts_rcvd",
+            Self::Checksum => "checksum_errors",
+            Self::Vrid => "vrid_errors",
+            Self::AddressList => "address_list_errors",
+            Self::Interval => "interval_errors",
+            Self::Peer => "peer_errors",
+        }
+    }
+}
+
+/// Why an advertisement cannot be built. A validated configuration causes none of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// The count of addresses does not fit its octet, or is zero (RFC 9568 5.2.5).
+    #[error("an advertisement carries 1..=255 addresses, not {count}")]
+    AddressCount {
+        /// How many were given.
+        count: usize,
+    },
+    /// An address is not of the family of the destination.
+    #[error("{address} is not an {family} address like the rest of the advertisement")]
+    Family {
+        /// The address that does not fit.
+        address: IpAddr,
+        /// The family of the destination.
+        family: Family,
+    },
+    /// The buffer is too small.
+    #[error("the advertisement takes {needed} octets, the buffer has {available}")]
+    Buffer {
+        /// Octets of the message.
+        needed: usize,
+        /// Octets of the buffer.
+        available: usize,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_one_name_and_one_place() {
+        for (index, reason) in DiscardReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+            assert_eq!(
+                serde_json::to_value(reason).expect("a unit variant serializes"),
+                serde_json::Value::from(reason.name())
+            );
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Neighbour Advertisements (RFC 4861 4.4): the IPv6 counterpart of gratuitous ARP.
+
+use std::net::Ipv6Addr;
+
+use pnet_packet::ethernet::{EtherTypes, EthernetPacket};
+use pnet_packet::icmpv6::Icmpv6Types;
+use pnet_packet::icmpv6::ndp::{NdpOptionTypes, NeighborAdvertFlags, NeighborAdvertPacket};
+use pnet_packet::ip::IpNextHeaderProtocols;
+use pnet_packet::ipv6::Ipv6Packet;
+use pnet_packet::util;
+
+use crate::MacAddress;
+
+/// Octets of the frame: 14 of Ethernet, 40 of IPv6, 24 of the advertisement, 8 of its option.
+pub const FRAME_LEN: usize = 86;
+
+/// All nodes of the link (RFC 4291 2.7.1), and the Ethernet address it maps to (RFC 2464 7).
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
+
+/// Where the headers begin.
+const IPV6: usize = 14;
+const ICMPV6: usize = 54;
+/// Where the fields of the message begin, from its own first octet.
+const CHECKSUM: usize = 2;
+const TARGET: usize = 8;
+const OPTIONS: usize = 24;
+
+/// Hop Limit of all neighbour discovery: proof that no router forwarded it (RFC 4861 7.1.2).
+const HOP_LIMIT: u8 = 255;
+
+/// Writes the frame that tells all nodes of the link `address` is at `mac`, and returns its length,
+/// which is always [`FRAME_LEN`].
+///
+/// Unsolicited, with the Override flag, from `address` itself (RFC 9568 6.4.1, RFC 4861 7.2.6).
+/// `router` is the Router flag: a host that sees it withdrawn drops us from its default routers
+/// (RFC 4861 7.2.5). `mac` is the Virtual Router MAC Address, or our own where none is used.
+pub fn unsolicited_advertisement(
+    out: &mut [u8; FRAME_LEN],
+    mac: MacAddress,
+    address: Ipv6Addr,
+    router: bool,
+) -> usize {
+    const LENGTH: u8 = (FRAME_LEN - ICMPV6) as u8;
+    let (ethernet, rest) = out.split_at_mut(IPV6);
+    ethernet[..6].copy_from_slice(&ALL_NODES_MAC);
+    ethernet[6..12].copy_from_slice(&mac.octets());
+    ethernet[12..].copy_from_slice(&EtherTypes::Ipv6.0.to_be_bytes());
+
+    let (ipv6, message) = rest.split_at_mut(ICMPV6 - IPV6);
+    ipv6[..8].copy_from_slice(&[0x60, 0, 0, 0, 0, LENGTH, IpNextHeaderProtocols::Icmpv6.0, HOP_LIMIT]);
+    ipv6[8..24].copy_from_slice(&address.octets());
+    ipv6[24..].copy_from_slice(&ALL_NODES.octets());
+
+    let router = if router { NeighborAdvertFlags::Router } else { 0 };
+    let flags = router | NeighborAdvertFlags::Override;
+    message[..TARGET].copy_from_slice(&[Icmpv6Types::NeighborAdvert.0, 0, 0, 0, flags, 0, 0, 0]);
+    message[TARGET..OPTIONS].copy_from_slice(&address.octets());
+    message[OPTIONS..OPTIONS + 2].copy_from_slice(&[NdpOptionTypes::TargetLLAddr.0, 1]);
+    message[OPTIONS + 2..].copy_from_slice(&mac.octets());
+    let checksum = checksum(message, &address, &ALL_NODES);
+    message[CHECKSUM..CHECKSUM + 2].copy_from_slice(&checksum.to_be_bytes());
+    FRAME_LEN
+}
+
+/// A received Neighbour Advertisement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeighbourAdvertisement {
+    /// The address that is advertised.
+    pub target: Ipv6Addr,
+    /// Where it is, when the sender says so.
+    pub mac: Option<MacAddress>,
+    /// The sender is a router.
+    pub router: bool,
+    /// It answers a solicitation.
+    pub solicited: bool,
+    /// It replaces what the receiver knew before.
+    pub override_cached: bool,
+}
+
+impl NeighbourAdvertisement {
+    /// Reads an untagged Ethernet frame. `None` when it is not a Neighbour Advertisement that passes
+    /// all checks of RFC 4861 7.1.2.
+    pub fn parse(frame: &[u8]) -> Option<Self> {
+        let ethernet = EthernetPacket::new(frame)?;
+        let ipv6 = Ipv6Packet::new(frame.get(IPV6..)?)?;
+        if ethernet.get_ethertype() != EtherTypes::Ipv6
+            || ipv6.get_version() != 6
+            || ipv6.get_next_header() != IpNextHeaderProtocols::Icmpv6
+            || ipv6.get_hop_limit() != HOP_LIMIT
+        {
+            return None;
+        }
+        let octets = frame.get(ICMPV6..ICMPV6 + usize::from(ipv6.get_payload_length()))?;
+        let message = NeighborAdvertPacket::new(octets)?;
+        let solicited = message.get_flags() & NeighborAdvertFlags::Solicited != 0;
+        if message.get_icmpv6_type() != Icmpv6Types::NeighborAdvert
+            || message.get_icmpv6_code().0 != 0
+            || message.get_checksum() != checksum(octets, &ipv6.get_source(), &ipv6.get_destination())
+            || message.get_target_addr().is_multicast()
+            || (solicited && ipv6.get_destination().is_multicast())
+        {
+            return None;
+        }
+        Some(Self {
+            target: message.get_target_addr(),
+            mac: target_link_layer_address(octets.get(OPTIONS..)?)?,
+            router: message.get_flags() & NeighborAdvertFlags::Router != 0,
+            solicited,
+            override_cached: message.get_flags() & NeighborAdvertFlags::Override != 0,
+        })
+    }
+}
+
+/// The option of that name, if there is one. `None` when an option has length zero or is cut short:
+/// then the whole advertisement is invalid.
+fn target_link_layer_address(mut options: &[u8]) -> Option<Option<MacAddress>> {
+    let mut mac = None;
+    while let [kind, units, ..] = *options {
+        let (option, rest) = options.split_at_checked(usize::from(units) * 8).filter(|_| units > 0)?;
+        if kind == NdpOptionTypes::TargetLLAddr.0
+            && let [_, _, a, b, c, d, e, f] = *option
+        {
+            mac = Some(MacAddress::new([a, b, c, d, e, f]));
+        }
+        options = rest;
+    }
+    options.is_empty().then_some(mac)
+}
+
+/// ICMPv6 checksum (RFC 4443 2.3) with the field taken as zero.
+fn checksum(message: &[u8], source: &Ipv6Addr, destination: &Ipv6Addr) -> u16 {
+    util::ipv6_checksum(message, CHECKSUM / 2, &[], source, destination, IpNextHeaderProtocols::Icmpv6)
+}
