@@ -31,7 +31,7 @@ impl AdverInterval {
     pub fn from_duration(duration: Duration) -> Option<Self> {
         const STEP_NS: u128 = 10_000_000;
         let nanos = duration.as_nanos();
-        if nanos % STEP_NS != 0 {
+        if !nanos.is_multiple_of(STEP_NS) {
             return None;
         }
         Self::from_centiseconds(u16::try_from(nanos / STEP_NS).ok()?)
@@ -70,7 +70,7 @@ impl AdverInterval {
 impl fmt::Display for AdverInterval {
     /// As in the configuration: `1s`, `100ms`, `2500ms`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 % 100 == 0 {
+        if self.0.is_multiple_of(100) {
             write!(f, "{}s", self.0 / 100)
         } else {
             write!(f, "{}ms", u32::from(self.0) * 10)

@@ -5,16 +5,22 @@
 //! the daemon, under the simulation and under a fuzzer.
 #![forbid(unsafe_code)]
 
+pub mod action;
 pub mod interval;
 pub mod mac;
+pub mod node;
 pub mod packet;
+pub mod parameters;
 pub mod priority;
+mod router;
 pub mod snapshot;
 pub mod time;
+pub mod tracking;
 pub mod vrid;
 
 pub use interval::AdverInterval;
 pub use mac::MacAddress;
+pub use node::Node;
 pub use priority::Priority;
 pub use time::Instant;
 pub use vrid::{Family, Vrid};

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::packet::ChecksumForm;
 use crate::{AdverInterval, Priority};
 
 /// State of a Virtual Router as RFC 9568 6.4 names it.
@@ -169,6 +170,80 @@ pub struct ActiveRouter {
     pub this_node: bool,
 }
 
+/// A condition that an accepted advertisement shows and that somebody should look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Alarm {
+    /// The other router lists other addresses.
+    AddressListMismatch,
+    /// The other router has another advertisement interval.
+    IntervalMismatch,
+    /// Both IPv4 checksum forms are spoken in one group.
+    ChecksumFormConflict,
+    /// IPv6 advertisements without a link-local address first (RFC 9568 5.2.9), accepted because
+    /// deployed routers send them.
+    LinkLocalMissing,
+    /// Another router of our priority; the addresses decide between us.
+    EqualPriority,
+    /// Two routers with priority 255.
+    DuplicateOwner,
+    /// Another router was Active while we were.
+    TwoActiveRouters,
+}
+
+impl Alarm {
+    /// Every alarm.
+    pub const ALL: [Self; 7] = [
+        Self::AddressListMismatch,
+        Self::IntervalMismatch,
+        Self::ChecksumFormConflict,
+        Self::LinkLocalMissing,
+        Self::EqualPriority,
+        Self::DuplicateOwner,
+        Self::TwoActiveRouters,
+    ];
+
+    /// The word in files, JSON and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AddressListMismatch => "address_list_mismatch",
+            Self::IntervalMismatch => "interval_mismatch",
+            Self::ChecksumFormConflict => "checksum_form_conflict",
+            Self::LinkLocalMissing => "link_local_missing",
+            Self::EqualPriority => "equal_priority",
+            Self::DuplicateOwner => "duplicate_owner",
+            Self::TwoActiveRouters => "two_active_routers",
+        }
+    }
+}
+
+/// A set of [`Alarm`]s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Alarms(u8);
+
+impl Alarms {
+    /// Is it in the set?
+    pub const fn contains(self, alarm: Alarm) -> bool {
+        self.0 & (1 << alarm as u8) != 0
+    }
+
+    /// Puts it in or takes it out; true when that changed the set.
+    pub const fn set(&mut self, alarm: Alarm, raised: bool) -> bool {
+        let before = self.0;
+        if raised {
+            self.0 |= 1 << alarm as u8
+        } else {
+            self.0 &= !(1 << alarm as u8)
+        }
+        self.0 != before
+    }
+
+    /// Those in the set.
+    pub fn iter(self) -> impl Iterator<Item = Alarm> {
+        Alarm::ALL.into_iter().filter(move |&alarm| self.contains(alarm))
+    }
+}
+
 /// What is going on with the addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -221,6 +296,10 @@ pub struct RouterSnapshot {
     pub active_adver_interval: AdverInterval,
     /// Time until a pending preemption may begin, while `preempt_delay` runs.
     pub preempt_in: Option<Duration>,
+    /// Conditions that somebody should look at.
+    pub alarms: Alarms,
+    /// Checksum form of our advertisements to the group or the first peer (IPv4).
+    pub checksum_form: ChecksumForm,
     /// Source of our advertisements.
     pub source: Option<IpAddr>,
     /// Time since the first of the advertisements in a row that could not be sent, with the errno.

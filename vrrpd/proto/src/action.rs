@@ -1,0 +1,269 @@
+//! What goes into the core and what comes out of it.
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::packet::{ChecksumForm, Datagram, ParseError};
+use crate::parameters::{Facts, LinkId, Parameters, RouterId, VirtualAddress};
+use crate::snapshot::{Alarm, Reason, StateName};
+use crate::tracking::{TrackerId, TrackerState};
+use crate::{Instant, Priority};
+
+/// One thing that happened. [`Node::handle`](crate::Node::handle) takes them one at a time.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    /// The loop woke up. Advertisements that are overdue by less than two intervals leave now,
+    /// before the sockets are read.
+    Woke,
+    /// A packet, with the time at which the kernel received it.
+    Received {
+        /// Interface it came in on.
+        link: LinkId,
+        /// The packet.
+        datagram: Datagram<'a>,
+        /// When the kernel received it.
+        arrived: Instant,
+    },
+    /// A packet whose IP header is not one.
+    Damaged {
+        /// Interface it came in on.
+        link: LinkId,
+        /// What is wrong with it.
+        error: ParseError,
+    },
+    /// The sockets have been read; now the timers are looked at.
+    Drained,
+    /// The host says something new of the place where a router runs.
+    Facts {
+        /// Whose place.
+        router: RouterId,
+        /// What is known now.
+        facts: Facts,
+    },
+    /// A tracker says something new.
+    Tracked {
+        /// Which tracker.
+        tracker: TrackerId,
+        /// What it says.
+        state: TrackerState,
+    },
+    /// What became of an [`Action`] that the kernel was asked for, or what the kernel did by itself.
+    Outcome {
+        /// Whose addresses.
+        router: RouterId,
+        /// Of the action.
+        ticket: Ticket,
+        /// What happened.
+        outcome: Outcome,
+    },
+    /// An advertisement was handed to the kernel, once for each destination.
+    Sent {
+        /// Whose.
+        router: RouterId,
+        /// The priority in it.
+        priority: Priority,
+        /// The error number when it was not taken.
+        result: Result<(), i32>,
+    },
+    /// Announcements were handed to the kernel.
+    Announced {
+        /// Whose.
+        router: RouterId,
+        /// How many it took.
+        count: u16,
+    },
+    /// A Virtual Router is added, or its parameters change in place. The caller removes and adds
+    /// instead when link, VRID or family change.
+    Configure {
+        /// Which.
+        router: RouterId,
+        /// The whole of its parameters.
+        parameters: Box<Parameters>,
+    },
+    /// A Virtual Router that has shut down is forgotten.
+    Remove {
+        /// Which.
+        router: RouterId,
+    },
+    /// One Virtual Router leaves for good: hands over if it is Active.
+    Shutdown {
+        /// Which.
+        router: RouterId,
+    },
+}
+
+/// Numbers the tenures of the addresses, so that a late outcome of an earlier one is recognised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u32);
+
+/// What became of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The address is on the interface.
+    Added {
+        /// Which of the router's addresses.
+        index: u16,
+        /// It was there before us; it is not removed by us.
+        foreign: bool,
+    },
+    /// The kernel refused the address.
+    Refused {
+        /// Which of the router's addresses.
+        index: u16,
+        /// Why.
+        errno: i32,
+    },
+    /// Every address of one [`Action::Acquire`] has been tried.
+    Acquired,
+    /// Every address of one [`Action::Release`] is gone, unless it was foreign.
+    Released,
+    /// Somebody else removed the address.
+    Lost {
+        /// Which of the router's addresses.
+        index: u16,
+    },
+}
+
+/// One thing to do, in the order given.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Send an advertisement to every destination
+    /// ([`Node::advertisement`](crate::Node::advertisement) has the octets).
+    Advertise {
+        /// Whose.
+        router: RouterId,
+        /// The priority in it.
+        priority: Priority,
+    },
+    /// Announce those of the addresses that are present
+    /// ([`Node::announcement`](crate::Node::announcement) has the frames).
+    Announce {
+        /// Whose.
+        router: RouterId,
+        /// Indices of the addresses.
+        range: Range<u16>,
+    },
+    /// Put addresses on the interface, and answer with outcomes. Present ones stay as they are.
+    Acquire(Ownership),
+    /// Take addresses off the interface unless they are foreign, and answer with an outcome.
+    Release(Ownership),
+    /// Give the addresses of ours their full lifetime again.
+    Renew(Ownership),
+    /// Tell the outside.
+    Report(Report),
+}
+
+/// Addresses of one Virtual Router that the kernel is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    /// Whose.
+    pub router: RouterId,
+    /// Comes back in the outcome.
+    pub ticket: Ticket,
+    /// All addresses of the router.
+    pub addresses: Arc<[VirtualAddress]>,
+    /// Those that are meant.
+    pub range: Range<u16>,
+}
+
+/// What the log, the history, the hooks and the state files want to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A change of state, or of the reason for it.
+    Transition {
+        /// Which router.
+        router: RouterId,
+        /// State before.
+        from: StateName,
+        /// State now.
+        to: StateName,
+        /// Why.
+        reason: Reason,
+        /// Priority in force.
+        priority: Priority,
+        /// The other router that is Active, when known.
+        rival: Option<(IpAddr, Priority)>,
+    },
+    /// The effective priority changed.
+    PriorityChanged {
+        /// Which router.
+        router: RouterId,
+        /// Before.
+        from: Priority,
+        /// Now.
+        to: Priority,
+    },
+    /// Resigned for the time being, to let a better router take over.
+    Asking {
+        /// Which router.
+        router: RouterId,
+        /// The lowered priority.
+        priority: Priority,
+    },
+    /// No better router took over; the role was kept.
+    Kept {
+        /// Which router.
+        router: RouterId,
+        /// A router of lower rank that showed itself, if any.
+        rival: Option<(IpAddr, Priority)>,
+    },
+    /// Somebody else removed an address of an Active router; it is being put back.
+    AddressLost {
+        /// Which router.
+        router: RouterId,
+        /// Which of its addresses.
+        index: u16,
+    },
+    /// The kernel refused an address.
+    AddressRefused {
+        /// Which router.
+        router: RouterId,
+        /// Which of its addresses.
+        index: u16,
+        /// Why.
+        errno: i32,
+    },
+    /// Sending began to fail (an error number) or works again (`None`).
+    Sending {
+        /// Which router.
+        router: RouterId,
+        /// Why it fails.
+        failing: Option<i32>,
+    },
+    /// A condition that somebody should look at came or went.
+    Alarm {
+        /// Which router.
+        router: RouterId,
+        /// Which condition.
+        alarm: Alarm,
+        /// It came (or else went).
+        raised: bool,
+        /// The router whose packet showed it.
+        source: IpAddr,
+    },
+    /// A peer's checksum form became known; worth remembering across restarts.
+    ChecksumForm {
+        /// Which router.
+        router: RouterId,
+        /// The form.
+        form: ChecksumForm,
+    },
+    /// A packet was discarded. At most one report a second for each router and each link; the
+    /// counters have them all.
+    Discarded {
+        /// Interface it came in on.
+        link: LinkId,
+        /// The router it was for, when there is one.
+        router: Option<RouterId>,
+        /// Who sent it, when that could be read.
+        source: Option<IpAddr>,
+        /// What is wrong with it.
+        error: ParseError,
+    },
+    /// After [`Input::Shutdown`]: nothing of the router is left in the kernel.
+    Gone {
+        /// Which router.
+        router: RouterId,
+    },
+}

@@ -1,0 +1,268 @@
+//! This host: all its Virtual Routers, and the trackers that they share. Bytes in, bytes out.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::action::{Action, Input, Report};
+use crate::packet::{
+    Advert, ChecksumPolicy, Datagram, DiscardReason, ParseError, Rules, arp, ndisc, peek_vrid,
+};
+use crate::parameters::{LinkId, Parameters, RouterId};
+use crate::router::{Context, Event, REPORT_SPACING, VirtualRouter};
+use crate::snapshot::{AddressSnapshot, LinkStatistics, RouterSnapshot};
+use crate::tracking::{Assessment, Effect, TrackerId, TrackerState, Tracking};
+use crate::{Family, Instant, Priority, Vrid};
+
+/// The longest VRRP message: 255 IPv6 addresses.
+pub const MESSAGE_MAX: usize = 8 + 255 * 16;
+/// The longest announcement: a neighbour advertisement.
+pub const ANNOUNCEMENT_MAX: usize = ndisc::FRAME_LEN;
+/// Timers of one router that are served in one wake-up; more means that time does not pass.
+const TIMEOUTS_AT_ONCE: usize = 8;
+
+/// All Virtual Routers of this host.
+///
+/// [`handle`](Self::handle) takes one input with the time, and appends a complete list of actions
+/// to a buffer that the caller owns and empties; in the steady state neither allocates.
+#[derive(Debug, Default)]
+pub struct Node {
+    routers: Vec<Option<VirtualRouter>>,
+    by_key: BTreeMap<(LinkId, Family, Vrid), RouterId>,
+    trackers: Vec<TrackerState>,
+    links: Vec<LinkRecord>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct LinkRecord {
+    statistics: LinkStatistics,
+    last_report: Option<Instant>,
+}
+
+impl Node {
+    /// A host without Virtual Routers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes one input at the time `now`, which never goes back, and appends what is to be done.
+    pub fn handle(&mut self, input: Input<'_>, now: Instant, actions: &mut Vec<Action>) {
+        let cx = &mut Context { now, actions };
+        match input {
+            Input::Woke => self.routers.iter_mut().flatten().for_each(|router| router.woke(cx)),
+            Input::Drained => self.routers.iter_mut().flatten().for_each(|router| timeouts(router, cx)),
+            Input::Received { link, datagram, arrived } => {
+                self.received(link, &datagram, arrived.min(now), cx)
+            }
+            Input::Damaged { link, error } => self.discarded(link, None, error, cx),
+            Input::Facts { router, facts } => {
+                if let Some(router) = self.router_mut(router) {
+                    router.handle(Event::Facts(facts), cx);
+                }
+            }
+            Input::Tracked { tracker, state } => self.tracked(tracker, state, cx),
+            Input::Outcome { router, ticket, outcome } => {
+                if let Some(router) = self.router_mut(router).filter(|router| router.ticket() == ticket) {
+                    router.handle(Event::Outcome(outcome), cx);
+                }
+            }
+            Input::Sent { router, priority, result } => {
+                if let Some(router) = self.router_mut(router) {
+                    router.sent(priority, result, cx);
+                }
+            }
+            Input::Announced { router, count } => {
+                if let Some(router) = self.router_mut(router) {
+                    router.announced(u64::from(count));
+                }
+            }
+            Input::Configure { router, parameters } => self.configure(router, *parameters, cx),
+            Input::Remove { router } => self.remove(router),
+            Input::Shutdown { router } => {
+                if let Some(router) = self.router_mut(router) {
+                    router.handle(Event::Shutdown, cx);
+                }
+            }
+        }
+    }
+
+    /// When [`Input::Woke`] and [`Input::Drained`] are due at the latest.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.routers.iter().flatten().filter_map(VirtualRouter::poll_timeout).min()
+    }
+
+    /// Where the advertisements of a router go to: the group, or each peer.
+    pub fn destinations(&self, router: RouterId) -> impl Iterator<Item = IpAddr> {
+        self.router(router).into_iter().flat_map(|router| router.parameters().destinations())
+    }
+
+    /// Writes the VRRP message of an advertisement for one of the destinations and says how long it
+    /// is: [`MESSAGE_MAX`] octets at most. `None` when there is nothing to send it from.
+    pub fn advertisement(
+        &self,
+        router: RouterId,
+        priority: Priority,
+        destination: IpAddr,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        self.router(router)?.advertisement(priority, destination, out)
+    }
+
+    /// Writes the Ethernet frame that announces one address of a router: a gratuitous ARP or an
+    /// unsolicited neighbour advertisement. `None` while the address is not on the interface.
+    pub fn announcement(
+        &self,
+        router: RouterId,
+        index: u16,
+        form: arp::GarpForm,
+        out: &mut [u8; ANNOUNCEMENT_MAX],
+    ) -> Option<usize> {
+        let router = self.router(router)?;
+        let address = router.announceable(index)?;
+        let mac = router.facts().mac;
+        match address {
+            IpAddr::V4(address) => {
+                let frame = out.first_chunk_mut::<{ arp::FRAME_LEN }>()?;
+                Some(arp::gratuitous(frame, form, mac, address))
+            }
+            IpAddr::V6(address) => Some(ndisc::unsolicited_advertisement(out, mac, address, true)),
+        }
+    }
+
+    /// What an observer may see of a router.
+    pub fn snapshot(&self, router: RouterId, now: Instant) -> Option<RouterSnapshot> {
+        Some(self.router(router)?.snapshot(now))
+    }
+
+    /// The addresses of a router, in configured order.
+    pub fn addresses(&self, router: RouterId) -> impl Iterator<Item = AddressSnapshot> {
+        self.router(router).into_iter().flat_map(VirtualRouter::addresses)
+    }
+
+    /// Counters of packets that belong to no router of the interface.
+    pub fn link_statistics(&self, link: LinkId) -> LinkStatistics {
+        self.links.get(usize::from(link.0)).map(|record| record.statistics).unwrap_or_default()
+    }
+
+    /// Is the router shut down, with nothing left in the kernel?
+    pub fn is_gone(&self, router: RouterId) -> bool {
+        self.router(router).is_none_or(VirtualRouter::is_gone)
+    }
+
+    fn received(&mut self, link: LinkId, datagram: &Datagram<'_>, arrived: Instant, cx: &mut Context<'_>) {
+        let key = datagram.family().ok().zip(peek_vrid(datagram.payload));
+        let router = key.and_then(|(family, vrid)| self.by_key.get(&(link, family, vrid)).copied());
+        if let Some(router) = router.and_then(|router| self.router_mut(router)) {
+            if let Some(advertisement) = router.receive(link, datagram, arrived, cx) {
+                router.handle(Event::Advertisement(advertisement), cx);
+            }
+            return;
+        }
+        // Nobody's: find out what it would have been, so that a foreign VRID is not counted as a
+        // damaged packet.
+        let lenient = Rules { checksum: ChecksumPolicy::Either, strict: false, ..Rules::LAX };
+        let error = match Advert::parse(datagram, &lenient) {
+            Ok(advert) => ParseError::UnknownVrid { vrid: advert.vrid },
+            Err(error) => error,
+        };
+        self.discarded(link, Some(datagram.source), error, cx);
+    }
+
+    fn discarded(&mut self, link: LinkId, source: Option<IpAddr>, error: ParseError, cx: &mut Context<'_>) {
+        let record = self.link_record(link);
+        let counter = match error.reason() {
+            DiscardReason::Header => &mut record.statistics.ip_header_errors,
+            DiscardReason::Vrid => &mut record.statistics.vrid_errors,
+            DiscardReason::Checksum => &mut record.statistics.checksum_errors,
+            DiscardReason::Version => &mut record.statistics.version_errors,
+            DiscardReason::Length => &mut record.statistics.packet_length_errors,
+            _ => &mut record.statistics.other_errors,
+        };
+        *counter += 1;
+        if record.last_report.is_none_or(|last| cx.now - last >= REPORT_SPACING) {
+            record.last_report = Some(cx.now);
+            cx.actions.push(Action::Report(Report::Discarded { link, router: None, source, error }));
+        }
+    }
+
+    fn tracked(&mut self, tracker: TrackerId, state: TrackerState, cx: &mut Context<'_>) {
+        let index = usize::from(tracker.0);
+        if self.trackers.len() <= index {
+            self.trackers.resize(index + 1, TrackerState::Pending);
+        }
+        self.trackers[index] = state;
+        for router in self.routers.iter_mut().flatten() {
+            if router.parameters().tracking.iter().any(|tracking| tracking.tracker == tracker) {
+                reassess(router, &self.trackers, cx);
+            }
+        }
+    }
+
+    fn configure(&mut self, id: RouterId, parameters: Parameters, cx: &mut Context<'_>) {
+        let index = usize::from(id.0);
+        if self.routers.len() <= index {
+            self.routers.resize_with(index + 1, || None);
+        }
+        self.link_record(parameters.link);
+        self.by_key.insert((parameters.link, parameters.family, parameters.vrid), id);
+        if let Some(router) = &mut self.routers[index] {
+            router.trust_new_checks();
+            router.reconfigure(parameters, cx);
+            reassess(router, &self.trackers, cx);
+        } else {
+            let states = tracked_by(&parameters.tracking, &self.trackers);
+            let assessment = Assessment::new(parameters.priority, states);
+            self.routers[index] = Some(VirtualRouter::new(id, parameters, assessment, cx.now));
+        }
+    }
+
+    fn remove(&mut self, id: RouterId) {
+        self.by_key.retain(|_, router| *router != id);
+        if let Some(slot) = self.routers.get_mut(usize::from(id.0)) {
+            *slot = None;
+        }
+    }
+
+    fn link_record(&mut self, link: LinkId) -> &mut LinkRecord {
+        let index = usize::from(link.0);
+        if self.links.len() <= index {
+            self.links.resize(index + 1, LinkRecord::default());
+        }
+        &mut self.links[index]
+    }
+
+    fn router(&self, id: RouterId) -> Option<&VirtualRouter> {
+        self.routers.get(usize::from(id.0))?.as_ref()
+    }
+
+    fn router_mut(&mut self, id: RouterId) -> Option<&mut VirtualRouter> {
+        self.routers.get_mut(usize::from(id.0))?.as_mut()
+    }
+}
+
+/// Serves the timers of a router that have run out.
+fn timeouts(router: &mut VirtualRouter, cx: &mut Context<'_>) {
+    for _ in 0..TIMEOUTS_AT_ONCE {
+        if router.poll_timeout().is_none_or(|at| at > cx.now) {
+            return;
+        }
+        router.handle(Event::Timeout, cx);
+    }
+}
+
+/// Tells a router when the sum of its checks changed.
+fn reassess(router: &mut VirtualRouter, trackers: &[TrackerState], cx: &mut Context<'_>) {
+    let parameters = router.parameters();
+    let assessment = Assessment::new(parameters.priority, tracked_by(&parameters.tracking, trackers));
+    if assessment != *router.assessment() {
+        router.handle(Event::Assessed(assessment), cx);
+    }
+}
+
+fn tracked_by<'a>(
+    tracking: &'a [Tracking],
+    states: &'a [TrackerState],
+) -> impl Iterator<Item = (Effect, TrackerState)> + Clone + 'a {
+    tracking.iter().map(|tracking| {
+        (tracking.effect, states.get(usize::from(tracking.tracker.0)).copied().unwrap_or_default())
+    })
+}

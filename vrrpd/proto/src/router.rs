@@ -1,0 +1,515 @@
+//! One Virtual Router: its state, and the table that says what each event does in each state.
+//!
+//! The cells of the table are in the file of their state: [`initialize`] (RFC 9568 6.4.1),
+//! [`backup`] (6.4.2, with the claim that leads out of it), [`active`] (6.4.3, with the ways out of
+//! it). [`holding`] keeps the addresses, [`announcing`] the bursts, [`validation`] the packets that
+//! may come in.
+
+mod active;
+mod announcing;
+mod backup;
+mod holding;
+mod initialize;
+mod validation;
+
+pub(crate) use validation::REPORT_SPACING;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::action::{Action, Outcome, Report};
+use crate::packet::{ChecksumForm, encode};
+use crate::parameters::{Facts, Parameters, RouterId};
+use crate::snapshot::{ActiveRouter, Alarms, Phase, Reason, RouterSnapshot, StateName, Statistics};
+use crate::tracking::{Assessment, Health};
+use crate::{AdverInterval, Instant, Priority};
+
+use announcing::Announcing;
+use holding::Holding;
+
+/// How long a silent network is kept waiting for the first address before the claim is advertised.
+pub(crate) const CLAIM_WAIT: Duration = Duration::from_millis(1);
+/// How long a router that gave way goes on answering after its successor's first advertisement:
+/// keepalived advertises before it adds the address.
+pub(crate) const HANDOVER: Duration = Duration::from_millis(20);
+/// The longest that a router which gave way waits for a successor.
+pub(crate) const LEAVING_MAX: Duration = Duration::from_secs(3);
+/// Advertisements that answer other routers are at least so far apart.
+pub(crate) const ANSWER_SPACING: Duration = Duration::from_millis(10);
+/// Priority 0 is sent so often: one that is lost costs the successor an Active_Down_Interval.
+const RELEASES: usize = 3;
+/// The longest back-off after a refusal.
+const BACK_OFF_MAX: Duration = Duration::from_secs(300);
+
+/// One Virtual Router of one address family on one link (RFC 9568 6).
+#[derive(Debug)]
+pub(crate) struct VirtualRouter {
+    id: RouterId,
+    parameters: Parameters,
+    state: State,
+    /// The state last reported.
+    entered: StateName,
+    reason: Reason,
+    since: Instant,
+    facts: Facts,
+    assessment: Assessment,
+    /// Checks that have not decided count as passing: the role was held before they were asked.
+    trust_pending: bool,
+    /// Not shut down by the operator.
+    wanted: bool,
+    start_at: Instant,
+    active_adver_interval: AdverInterval,
+    /// Since when the Active_Down_Timer of the Backup counts, and what.
+    counting: Counting,
+    rival: Option<Rival>,
+    /// A living Active Router of lower priority was ignored since the last accepted advertisement.
+    lower_ignored: bool,
+    preempt_from: Option<Instant>,
+    holding: Holding,
+    back_off: BackOff,
+    asked: Asked,
+    announcing: Option<Announcing>,
+    sending: Sending,
+    forms: Box<[Heard]>,
+    alarms: Alarms,
+    last_discard_report: Option<Instant>,
+    statistics: Statistics,
+    /// The addresses as they stand in advertisements.
+    listed: Box<[IpAddr]>,
+}
+
+/// State of RFC 9568 6.4, with the steps between Backup and Active that the RFC takes at once.
+/// A state owns its timers, and only those.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Initialize,
+    Backup {
+        active_down: Instant,
+    },
+    /// The Active_Down_Timer fired; the addresses are on their way into the kernel. A silent
+    /// network is claimed at `advertise_at` whether the first of them is there or not, a living
+    /// router of lower priority (`None`) only when all of them are.
+    Claiming {
+        advertise_at: Option<Instant>,
+        give_up: Instant,
+        why: Reason,
+    },
+    Active {
+        adver: Instant,
+    },
+    /// Resigned after a lowered priority, holding the addresses, to see who takes over.
+    Asking {
+        until: Instant,
+    },
+    /// Resigned for good; the addresses answer until the successor does.
+    Leaving {
+        release_at: Instant,
+        then: Next,
+    },
+}
+
+/// What comes after [`State::Leaving`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Initialize,
+    Backup {
+        active_down: Instant,
+    },
+    /// The kernel refused some of the addresses: when nobody takes over, the rest is worth holding.
+    HoldPart,
+}
+
+/// What the Active_Down_Timer counts from and how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Counting {
+    from: Instant,
+    /// Priority 0 was heard: only Skew_Time.
+    resigned: bool,
+}
+
+/// The last router heard with a priority above 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rival {
+    address: IpAddr,
+    priority: Priority,
+    interval: AdverInterval,
+    heard_at: Instant,
+    /// Its last advertisement made it the Active Router (else it resigned or was outranked).
+    is_active: bool,
+}
+
+/// After the kernel refused an address or an advertisement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct BackOff {
+    attempts: u32,
+    not_before: Instant,
+    /// Anybody heard since the last refusal? If not, holding a part is better than nobody.
+    heard: bool,
+    /// The peer gave up as well: claim at once, and hold what can be held.
+    peer_resigned: bool,
+}
+
+/// What is remembered of asking for a better router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Asked {
+    wanted: bool,
+    not_before: Instant,
+    in_vain: u32,
+}
+
+/// Success of the advertisements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sending {
+    failing: Option<(Instant, i32)>,
+    last: Option<Instant>,
+    last_renewal: Instant,
+}
+
+/// The checksum form last heard from one peer, or in the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Heard {
+    form: ChecksumForm,
+    from: Option<(IpAddr, Instant)>,
+}
+
+/// A valid advertisement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Advertisement {
+    /// Source of the packet.
+    pub(crate) source: IpAddr,
+    /// Its priority.
+    pub(crate) priority: Priority,
+    /// Its Max Advertise Interval.
+    pub(crate) interval: AdverInterval,
+    /// When the kernel received it.
+    pub(crate) arrived: Instant,
+}
+
+/// One event in the life of a Virtual Router.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// The host says something new.
+    Facts(Facts),
+    /// The checks say something new.
+    Assessed(Assessment),
+    /// A valid advertisement came.
+    Advertisement(Advertisement),
+    /// Timers may have run out.
+    Timeout,
+    /// The kernel did something to the addresses.
+    Outcome(Outcome),
+    /// Leave, for good.
+    Shutdown,
+}
+
+/// Where a router's actions go, with the time at which they are decided.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    pub(crate) actions: &'a mut Vec<Action>,
+}
+
+impl Context<'_> {
+    fn report(&mut self, report: Report) {
+        self.actions.push(Action::Report(report));
+    }
+}
+
+impl VirtualRouter {
+    /// A router that has not started, at the time `now`.
+    pub(crate) fn new(id: RouterId, parameters: Parameters, assessment: Assessment, now: Instant) -> Self {
+        let heard = Heard { form: parameters.checksum_form, from: None };
+        Self {
+            id,
+            state: State::Initialize,
+            entered: StateName::Initialize,
+            reason: Reason::InterfaceMissing,
+            since: now,
+            facts: Facts::UNKNOWN,
+            assessment,
+            trust_pending: false,
+            wanted: true,
+            start_at: now + parameters.startup_delay,
+            active_adver_interval: parameters.interval,
+            counting: Counting { from: now, resigned: false },
+            rival: None,
+            lower_ignored: false,
+            preempt_from: None,
+            holding: Holding::new(parameters.addresses.len()),
+            back_off: BackOff::default(),
+            asked: Asked::default(),
+            announcing: None,
+            sending: Sending::default(),
+            forms: vec![heard; parameters.peers.len().max(1)].into(),
+            alarms: Alarms::default(),
+            last_discard_report: None,
+            statistics: Statistics::default(),
+            listed: parameters.addresses.iter().map(|address| address.ip).collect(),
+            parameters,
+        }
+    }
+
+    /// The state machine: what each event does in each state.
+    pub(crate) fn handle(&mut self, event: Event, cx: &mut Context<'_>) {
+        match (&self.state, event) {
+            (_, Event::Facts(facts)) => self.facts_changed(facts, cx),
+            (_, Event::Outcome(outcome)) => self.outcome(outcome, cx),
+            (_, Event::Assessed(assessment)) => self.assessed(assessment, cx),
+
+            (State::Initialize, Event::Timeout) => self.try_startup(cx),
+            (State::Initialize, Event::Advertisement(_)) => {}
+            (State::Initialize, Event::Shutdown) => self.shut_down_idle(cx),
+
+            (&State::Backup { active_down }, Event::Timeout) => self.backup_timeout(active_down, cx),
+            (State::Backup { .. }, Event::Advertisement(advert)) => self.backup_advertisement(advert, cx),
+            (State::Backup { .. }, Event::Shutdown) => self.shut_down_idle(cx),
+
+            (&State::Claiming { advertise_at, give_up, .. }, Event::Timeout) => {
+                self.claim_timeout(advertise_at, give_up, cx);
+            }
+            (State::Claiming { .. }, Event::Advertisement(advert)) => self.claim_advertisement(advert, cx),
+            (State::Claiming { .. }, Event::Shutdown) => self.shut_down_idle(cx),
+
+            (&State::Active { adver }, Event::Timeout) => self.active_timeout(adver, cx),
+            (State::Active { .. }, Event::Advertisement(advert)) => self.active_advertisement(advert, cx),
+            (State::Active { .. }, Event::Shutdown) => self.leave(Reason::Shutdown, cx),
+
+            (&State::Asking { until }, Event::Timeout) => self.asking_timeout(until, cx),
+            (State::Asking { .. }, Event::Advertisement(advert)) => self.asking_advertisement(advert, cx),
+            (State::Asking { .. }, Event::Shutdown) => self.leave(Reason::Shutdown, cx),
+
+            (&State::Leaving { release_at, then }, Event::Timeout) => {
+                self.leaving_timeout(release_at, then, cx);
+            }
+            (&State::Leaving { release_at, then }, Event::Advertisement(advert)) => {
+                self.leaving_advertisement(advert, release_at, then);
+            }
+            (&State::Leaving { release_at, .. }, Event::Shutdown) => {
+                self.wanted = false;
+                self.state = State::Leaving { release_at, then: Next::Initialize };
+                self.enter(StateName::Initialize, Reason::Shutdown, cx);
+            }
+        }
+    }
+
+    /// Advertisements that are overdue by less than two intervals leave before the sockets are
+    /// read; after a longer time away the packets that waited are read first.
+    pub(crate) fn woke(&mut self, cx: &mut Context<'_>) {
+        if let State::Active { adver } = self.state
+            && adver <= cx.now
+            && cx.now - adver < 2 * self.parameters.interval.duration()
+        {
+            self.active_timeout(adver, cx);
+        }
+    }
+
+    /// The earliest time at which [`Event::Timeout`] has something to do.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Initialize => (self.reason == Reason::StartupDelay).then_some(self.start_at),
+            State::Backup { active_down } => Some(active_down),
+            State::Claiming { advertise_at, give_up, .. } => {
+                Some(advertise_at.unwrap_or(give_up).min(give_up))
+            }
+            State::Active { adver } => [
+                Some(adver),
+                self.announcing.map(|announcing| announcing.next),
+                self.acquisition_deadline(),
+                self.retry_at(),
+                self.ask_at(),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
+            State::Asking { until } => Some(until),
+            State::Leaving { release_at, .. } => Some(release_at),
+        }
+    }
+
+    /// Takes note of what became of sending an advertisement.
+    pub(crate) fn sent(&mut self, priority: Priority, result: Result<(), i32>, cx: &mut Context<'_>) {
+        if result.is_ok() {
+            self.statistics.advertisement_sent += 1;
+            self.statistics.priority_zero_pkts_sent += u64::from(priority.is_release());
+        }
+        let failing = match (result, self.sending.failing) {
+            (Ok(()), None) => return,
+            (Ok(()), Some(_)) => None,
+            (Err(errno), before) => {
+                self.statistics.send_errors += 1;
+                let since = before.map_or(cx.now, |(since, _)| since);
+                self.sending.failing = Some((since, errno));
+                if before.is_some() {
+                    return;
+                }
+                Some(errno)
+            }
+        };
+        if failing.is_none() {
+            self.sending.failing = None;
+        }
+        cx.report(Report::Sending { router: self.id, failing });
+    }
+
+    /// Takes note of announcements that left.
+    pub(crate) fn announced(&mut self, count: u64) {
+        self.statistics.announcements_sent += count;
+    }
+
+    /// New parameters for the same link, VRID and family.
+    pub(crate) fn reconfigure(&mut self, parameters: Parameters, cx: &mut Context<'_>) {
+        let before = std::mem::replace(&mut self.parameters, parameters);
+        if before.peers != self.parameters.peers || before.checksum_policy != self.parameters.checksum_policy
+        {
+            let heard = Heard { form: self.parameters.checksum_form, from: None };
+            self.forms = vec![heard; self.parameters.peers.len().max(1)].into();
+        }
+        if matches!(self.state, State::Initialize) {
+            self.active_adver_interval = self.parameters.interval;
+        }
+        let addresses_changed = before.addresses != self.parameters.addresses;
+        if addresses_changed {
+            self.listed = self.parameters.addresses.iter().map(|address| address.ip).collect();
+            self.addresses_reconfigured(&before.addresses, cx);
+        }
+        let interval_changed = before.interval != self.parameters.interval;
+        if (addresses_changed || interval_changed) && matches!(self.state, State::Active { .. }) {
+            // Backups learn of it before they time out by the old promise.
+            self.advertise_and_rearm(cx);
+        }
+    }
+
+    /// Priority in force.
+    pub(crate) fn priority(&self) -> Priority {
+        self.health().priority
+    }
+
+    /// What the checks say.
+    pub(crate) fn assessment(&self) -> &Assessment {
+        &self.assessment
+    }
+
+    fn health(&self) -> &Health {
+        if self.trust_pending { &self.assessment.trusting } else { &self.assessment.cautious }
+    }
+
+    /// The address with this index, while it is on the interface.
+    pub(crate) fn announceable(&self, index: u16) -> Option<IpAddr> {
+        let index = usize::from(index);
+        self.holding.is_present(index).then(|| self.listed.get(index).copied()).flatten()
+    }
+
+    /// Checks that are new to a router which holds the role are trusted until they have decided.
+    pub(crate) fn trust_new_checks(&mut self) {
+        self.trust_pending |= matches!(self.state, State::Active { .. } | State::Asking { .. });
+    }
+
+    /// Writes the VRRP message of an advertisement for `destination`; `None` while there is no
+    /// address to send from, or for a destination that is not one of the configured ones.
+    pub(crate) fn advertisement(
+        &self,
+        priority: Priority,
+        destination: IpAddr,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let peer = self.parameters.peers.iter().position(|&peer| peer == destination).unwrap_or(0);
+        let Parameters { vrid, interval, .. } = self.parameters;
+        let form = self.forms[peer].form;
+        encode(out, vrid, priority, interval, &self.listed, self.facts.source?, destination, form).ok()
+    }
+
+    /// What is configured.
+    pub(crate) fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// What is known of its place.
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Shut down, with nothing left in the kernel.
+    pub(crate) fn is_gone(&self) -> bool {
+        !self.wanted && matches!(self.state, State::Initialize) && self.holding.is_released()
+    }
+
+    /// What an observer may see.
+    pub(crate) fn snapshot(&self, now: Instant) -> RouterSnapshot {
+        let state = self.state_name();
+        let active_router = match (state, self.rival) {
+            (StateName::Active, _) => self.facts.source.map(|address| ActiveRouter {
+                address,
+                priority: self.priority(),
+                this_node: true,
+            }),
+            (StateName::Backup, Some(rival)) if rival.is_active => {
+                Some(ActiveRouter { address: rival.address, priority: rival.priority, this_node: false })
+            }
+            _ => None,
+        };
+        RouterSnapshot {
+            state,
+            reason: self.reason,
+            phase: self.phase(now),
+            age: now - self.since,
+            priority: self.priority(),
+            pending: self.health().pending,
+            heard: self.statistics.advertisement_rcvd > 0 || self.statistics.master_transitions > 0,
+            active_router,
+            active_adver_interval: self.active_adver_interval,
+            preempt_in: self.preempt_from.filter(|&from| from > now).map(|from| from - now),
+            alarms: self.alarms,
+            checksum_form: self.forms[0].form,
+            source: self.facts.source,
+            send_failing: self.sending.failing.map(|(since, errno)| (now - since, errno)),
+            statistics: self.statistics,
+        }
+    }
+
+    fn phase(&self, now: Instant) -> Phase {
+        match self.state {
+            State::Claiming { .. } => Phase::Claiming,
+            State::Asking { .. } => Phase::Asking,
+            State::Leaving { .. } => Phase::Leaving,
+            State::Backup { .. } if self.back_off.not_before > now => Phase::BackOff,
+            _ => Phase::Settled,
+        }
+    }
+
+    fn state_name(&self) -> StateName {
+        match self.state {
+            State::Initialize | State::Leaving { then: Next::Initialize, .. } => StateName::Initialize,
+            State::Backup { .. } | State::Claiming { .. } | State::Leaving { .. } => StateName::Backup,
+            State::Active { .. } | State::Asking { .. } => StateName::Active,
+        }
+    }
+
+    /// Reports a transition. The state itself has been set before, and with it what
+    /// [`state_name`](Self::state_name) says.
+    fn enter(&mut self, to: StateName, reason: Reason, cx: &mut Context<'_>) {
+        debug_assert_eq!(to, self.state_name());
+        let from = self.entered;
+        if from == to && self.reason == reason {
+            return;
+        }
+        self.entered = to;
+        self.reason = reason;
+        if from != to {
+            self.since = cx.now;
+        }
+        if to == StateName::Active && from != StateName::Active {
+            self.statistics.master_transitions += 1;
+        }
+        if to != StateName::Active {
+            self.announcing = None;
+            self.trust_pending = false;
+        }
+        cx.report(Report::Transition {
+            router: self.id,
+            from,
+            to,
+            reason,
+            priority: self.priority(),
+            rival: self.rival.map(|rival| (rival.address, rival.priority)),
+        });
+    }
+}

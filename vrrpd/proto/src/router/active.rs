@@ -1,0 +1,273 @@
+//! Active (RFC 9568 6.4.3), and the ways out of it: giving way, asking, leaving.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{
+    ANSWER_SPACING, Advertisement, Asked, Context, Counting, HANDOVER, LEAVING_MAX, Next, RELEASES, State,
+    VirtualRouter,
+};
+use crate::action::{Action, Report};
+use crate::snapshot::{Alarm, Reason, StateName};
+use crate::{Instant, Priority};
+
+/// A router that showed a lower rank is not asked again for so long.
+const RIVAL_KNOWN: Duration = Duration::from_secs(600);
+/// Asking in vain is repeated no sooner than this many intervals later, doubled each time.
+const ASK_AGAIN_INTERVALS: u32 = 10;
+/// The longest distance between two questions.
+const ASK_AGAIN_MAX: Duration = Duration::from_secs(3600);
+
+impl VirtualRouter {
+    /// The role is taken: advertisement and announcements leave together.
+    pub(super) fn become_active(&mut self, why: Reason, cx: &mut Context<'_>) {
+        self.state = State::Active { adver: cx.now + self.parameters.interval.duration() };
+        self.asked = Asked::default();
+        self.lower_ignored = false;
+        if let Some((since, _)) = &mut self.sending.failing {
+            *since = cx.now;
+        }
+        self.advertise(cx);
+        self.start_announcing(cx);
+        self.enter(StateName::Active, why, cx);
+    }
+
+    /// Row 11, and what else is due.
+    pub(super) fn active_timeout(&mut self, adver: Instant, cx: &mut Context<'_>) {
+        if adver <= cx.now {
+            if self.sending_fails_for_long(cx.now) {
+                return self.give_up_sending(cx);
+            }
+            let interval = self.parameters.interval.duration();
+            let missed = (cx.now - adver).as_nanos() / interval.as_nanos();
+            // On the grid of the deadlines, so that late wake-ups do not add up; what was missed is
+            // not made up for.
+            let step = interval.saturating_mul(u32::try_from(missed + 1).unwrap_or(u32::MAX));
+            self.state = State::Active { adver: adver + step };
+            self.advertise(cx);
+            self.clear_two_active(cx);
+        }
+        self.announcing_timeout(cx);
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= cx.now);
+        if due(self.acquisition_deadline()) {
+            self.refused(cx);
+        } else if due(self.retry_at()) {
+            self.acquire_all(cx);
+        } else if due(self.ask_at()) {
+            self.ask(cx);
+        }
+    }
+
+    /// Rows 12 to 15.
+    pub(super) fn active_advertisement(&mut self, advert: Advertisement, cx: &mut Context<'_>) {
+        self.heard(advert);
+        if advert.priority.is_release() {
+            if self.may_answer(cx.now) {
+                self.advertise_and_rearm(cx);
+            }
+        } else if self.outranked_by(advert.priority, advert.source) {
+            self.give_way(advert, Reason::HigherPriority, cx);
+        } else {
+            self.lower_rank_shown(advert.source, cx);
+            if self.may_answer(cx.now) {
+                self.advertise(cx);
+            }
+        }
+    }
+
+    /// The effective priority changed: a raised one is told at once; for a lowered one a better
+    /// router is asked for, since the others would only notice after three intervals.
+    pub(super) fn active_priority_changed(&mut self, before: Priority, cx: &mut Context<'_>) {
+        if self.priority() == before {
+            return;
+        }
+        self.asked.wanted = self.priority() < before;
+        if self.ask_at().is_some_and(|at| at <= cx.now) {
+            self.ask(cx);
+        } else {
+            self.advertise_and_rearm(cx);
+        }
+    }
+
+    /// When the question may be put, if it is open.
+    pub(super) fn ask_at(&self) -> Option<Instant> {
+        self.asked.wanted.then_some(self.asked.not_before)
+    }
+
+    /// Priority 0 and silence, while the addresses go on answering: any better router takes over.
+    fn ask(&mut self, cx: &mut Context<'_>) {
+        self.asked.wanted = false;
+        if self.no_better_known(cx.now) {
+            return self.advertise_and_rearm(cx);
+        }
+        self.resign(cx);
+        self.announcing = None;
+        self.state = State::Asking { until: self.successor_by(cx.now) };
+        cx.report(Report::Asking { router: self.id, priority: self.priority() });
+    }
+
+    pub(super) fn asking_timeout(&mut self, until: Instant, cx: &mut Context<'_>) {
+        if until <= cx.now {
+            self.keep(cx);
+        }
+    }
+
+    pub(super) fn asking_advertisement(&mut self, advert: Advertisement, cx: &mut Context<'_>) {
+        self.heard(advert);
+        if advert.priority.is_release() {
+            return;
+        }
+        if self.outranked_by(advert.priority, advert.source) {
+            self.give_way(advert, Reason::GaveWay, cx);
+        } else {
+            self.keep(cx);
+            self.lower_rank_shown(advert.source, cx);
+        }
+    }
+
+    /// No better router is there: on as before, at the priority in force.
+    pub(super) fn keep(&mut self, cx: &mut Context<'_>) {
+        let base = self.parameters.interval.duration() * ASK_AGAIN_INTERVALS;
+        let distance = base.saturating_mul(1 << self.asked.in_vain.min(16)).min(ASK_AGAIN_MAX);
+        self.asked = Asked { wanted: false, not_before: cx.now + distance, in_vain: self.asked.in_vain + 1 };
+        self.state = State::Active { adver: cx.now };
+        self.advertise_and_rearm(cx);
+        let rival = self.rival.map(|rival| (rival.address, rival.priority));
+        cx.report(Report::Kept { router: self.id, rival });
+    }
+
+    /// Leaves on purpose. The addresses go on answering until the successor does.
+    pub(super) fn leave(&mut self, reason: Reason, cx: &mut Context<'_>) {
+        self.wanted &= reason != Reason::Shutdown;
+        let release_at = match self.state {
+            State::Asking { until } => until,
+            _ => {
+                self.resign(cx);
+                self.successor_by(cx.now)
+            }
+        };
+        if self.owner() {
+            self.drop_out(reason, cx);
+            return self.report_gone(cx);
+        }
+        self.state = State::Leaving { release_at, then: Next::Initialize };
+        self.enter(StateName::Initialize, reason, cx);
+    }
+
+    /// Another router speaks up: it is the successor, which is given the time to add its addresses.
+    pub(super) fn leaving_advertisement(&mut self, advert: Advertisement, release_at: Instant, then: Next) {
+        self.heard(advert);
+        if advert.priority.is_release() {
+            if let Next::Backup { .. } = then {
+                self.counting = Counting { from: advert.arrived, resigned: true };
+                self.state =
+                    State::Leaving { release_at, then: Next::Backup { active_down: self.active_down() } };
+            }
+            return;
+        }
+        self.accept(advert);
+        let then = match then {
+            Next::Initialize => Next::Initialize,
+            Next::Backup { .. } | Next::HoldPart => Next::Backup { active_down: self.active_down() },
+        };
+        self.state = State::Leaving { release_at: release_at.min(advert.arrived + HANDOVER), then };
+    }
+
+    pub(super) fn leaving_timeout(&mut self, release_at: Instant, then: Next, cx: &mut Context<'_>) {
+        if cx.now < release_at {
+            return;
+        }
+        match then {
+            Next::HoldPart => self.hold_part(cx),
+            Next::Backup { active_down } => {
+                self.release_all(cx);
+                self.state = State::Backup { active_down };
+            }
+            Next::Initialize => {
+                self.release_all(cx);
+                self.state = State::Initialize;
+                self.try_startup(cx);
+            }
+        }
+    }
+
+    /// Sends one advertisement with the priority in force, and renews the lease with it.
+    fn advertise(&mut self, cx: &mut Context<'_>) {
+        self.sending.last = Some(cx.now);
+        cx.actions.push(Action::Advertise { router: self.id, priority: self.priority() });
+        self.renew(cx);
+    }
+
+    /// Sends one, and counts the interval from it.
+    pub(super) fn advertise_and_rearm(&mut self, cx: &mut Context<'_>) {
+        self.advertise(cx);
+        self.state = State::Active { adver: cx.now + self.parameters.interval.duration() };
+    }
+
+    /// Tells the others that the role is free.
+    pub(super) fn resign(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..RELEASES {
+            cx.actions.push(Action::Advertise { router: self.id, priority: Priority::RELEASE });
+        }
+    }
+
+    /// By when a successor has shown itself, if there is one: Skew_Time is below one interval.
+    pub(super) fn successor_by(&self, now: Instant) -> Instant {
+        now + (self.parameters.interval.duration() + HANDOVER).min(LEAVING_MAX)
+    }
+
+    /// Rows 13 and 14.
+    fn give_way(&mut self, advert: Advertisement, reason: Reason, cx: &mut Context<'_>) {
+        self.accept(advert);
+        let active_down = self.active_down();
+        self.preempt_from = None;
+        if self.owner() {
+            return self.become_backup(active_down, reason, cx);
+        }
+        self.state =
+            State::Leaving { release_at: advert.arrived + HANDOVER, then: Next::Backup { active_down } };
+        self.enter(StateName::Backup, reason, cx);
+    }
+
+    /// A router of lower rank was Active beside us, and may have drawn the neighbours to itself.
+    fn lower_rank_shown(&mut self, source: IpAddr, cx: &mut Context<'_>) {
+        if let Some(rival) = &mut self.rival {
+            rival.is_active = false;
+        }
+        self.raise(Alarm::TwoActiveRouters, true, source, cx);
+        self.announce_again(cx);
+    }
+
+    fn clear_two_active(&mut self, cx: &mut Context<'_>) {
+        if let Some(rival) = self.rival
+            && cx.now - rival.heard_at > self.patience()
+        {
+            self.raise(Alarm::TwoActiveRouters, false, rival.address, cx);
+        }
+    }
+
+    /// Answers are bounded: whoever provokes them gets one each 10 ms.
+    fn may_answer(&self, now: Instant) -> bool {
+        self.sending.last.is_none_or(|last| now - last >= ANSWER_SPACING)
+    }
+
+    /// The only routers known to be there would not be better.
+    fn no_better_known(&self, now: Instant) -> bool {
+        self.rival.is_some_and(|rival| {
+            now - rival.heard_at < RIVAL_KNOWN && !self.outranked_by(rival.priority, rival.address)
+        })
+    }
+
+    /// Nobody has heard us for so long that a backup has taken over, unless there is none.
+    fn sending_fails_for_long(&self, now: Instant) -> bool {
+        let once_in_vain = self.back_off.attempts > 0 && !self.back_off.heard;
+        !once_in_vain && self.sending.failing.is_some_and(|(since, _)| now - since >= self.patience())
+    }
+
+    fn give_up_sending(&mut self, cx: &mut Context<'_>) {
+        self.back_off(cx.now);
+        self.release_all(cx);
+        self.counting = Counting { from: cx.now, resigned: false };
+        self.become_backup(self.active_down(), Reason::CannotSend, cx);
+    }
+}

@@ -1,0 +1,193 @@
+//! Backup (RFC 9568 6.4.2), and the claim that leads from it to Active.
+
+use super::{Advertisement, CLAIM_WAIT, Context, Counting, Rival, State, VirtualRouter};
+use crate::snapshot::{Reason, StateName};
+use crate::tracking::Health;
+use crate::{Instant, Priority};
+
+impl VirtualRouter {
+    /// Rows 6 to 9.
+    pub(super) fn backup_advertisement(&mut self, advert: Advertisement, cx: &mut Context<'_>) {
+        self.heard(advert);
+        if advert.priority.is_release() {
+            self.rival_resigned(advert, cx);
+        } else if self.accepts(advert) {
+            self.accept(advert);
+            self.state = State::Backup { active_down: self.active_down() };
+            if self.reason != Reason::HigherPriority && advert.priority >= self.priority() {
+                self.enter(StateName::Backup, Reason::HigherPriority, cx);
+            }
+        } else {
+            self.lower_ignored = true;
+        }
+    }
+
+    /// Row 5, unless a refusal is still too fresh or nobody was there to read the packets.
+    pub(super) fn backup_timeout(&mut self, active_down: Instant, cx: &mut Context<'_>) {
+        if cx.now < active_down {
+            return;
+        }
+        if cx.now < self.back_off.not_before && !self.back_off.peer_resigned {
+            self.state = State::Backup { active_down: self.back_off.not_before };
+            return;
+        }
+        let interval = self.active_adver_interval.duration();
+        if cx.now - active_down > 2 * interval + interval / 128 {
+            // The loop was away, not the Active Router: listen for one interval before a claim.
+            self.state = State::Backup { active_down: cx.now + interval };
+            return;
+        }
+        self.claim(cx);
+    }
+
+    /// Puts the addresses into the kernel before the claim is advertised.
+    fn claim(&mut self, cx: &mut Context<'_>) {
+        let why = match (self.counting.resigned, self.lower_ignored) {
+            (true, _) => Reason::Priority,
+            (false, true) => Reason::Preempted,
+            (false, false) => Reason::NoResponse,
+        };
+        // Who preempts a living router must answer before the other stops to; who follows silence
+        // has nobody to wait for.
+        let living = why == Reason::Preempted
+            && self.rival.is_some_and(|rival| {
+                rival.is_active && cx.now < rival.heard_at + 3 * rival.interval.duration()
+            });
+        self.state = State::Claiming {
+            advertise_at: (!living).then(|| cx.now + CLAIM_WAIT),
+            give_up: cx.now + self.patience(),
+            why,
+        };
+        self.acquire_all(cx);
+    }
+
+    /// The wait for the first address, or for all of them, is over.
+    pub(super) fn claim_timeout(
+        &mut self,
+        advertise_at: Option<Instant>,
+        give_up: Instant,
+        cx: &mut Context<'_>,
+    ) {
+        if advertise_at.is_some_and(|at| at <= cx.now) {
+            self.claimed(cx);
+        } else if give_up <= cx.now {
+            self.refused(cx);
+        }
+    }
+
+    /// What a Backup would hear, a router hears that has not said a word yet.
+    pub(super) fn claim_advertisement(&mut self, advert: Advertisement, cx: &mut Context<'_>) {
+        self.heard(advert);
+        if advert.priority.is_release() {
+            if let State::Claiming { advertise_at, .. } = &mut self.state {
+                advertise_at.get_or_insert(cx.now + CLAIM_WAIT);
+            }
+            if self.holding.any_present() {
+                self.claimed(cx);
+            }
+        } else if self.accepts(advert) {
+            self.accept(advert);
+            self.abort_claim(cx);
+        }
+    }
+
+    /// Back to watching; nothing was said.
+    pub(super) fn abort_claim(&mut self, cx: &mut Context<'_>) {
+        self.release_all(cx);
+        let watched_until = self.active_down().max(cx.now);
+        self.become_backup(watched_until, Reason::HigherPriority, cx);
+    }
+
+    /// The claim goes out.
+    pub(super) fn claimed(&mut self, cx: &mut Context<'_>) {
+        let State::Claiming { why, .. } = self.state else { return };
+        self.become_active(why, cx);
+    }
+
+    pub(super) fn become_backup(&mut self, active_down: Instant, reason: Reason, cx: &mut Context<'_>) {
+        self.lower_ignored = false;
+        self.preempt_from = None;
+        self.state = State::Backup { active_down };
+        self.enter(StateName::Backup, reason, cx);
+    }
+
+    /// Skew_Time and Active_Down_Interval follow the priority; the timer only ever comes forward.
+    pub(super) fn backup_health_changed(&mut self, before: Health, cx: &mut Context<'_>) {
+        let State::Backup { active_down } = self.state else { return };
+        if self.priority() > before.priority || before.pending && !self.health().pending {
+            self.preempt_from = None;
+        }
+        let recomputed = self.active_down().max(cx.now);
+        self.state = State::Backup { active_down: active_down.min(recomputed) };
+    }
+
+    /// When the Active_Down_Timer runs out, by the priority and the interval in force.
+    pub(super) fn active_down(&self) -> Instant {
+        let interval = self.active_adver_interval;
+        let wait = if self.counting.resigned {
+            interval.skew_time(self.priority())
+        } else {
+            interval.active_down_interval(self.priority())
+        };
+        self.counting.from + wait
+    }
+
+    /// Rows 7 and 8: does this advertisement keep us Backup? Row 9 is when it does not.
+    fn accepts(&mut self, advert: Advertisement) -> bool {
+        if advert.priority >= self.priority() {
+            self.preempt_from = None;
+            return true;
+        }
+        if !self.parameters.preempt_mode || self.health().pending || advert.arrived < self.back_off.not_before
+        {
+            return true;
+        }
+        let from = *self.preempt_from.get_or_insert(advert.arrived + self.parameters.preempt_delay);
+        advert.arrived < from
+    }
+
+    /// Adopts the interval and starts the Active_Down_Timer anew, from when the packet came.
+    pub(super) fn accept(&mut self, advert: Advertisement) {
+        self.lower_ignored = false;
+        self.active_adver_interval = advert.interval;
+        self.counting = Counting { from: advert.arrived, resigned: false };
+    }
+
+    /// Row 6. Where this router is the only one that can follow, nobody gains by Skew_Time.
+    fn rival_resigned(&mut self, advert: Advertisement, cx: &mut Context<'_>) {
+        self.counting = Counting { from: advert.arrived, resigned: true };
+        self.back_off.peer_resigned = true;
+        let sole_backup = self.parameters.peers.len() == 1 && !self.health().demoted;
+        let active_down = if sole_backup { cx.now } else { self.active_down() };
+        self.state = State::Backup { active_down };
+        if sole_backup {
+            self.claim(cx);
+        }
+    }
+
+    /// Remembers who spoke.
+    pub(super) fn heard(&mut self, advert: Advertisement) {
+        self.back_off.heard = true;
+        if advert.priority.is_release() {
+            if let Some(rival) = self.rival.as_mut().filter(|rival| rival.address == advert.source) {
+                rival.is_active = false;
+            }
+            return;
+        }
+        self.back_off.peer_resigned = false;
+        self.rival = Some(Rival {
+            address: advert.source,
+            priority: advert.priority,
+            interval: advert.interval,
+            heard_at: advert.arrived,
+            is_active: true,
+        });
+    }
+
+    /// Does this advertisement outrank us (rows 13 and 14)? The packet's source decides a tie, as
+    /// an unsigned number in network order (RFC 9568 6.4.3).
+    pub(super) fn outranked_by(&self, priority: Priority, source: std::net::IpAddr) -> bool {
+        let own = self.facts.source;
+        priority > self.priority() || priority == self.priority() && own.is_none_or(|own| source > own)
+    }
+}

@@ -1,0 +1,310 @@
+//! The addresses of a Virtual Router in the kernel: asked for, there, refused, lost, given back.
+
+use std::time::Duration;
+
+use super::{BACK_OFF_MAX, Context, Next, State, VirtualRouter};
+use crate::Instant;
+use crate::action::{Action, Outcome, Ownership, Report, Ticket};
+use crate::parameters::VirtualAddress;
+use crate::snapshot::{AddressSnapshot, Reason};
+
+/// What is known of each address.
+#[derive(Debug)]
+pub(super) struct Holding {
+    ticket: Ticket,
+    addresses: Box<[Held]>,
+    /// Addresses may be in the kernel through us.
+    engaged: bool,
+    /// Requests to acquire that have not been answered to the end.
+    outstanding: u16,
+    progress: Instant,
+    /// A release that has not been confirmed.
+    releasing: bool,
+    /// Some addresses are refused, and the others are held nevertheless.
+    part: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Held {
+    #[default]
+    Absent,
+    Present {
+        foreign: bool,
+    },
+    Refused {
+        errno: i32,
+    },
+}
+
+impl Holding {
+    pub(super) fn new(count: usize) -> Self {
+        Self {
+            ticket: Ticket::default(),
+            addresses: vec![Held::Absent; count].into(),
+            engaged: false,
+            outstanding: 0,
+            progress: Instant::ZERO,
+            releasing: false,
+            part: false,
+        }
+    }
+
+    /// The administrator's addresses are there, and never ours to touch.
+    pub(super) fn owned(&mut self) {
+        self.addresses.fill(Held::Present { foreign: true });
+    }
+
+    /// The daemon before left all addresses behind.
+    pub(super) fn resumed(&mut self) {
+        self.engaged = true;
+        self.addresses.fill(Held::Present { foreign: false });
+    }
+
+    pub(super) fn is_released(&self) -> bool {
+        !self.engaged && !self.releasing
+    }
+
+    pub(super) fn any_present(&self) -> bool {
+        (0..self.addresses.len()).any(|index| self.is_present(index))
+    }
+
+    pub(super) fn is_present(&self, index: usize) -> bool {
+        matches!(self.addresses.get(index), Some(Held::Present { .. }))
+    }
+
+    fn all_present(&self) -> bool {
+        (0..self.addresses.len()).all(|index| self.is_present(index))
+    }
+}
+
+impl VirtualRouter {
+    /// Number of the present tenure; outcomes of earlier ones are void.
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.holding.ticket
+    }
+
+    /// The state of each address, in configured order.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = AddressSnapshot> {
+        self.parameters.addresses.iter().zip(&self.holding.addresses).map(|(address, held)| AddressSnapshot {
+            address: address.ip,
+            present: matches!(held, Held::Present { .. }),
+            foreign: matches!(held, Held::Present { foreign: true }),
+            refused: if let Held::Refused { errno } = *held { Some(errno) } else { None },
+        })
+    }
+
+    pub(super) fn acquire_all(&mut self, cx: &mut Context<'_>) {
+        self.acquire(0..self.count(), cx);
+    }
+
+    /// Takes off the interface what is there through us.
+    pub(super) fn release_all(&mut self, cx: &mut Context<'_>) {
+        self.holding.part = false;
+        self.holding.outstanding = 0;
+        self.holding.addresses.fill(Held::Absent);
+        if !self.holding.engaged {
+            return;
+        }
+        self.holding.engaged = false;
+        self.holding.releasing = true;
+        self.holding.ticket.0 = self.holding.ticket.0.wrapping_add(1);
+        cx.actions.push(Action::Release(self.ownership(0..self.count())));
+    }
+
+    /// The daemon before left addresses behind that cannot be kept.
+    pub(super) fn release_left_over(&mut self, cx: &mut Context<'_>) {
+        self.holding.engaged = true;
+        self.release_all(cx);
+    }
+
+    /// Gives the kernel's lease another full term: straight after an advertisement has left, never
+    /// from a timer of its own, so that it ends when the advertisements do.
+    pub(super) fn renew(&mut self, cx: &mut Context<'_>) {
+        /// Leases are whole seconds and at least two of them; more often than this gains nothing.
+        const SPACING: Duration = Duration::from_millis(500);
+        if self.parameters.leased && self.holding.engaged && cx.now - self.sending.last_renewal >= SPACING {
+            self.sending.last_renewal = cx.now;
+            cx.actions.push(Action::Renew(self.ownership(0..self.count())));
+        }
+    }
+
+    pub(super) fn outcome(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
+        match outcome {
+            Outcome::Added { index, foreign } => self.added(index, foreign, cx),
+            Outcome::Refused { index, errno } => {
+                if let Some(held) = self.holding.addresses.get_mut(usize::from(index)) {
+                    *held = Held::Refused { errno };
+                    self.statistics.addresses_refused += 1;
+                    cx.report(Report::AddressRefused { router: self.id, index, errno });
+                }
+            }
+            Outcome::Acquired => {
+                self.holding.outstanding = self.holding.outstanding.saturating_sub(1);
+                self.acquired(cx);
+            }
+            Outcome::Released => {
+                self.holding.releasing = false;
+                self.report_gone(cx);
+            }
+            Outcome::Lost { index } => self.lost(index, cx),
+        }
+    }
+
+    /// The list of addresses changed while the router runs: what stays is not touched.
+    pub(super) fn addresses_reconfigured(
+        &mut self,
+        before: &std::sync::Arc<[VirtualAddress]>,
+        cx: &mut Context<'_>,
+    ) {
+        self.holding.ticket.0 = self.holding.ticket.0.wrapping_add(1);
+        let after = self.parameters.addresses.clone();
+        let state_of =
+            |address| before.iter().position(|old| old == address).map(|old| self.holding.addresses[old]);
+        let held = after.iter().map(|address| state_of(address).unwrap_or_default()).collect();
+        if self.holding.engaged {
+            for (index, _) in (0u16..).zip(before.iter()).filter(|(_, old)| !after.contains(old)) {
+                cx.actions.push(Action::Release(Ownership {
+                    router: self.id,
+                    ticket: self.holding.ticket,
+                    addresses: before.clone(),
+                    range: index..index + 1,
+                }));
+            }
+        }
+        self.holding.addresses = held;
+        self.holding.outstanding = 0;
+        if self.owner() {
+            self.holding.owned();
+        } else if self.holding.engaged {
+            self.acquire_all(cx);
+        }
+    }
+
+    /// When an acquisition that makes no progress counts as refused.
+    pub(super) fn acquisition_deadline(&self) -> Option<Instant> {
+        (self.holding.outstanding > 0).then(|| self.holding.progress + self.patience())
+    }
+
+    /// When the addresses that are missing from a part are tried again.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        (self.holding.part && self.holding.outstanding == 0).then_some(self.back_off.not_before)
+    }
+
+    /// How long the kernel may keep an address away.
+    pub(super) fn patience(&self) -> Duration {
+        3 * self.parameters.interval.duration()
+    }
+
+    /// An address cannot be had. A node that does not have what it advertises does not stay
+    /// Active: it lets another try. When there is no other, the part that works is better than
+    /// nothing.
+    pub(super) fn refused(&mut self, cx: &mut Context<'_>) {
+        self.holding.outstanding = 0;
+        let alone = self.back_off.peer_resigned || self.back_off.attempts > 0 && !self.back_off.heard;
+        let part = self.holding.any_present() && (alone || self.holding.part);
+        self.back_off(cx.now);
+        if part {
+            self.holding.part = true;
+            return self.claimed(cx);
+        }
+        match self.state {
+            State::Claiming { .. } => {
+                self.release_all(cx);
+                let watched_until = self.active_down().max(cx.now);
+                self.become_backup(watched_until, Reason::AddressRefused, cx);
+            }
+            State::Active { .. } => {
+                self.resign(cx);
+                let active_down = cx.now + self.active_adver_interval.active_down_interval(self.priority());
+                let then =
+                    if self.holding.any_present() { Next::HoldPart } else { Next::Backup { active_down } };
+                self.state = State::Leaving { release_at: self.successor_by(cx.now), then };
+                self.enter(crate::snapshot::StateName::Backup, Reason::AddressRefused, cx);
+            }
+            State::Initialize | State::Backup { .. } | State::Asking { .. } | State::Leaving { .. } => {}
+        }
+    }
+
+    /// Holds the part that the kernel did not refuse.
+    pub(super) fn hold_part(&mut self, cx: &mut Context<'_>) {
+        self.holding.part = true;
+        self.become_active(Reason::NoBetterRouter, cx);
+    }
+
+    /// Doubles from three intervals up to five minutes, and differs from router to router, so that
+    /// two that were refused do not try in step.
+    pub(super) fn back_off(&mut self, now: Instant) {
+        let doubled = self.patience().saturating_mul(1 << self.back_off.attempts.min(16));
+        let spread = (u64::from(self.back_off.attempts) * 7 + u64::from(self.facts.mac.octets()[5])) % 32;
+        let jitter = doubled.mul_f64(spread as f64 / 128.0);
+        self.back_off.attempts = self.back_off.attempts.saturating_add(1);
+        self.back_off.not_before = now + (doubled + jitter).min(BACK_OFF_MAX.max(self.patience()));
+        self.back_off.heard = false;
+        self.back_off.peer_resigned = false;
+    }
+
+    fn acquire(&mut self, range: std::ops::Range<u16>, cx: &mut Context<'_>) {
+        if self.owner() {
+            return;
+        }
+        self.holding.engaged = true;
+        self.holding.outstanding = self.holding.outstanding.saturating_add(1);
+        self.holding.progress = cx.now;
+        cx.actions.push(Action::Acquire(self.ownership(range)));
+    }
+
+    fn added(&mut self, index: u16, foreign: bool, cx: &mut Context<'_>) {
+        self.holding.progress = cx.now;
+        let was_present = self.holding.is_present(usize::from(index));
+        let Some(held) = self.holding.addresses.get_mut(usize::from(index)) else { return };
+        *held = Held::Present { foreign };
+        match self.state {
+            State::Claiming { advertise_at: Some(_), .. } => self.claimed(cx),
+            State::Active { .. } if !was_present => self.announce(index..index + 1, cx),
+            _ => {}
+        }
+    }
+
+    fn acquired(&mut self, cx: &mut Context<'_>) {
+        if self.holding.outstanding > 0 {
+            return;
+        }
+        if !self.holding.all_present() {
+            return self.refused(cx);
+        }
+        self.holding.part = false;
+        self.back_off = super::BackOff::default();
+        if matches!(self.state, State::Claiming { .. }) {
+            self.claimed(cx);
+        }
+    }
+
+    fn lost(&mut self, index: u16, cx: &mut Context<'_>) {
+        if !self.holding.is_present(usize::from(index)) {
+            return;
+        }
+        self.holding.addresses[usize::from(index)] = Held::Absent;
+        if matches!(self.state, State::Active { .. } | State::Asking { .. }) {
+            self.statistics.addresses_put_back += 1;
+            self.acquire(index..index + 1, cx);
+            cx.report(Report::AddressLost { router: self.id, index });
+        }
+    }
+
+    fn ownership(&self, range: std::ops::Range<u16>) -> Ownership {
+        Ownership {
+            router: self.id,
+            ticket: self.holding.ticket,
+            addresses: self.parameters.addresses.clone(),
+            range,
+        }
+    }
+
+    pub(super) fn owner(&self) -> bool {
+        self.parameters.priority.is_owner()
+    }
+
+    pub(super) fn count(&self) -> u16 {
+        u16::try_from(self.parameters.addresses.len()).unwrap_or(u16::MAX)
+    }
+}

@@ -1,0 +1,157 @@
+//! Which packets are advertisements for this router (RFC 9568 7.1), and what the accepted ones show.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Advertisement, Context, Heard, VirtualRouter};
+use crate::action::Report;
+use crate::packet::{Advert, ChecksumForm, ChecksumPolicy, Datagram, DiscardReason, ParseError, Rules};
+use crate::parameters::LinkId;
+use crate::snapshot::Alarm;
+use crate::{Family, Instant};
+
+/// A discarded packet is reported at most so often; all are counted.
+pub(crate) const REPORT_SPACING: Duration = Duration::from_secs(1);
+
+impl VirtualRouter {
+    /// Judges a packet that carries this router's VRID. A discarded one moves its counter and
+    /// nothing else.
+    pub(crate) fn receive(
+        &mut self,
+        link: LinkId,
+        datagram: &Datagram<'_>,
+        arrived: Instant,
+        cx: &mut Context<'_>,
+    ) -> Option<Advertisement> {
+        match self.validate(datagram) {
+            Ok(advert) => {
+                let source = datagram.source;
+                let advertisement =
+                    Advertisement { source, priority: advert.priority, interval: advert.interval, arrived };
+                self.accepted(&advert, &advertisement, cx);
+                Some(advertisement)
+            }
+            Err(error) => {
+                self.discarded(link, datagram.source, error, cx);
+                None
+            }
+        }
+    }
+
+    fn validate<'a>(&self, datagram: &Datagram<'a>) -> Result<Advert<'a>, ParseError> {
+        let unicast = !self.parameters.peers.is_empty();
+        let (source, destination) = (datagram.source, datagram.destination);
+        let ours =
+            if unicast { !is_group(destination) } else { destination == self.parameters.family.group() };
+        if !ours {
+            return Err(ParseError::WrongDestination { destination });
+        }
+        if self.facts.source == Some(source) {
+            return Err(ParseError::OwnAddress { source_address: source });
+        }
+        if !may_be_primary(source, unicast && !self.parameters.strict) {
+            return Err(ParseError::BadSource { source_address: source });
+        }
+        let rules =
+            Rules { checksum: self.parameters.checksum_policy, strict: self.parameters.strict, ..Rules::LAX };
+        let advert = Advert::parse(datagram, &rules)?;
+        if unicast && !self.parameters.peers.contains(&source) {
+            return Err(ParseError::UnknownPeer { source_address: source });
+        }
+        Ok(advert)
+    }
+
+    fn accepted(&mut self, advert: &Advert<'_>, advertisement: &Advertisement, cx: &mut Context<'_>) {
+        self.statistics.advertisement_rcvd += 1;
+        self.statistics.priority_zero_pkts_rcvd += u64::from(advert.priority.is_release());
+        self.learn_form(advert.form, advertisement, cx);
+        let source = advertisement.source;
+        let other_list = !advert.addresses.same_set(&self.listed);
+        self.statistics.address_list_errors += u64::from(other_list);
+        self.raise(Alarm::AddressListMismatch, other_list, source, cx);
+        let other_interval = advert.interval != self.parameters.interval;
+        self.statistics.interval_errors += u64::from(other_interval);
+        self.raise(Alarm::IntervalMismatch, other_interval, source, cx);
+        let no_link_local = self.parameters.family == Family::Ipv6 && !advert.link_local_first;
+        self.raise(Alarm::LinkLocalMissing, no_link_local, source, cx);
+        if !advert.priority.is_release() {
+            let equal = advert.priority == self.parameters.priority;
+            self.raise(Alarm::DuplicateOwner, equal && self.owner(), source, cx);
+            self.raise(Alarm::EqualPriority, equal && !self.owner(), source, cx);
+        }
+    }
+
+    /// The form that the peer speaks is the form that it understands.
+    fn learn_form(&mut self, form: ChecksumForm, advertisement: &Advertisement, cx: &mut Context<'_>) {
+        let auto = self.parameters.checksum_policy == ChecksumPolicy::Either;
+        if self.parameters.family == Family::Ipv6 || !auto {
+            return;
+        }
+        let source = advertisement.source;
+        let peer = self.parameters.peers.iter().position(|&peer| peer == source).unwrap_or(0);
+        let before = std::mem::replace(
+            &mut self.forms[peer],
+            Heard { form, from: Some((source, advertisement.arrived)) },
+        );
+        let still_there = 3 * advertisement.interval.duration();
+        let conflict = before.form != form
+            && before.from.is_some_and(|(other, heard_at)| {
+                other != source && advertisement.arrived - heard_at < still_there
+            });
+        self.statistics.checksum_form_conflicts += u64::from(conflict);
+        if conflict || before.form == form {
+            self.raise(Alarm::ChecksumFormConflict, conflict, source, cx);
+        }
+        if before.form != form {
+            cx.report(Report::ChecksumForm { router: self.id, form });
+        }
+    }
+
+    /// Tells once that a condition came or went.
+    pub(super) fn raise(&mut self, alarm: Alarm, raised: bool, source: IpAddr, cx: &mut Context<'_>) {
+        if self.alarms.set(alarm, raised) {
+            cx.report(Report::Alarm { router: self.id, alarm, raised, source });
+        }
+    }
+
+    fn discarded(&mut self, link: LinkId, source: IpAddr, error: ParseError, cx: &mut Context<'_>) {
+        let statistics = &mut self.statistics;
+        let counter = match error.reason() {
+            DiscardReason::Destination => &mut statistics.destination_errors,
+            DiscardReason::Source => &mut statistics.source_errors,
+            DiscardReason::Peer => &mut statistics.peer_errors,
+            DiscardReason::HopLimit => &mut statistics.ip_ttl_errors,
+            DiscardReason::Version => &mut statistics.version_errors,
+            DiscardReason::Type => &mut statistics.invalid_type_pkts_rcvd,
+            DiscardReason::Checksum => &mut statistics.checksum_errors,
+            DiscardReason::AddressList => &mut statistics.address_list_errors,
+            DiscardReason::Interval => &mut statistics.interval_errors,
+            DiscardReason::Header | DiscardReason::Vrid | DiscardReason::Length => {
+                &mut statistics.packet_length_errors
+            }
+        };
+        *counter += 1;
+        if self.last_discard_report.is_none_or(|last| cx.now - last >= REPORT_SPACING) {
+            self.last_discard_report = Some(cx.now);
+            let router = Some(self.id);
+            cx.report(Report::Discarded { link, router, source: Some(source), error });
+        }
+    }
+}
+
+fn is_group(address: IpAddr) -> bool {
+    address.is_multicast()
+}
+
+/// Can a VRRP router's advertisements come from there (RFC 9568 5.1.1.1, 5.1.2.1)?
+fn may_be_primary(source: IpAddr, global_ipv6: bool) -> bool {
+    match source {
+        IpAddr::V4(v4) => {
+            !v4.is_unspecified() && !v4.is_multicast() && !v4.is_broadcast() && !v4.is_loopback()
+        }
+        IpAddr::V6(v6) => {
+            v6.is_unicast_link_local()
+                || global_ipv6 && !v6.is_unspecified() && !v6.is_multicast() && !v6.is_loopback()
+        }
+    }
+}
