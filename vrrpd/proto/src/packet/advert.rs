@@ -59,7 +59,8 @@ pub struct Advert<'a> {
     pub interval: AdverInterval,
     /// The addresses of the virtual router, at least one.
     pub addresses: Addresses<'a>,
-    /// The form of its checksum. Over IPv6 always [`ChecksumForm::PseudoHeader`].
+    /// The form of its checksum. Over IPv6 always [`ChecksumForm::PseudoHeader`]; over IPv4 the one of
+    /// RFC 9568 should both be right, which takes addresses whose pseudo-header sums to zero.
     pub form: ChecksumForm,
     /// The first address is link-local (RFC 9568 5.2.9), as it must be over IPv6; over IPv4, where
     /// nothing is asked, true. False only without [`Rules::strict`].

@@ -84,3 +84,17 @@ impl ChecksumPolicy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_has_one_name() {
+        for form in [ChecksumForm::MessageOnly, ChecksumForm::PseudoHeader] {
+            let json = serde_json::to_value(form).expect("a unit variant serializes");
+            assert_eq!(json, form.name());
+            assert_eq!(serde_json::from_value::<ChecksumForm>(json).expect("its own name"), form);
+        }
+    }
+}

@@ -113,3 +113,23 @@ impl<'a> Datagram<'a> {
         if family == Family::of(self.destination) { Ok(family) } else { Err(ParseError::MixedFamilies) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_total_length_inside_of_the_header_is_named() {
+        let mut packet = [0; IPV4_HEADER];
+        packet[0] = 0x45;
+        packet[3] = 19;
+        assert_eq!(Datagram::parse_ipv4(&packet), Err(ParseError::Truncated { received: 19, promised: 20 }));
+    }
+
+    #[test]
+    fn addresses_of_two_families_make_no_datagram() {
+        let [source, destination] = [Family::Ipv4.group(), Family::Ipv6.group()];
+        let datagram = Datagram { source, destination, hop_limit: 255, payload: &[] };
+        assert_eq!(datagram.family(), Err(ParseError::MixedFamilies));
+    }
+}

@@ -132,3 +132,50 @@ fn target_link_layer_address(mut options: &[u8]) -> Option<Option<MacAddress>> {
 fn checksum(message: &[u8], source: &Ipv6Addr, destination: &Ipv6Addr) -> u16 {
     util::ipv6_checksum(message, CHECKSUM / 2, &[], source, destination, IpNextHeaderProtocols::Icmpv6)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: MacAddress = MacAddress::new([2, 0, 0, 0, 0, 1]);
+    const ADDRESS: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+    /// What is read from a valid advertisement after `change` to its ICMPv6 message, checksum and
+    /// payload length put right again.
+    fn seen_after(change: impl FnOnce(&mut Vec<u8>)) -> Option<NeighbourAdvertisement> {
+        let mut frame = [0; FRAME_LEN];
+        unsolicited_advertisement(&mut frame, MAC, ADDRESS, true);
+        let mut message = frame[ICMPV6..].to_vec();
+        change(&mut message);
+        let checksum = checksum(&message, &ADDRESS, &ALL_NODES);
+        message[CHECKSUM..CHECKSUM + 2].copy_from_slice(&checksum.to_be_bytes());
+        frame[IPV6 + 5] = u8::try_from(message.len()).expect("a short message");
+        NeighbourAdvertisement::parse(&[&frame[..ICMPV6], &message].concat())
+    }
+
+    #[test]
+    fn the_checks_of_rfc_4861_do_not_lean_on_the_checksum() {
+        let seen = seen_after(|_| ()).expect("what we send, we accept");
+        assert_eq!((seen.target, seen.mac, seen.router), (ADDRESS, Some(MAC), true));
+        assert_eq!(seen_after(|message| message[0] = 135), None, "a solicitation");
+        assert_eq!(seen_after(|message| message[1] = 1), None, "code");
+        assert_eq!(seen_after(|message| message[4] |= NeighborAdvertFlags::Solicited), None, "to a group");
+        assert_eq!(seen_after(|message| message[TARGET] = 0xff), None, "a group as target");
+        assert_eq!(seen_after(|message| message.truncate(OPTIONS - 1)), None, "cut short");
+    }
+
+    #[test]
+    fn options_are_walked_to_the_end() {
+        let mac_after = |change: fn(&mut Vec<u8>)| seen_after(change).map(|seen| seen.mac);
+        assert_eq!(mac_after(|message| message.truncate(OPTIONS)), Some(None), "no option");
+        assert_eq!(mac_after(|message| message[OPTIONS] = 1), Some(None), "another option");
+        assert_eq!(
+            mac_after(|message| drop(message.splice(24..24, [9; 72]))),
+            Some(Some(MAC)),
+            "after another"
+        );
+        assert_eq!(mac_after(|message| message[OPTIONS + 1] = 0), None, "length zero");
+        assert_eq!(mac_after(|message| message[OPTIONS + 1] = 2), None, "longer than the message");
+        assert_eq!(mac_after(|message| message.push(2)), None, "half an option");
+    }
+}

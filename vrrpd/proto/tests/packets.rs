@@ -1,0 +1,339 @@
+//! The codec against the golden vectors (`vectors/README.md`), and against itself.
+
+mod vectors;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use serde_json::Value;
+use vrrp_proto::packet::{
+    Advert, ChecksumForm, ChecksumPolicy, Datagram, DiscardReason, EncodeError, ParseError, Rules, arp,
+    encode, message_len, ndisc, peek_vrid,
+};
+use vrrp_proto::{AdverInterval, Family, MacAddress, Priority, Vrid};
+
+use crate::vectors::{canonical, encode_again, octets, parse_ip, vectors, vectors_of_version_3};
+
+/// Malformed vectors that are well-formed to the codec: the fault shows only to who knows the
+/// configuration, and is tested there.
+const FOR_THE_NODE: [(&str, &str); 8] = [
+    ("B-27", "RX-07: VRID that no virtual router has"),
+    ("B-45", "RX-00b: other multicast group"),
+    ("B-46", "RX-00b: unicast where multicast is configured"),
+    ("B-47", "RX-00b: multicast where unicast is configured"),
+    ("B-48", "RX-15: source is not a peer"),
+    ("B-49", "RX-00c: source is our own address"),
+    ("B-50", "RX-00c: source 0.0.0.0"),
+    ("B-51", "RX-00c: IPv6 source is not link-local"),
+];
+
+/// What changes without `strict` and with both checksum forms: accepted, with this form and this
+/// answer to "is the first address link-local?".
+const ACCEPTED_WHEN_LAX: [(&str, ChecksumForm, bool); 3] = [
+    ("B-23", ChecksumForm::PseudoHeader, true),
+    ("B-24", ChecksumForm::MessageOnly, true),
+    ("B-33", ChecksumForm::PseudoHeader, false),
+];
+
+#[test]
+fn valid_vectors_decode_to_their_fields() {
+    let vectors = vectors_of_version_3("valid");
+    assert_eq!(vectors.len(), 30);
+    for vector in &vectors {
+        let datagram = vector.datagram().expect(&vector.id);
+        let advert = Advert::parse(&datagram, &vector.strict_rules()).expect(&vector.id);
+        let (ip, message) = (&vector.json["decoded"]["ip"], &vector.json["decoded"]["vrrp"]);
+        let hop_limit = ip.get("ttl").unwrap_or(&ip["hop_limit"]);
+        assert_eq!(Value::from(datagram.hop_limit), *hop_limit, "{}", vector.id);
+        assert_eq!(datagram.source.to_string(), ip["src"], "{}", vector.id);
+        assert_eq!(datagram.destination.to_string(), ip["dst"], "{}", vector.id);
+        assert_eq!(Value::from(advert.vrid.get()), message["vrid"], "{}", vector.id);
+        assert_eq!(peek_vrid(datagram.payload), Some(advert.vrid), "{}", vector.id);
+        assert_eq!(Value::from(advert.priority.get()), message["priority"], "{}", vector.id);
+        assert_eq!(Value::from(advert.interval.centiseconds()), message["max_adver_int_cs"], "{}", vector.id);
+        let addresses: Vec<String> = advert.addresses.iter().map(|a| a.to_string()).collect();
+        assert_eq!(Value::from(addresses), message["addresses"], "{}", vector.id);
+        assert_eq!(Value::from(advert.addresses.len()), message["count"], "{}", vector.id);
+        assert_eq!(advert.form, vector.sent_form(), "{}", vector.id);
+        assert!(advert.link_local_first, "{}", vector.id);
+    }
+}
+
+/// What a sender may write in more than one way comes back in ours: reserved bits zero (V3-10,
+/// V6-09), and the checksum zero as 0x0000 (V3-17).
+#[test]
+fn valid_vectors_encode_to_the_same_octets() {
+    let mut rewritten = Vec::new();
+    for vector in vectors_of_version_3("valid") {
+        let datagram = vector.datagram().expect(&vector.id);
+        let advert = Advert::parse(&datagram, &vector.strict_rules()).expect(&vector.id);
+        let again = encode_again(&datagram, &advert);
+        if again != datagram.payload {
+            assert_eq!(again, canonical(&datagram, advert.form), "{}", vector.id);
+            rewritten.push(vector.id.clone());
+        }
+    }
+    assert_eq!(rewritten, ["V3-10", "V3-17", "V6-09"]);
+}
+
+#[test]
+fn padding_of_ethernet_is_not_part_of_the_message() {
+    let mut padded = 0;
+    for vector in &vectors_of_version_3("valid") {
+        let frame = octets(&vector.json["frame_hex"]);
+        padded += usize::from(frame.len() - 14 > vector.packet.len());
+        assert_eq!(parse_ip(vector.family, &frame[14..]), vector.datagram(), "{}", vector.id);
+    }
+    assert!(padded > 10);
+}
+
+#[test]
+fn malformed_vectors_fail_the_check_they_break() {
+    let vectors = vectors_of_version_3("malformed");
+    let (skipped, tested): (Vec<_>, Vec<_>) =
+        vectors.iter().partition(|vector| FOR_THE_NODE.iter().any(|(id, _)| *id == vector.id));
+    assert_eq!((vectors.len(), skipped.len(), tested.len()), (39, FOR_THE_NODE.len(), 31));
+    for vector in tested {
+        let error = vector.verdict(&vector.strict_rules()).expect_err(&vector.id);
+        let expect = &vector.json["expect"];
+        assert_eq!(check_id(&error), expect["first_failing_check"], "{}: {error}", vector.id);
+        let counter = expect["counter_rfc8347"].as_str().expect("counter_rfc8347 is a string");
+        let counter = counter.split([' ', ';']).next().map(|name| name.replace('-', "_"));
+        match counter.as_deref() {
+            Some("none") => assert_eq!(error.reason(), DiscardReason::Header, "{}", vector.id),
+            name => assert_eq!(Some(error.reason().name()), name, "{}: {error}", vector.id),
+        }
+    }
+    for vector in skipped {
+        assert!(vector.verdict(&vector.strict_rules()).is_ok(), "{} is for the codec after all", vector.id);
+    }
+}
+
+#[test]
+fn laxness_changes_three_verdicts_and_no_other() {
+    for vector in &vectors_of_version_3("malformed") {
+        let lax = vector.verdict(&Rules::LAX);
+        match ACCEPTED_WHEN_LAX.iter().find(|(id, ..)| *id == vector.id) {
+            Some((_, form, link_local_first)) => {
+                assert_eq!(lax, Ok((*form, *link_local_first)), "{}", vector.id)
+            }
+            None => assert_eq!(lax, vector.verdict(&vector.strict_rules()), "{}", vector.id),
+        }
+    }
+    for vector in &vectors_of_version_3("valid") {
+        assert_eq!(vector.verdict(&Rules::LAX), vector.verdict(&vector.strict_rules()), "{}", vector.id);
+    }
+}
+
+#[test]
+fn a_refused_checksum_form_is_told_from_a_wrong_checksum() {
+    let verdict = |id: &str| {
+        let vectors = vectors_of_version_3("malformed");
+        let vector = vectors.iter().find(|vector| vector.id == id).expect(id);
+        vector.verdict(&vector.strict_rules())
+    };
+    let (rfc, deployed) = (ChecksumForm::MessageOnly, ChecksumForm::PseudoHeader);
+    assert_eq!(verdict("B-23"), Err(ParseError::ChecksumForm { found: deployed, accepted: rfc }));
+    assert_eq!(verdict("B-24"), Err(ParseError::ChecksumForm { found: rfc, accepted: deployed }));
+    assert_eq!(verdict("B-21"), Err(ParseError::Checksum { found: 0xbeef }));
+}
+
+#[test]
+fn a_routed_peer_passes_only_where_its_hop_limit_is_allowed() {
+    let vectors = vectors_of_version_3("malformed");
+    let vector = vectors.iter().find(|vector| vector.id == "B-04").expect("B-04 has hop limit 64");
+    let verdict = |min_hop_limit| vector.verdict(&Rules { min_hop_limit, ..Rules::LAX });
+    assert_eq!(verdict(65), Err(ParseError::HopLimit { found: 64, required: 65 }));
+    assert!(verdict(64).is_ok());
+}
+
+#[test]
+fn announcements_are_the_vectors_octet_by_octet() {
+    let vectors = vectors("link");
+    let frame = |id| octets(&vectors.iter().find(|v| v["id"] == id).expect(id)["frame_hex"]);
+    let vrid = Vrid::new(51).expect("51 is in range");
+    let (mac4, mac6) = (vrid.mac(Family::Ipv4), vrid.mac(Family::Ipv6));
+    let address = Ipv4Addr::new(192, 0, 2, 1);
+
+    let mut out = [0xee; arp::FRAME_LEN];
+    for (id, form) in [("L-01", arp::GarpForm::Request), ("L-04", arp::GarpForm::Reply)] {
+        assert_eq!(arp::gratuitous(&mut out, form, mac4, address), arp::FRAME_LEN);
+        assert_padded(&frame(id), &out, id);
+    }
+    // L-02 and L-03 are L-01 with another target hardware address: RFC 5227's and keepalived's.
+    for (id, target_mac) in [("L-02", MacAddress::default()), ("L-03", MacAddress::BROADCAST)] {
+        let arp = arp::Arp::parse(&frame(id)).expect(id);
+        assert_eq!((arp.sender_address, arp.sender_mac, arp.target_mac), (address, mac4, target_mac));
+        arp.encode(&mut out, mac4, MacAddress::BROADCAST);
+        assert_padded(&frame(id), &out, id);
+    }
+
+    let mut out = [0xee; ndisc::FRAME_LEN];
+    for (id, address) in [("L-11", "fe80::5e:1"), ("L-12", "2001:db8:0:1::1")] {
+        let address: Ipv6Addr = address.parse().expect("an IPv6 address");
+        assert_eq!(ndisc::unsolicited_advertisement(&mut out, mac6, address, true), ndisc::FRAME_LEN);
+        assert_eq!(out[..], frame(id), "{id}");
+        let seen = ndisc::NeighbourAdvertisement::parse(&out).expect(id);
+        assert_eq!((seen.target, seen.mac), (address, Some(mac6)));
+        assert!(seen.router && !seen.solicited && seen.override_cached);
+    }
+}
+
+#[test]
+fn a_neighbour_advertisement_with_any_wrong_bit_is_refused_or_says_the_same() {
+    let mut frame = [0; ndisc::FRAME_LEN];
+    let address = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0x5e, 1);
+    ndisc::unsolicited_advertisement(&mut frame, MacAddress::new([2, 0, 0, 0, 0, 1]), address, false);
+    let seen = ndisc::NeighbourAdvertisement::parse(&frame);
+    for bit in 0..frame.len() * 8 {
+        let mut flipped = frame;
+        flipped[bit / 8] ^= 0x80 >> (bit % 8);
+        // Ethernet addresses are the link's affair; traffic class and flow label mean nothing here.
+        let ignored = bit / 8 < 12 || (14 * 8 + 4..18 * 8).contains(&bit);
+        let expected = if ignored { seen } else { None };
+        assert_eq!(ndisc::NeighbourAdvertisement::parse(&flipped), expected, "bit {bit}");
+    }
+}
+
+#[test]
+fn timers_are_exact_to_the_nanosecond() {
+    let rows: Vec<_> = vectors("timers").into_iter().filter(|row| row["version"] == 3).collect();
+    assert_eq!(rows.len(), 100);
+    for row in rows {
+        let number = |key: &str| row[key].as_u64().expect(key);
+        let narrow = |key: &str| u16::try_from(number(key)).expect(key);
+        let interval = AdverInterval::from_centiseconds(narrow("active_adver_interval_cs"));
+        let interval = interval.expect("the vectors hold only valid intervals");
+        let priority = Priority::new(u8::try_from(number("priority")).expect("a priority"));
+        assert_eq!(interval.skew_time(priority), Duration::from_nanos(number("skew_ns")), "{row}");
+        assert_eq!(
+            interval.active_down_interval(priority),
+            Duration::from_nanos(number("active_down_ns")),
+            "{row}"
+        );
+    }
+}
+
+#[test]
+fn what_is_encoded_decodes_to_the_same() {
+    let base = Fields {
+        vrid: 51,
+        priority: 100,
+        centiseconds: 100,
+        count: 1,
+        family: Family::Ipv4,
+        form: ChecksumForm::MessageOnly,
+    };
+    for family in [Family::Ipv4, Family::Ipv6] {
+        for form in [ChecksumForm::MessageOnly, ChecksumForm::PseudoHeader] {
+            let base = Fields { family, form, ..base };
+            (1..=255).for_each(|vrid| base.round_trip_with(|fields| fields.vrid = vrid));
+            (0..=255).for_each(|priority| base.round_trip_with(|fields| fields.priority = priority));
+            (1..=4095).for_each(|cs| base.round_trip_with(|fields| fields.centiseconds = cs));
+            (1..=255).for_each(|count| base.round_trip_with(|fields| fields.count = count));
+        }
+    }
+}
+
+#[test]
+fn encode_refuses_what_no_advertisement_can_say() {
+    let [a, b] = [1, 2].map(|host| IpAddr::from([192, 0, 2, host]));
+    let alien = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let vrid = Vrid::new(1).expect("1 is in range");
+    let attempt = |out: &mut [u8], addresses: &[IpAddr], source| {
+        let (priority, form) = (Priority::DEFAULT, ChecksumForm::MessageOnly);
+        encode(out, vrid, priority, AdverInterval::DEFAULT, addresses, source, Family::Ipv4.group(), form)
+    };
+    let mut out = [0xee; 2000];
+    let family = Family::Ipv4;
+    assert_eq!(attempt(&mut out, &[], a), Err(EncodeError::AddressCount { count: 0 }));
+    assert_eq!(attempt(&mut out, &[b; 256], a), Err(EncodeError::AddressCount { count: 256 }));
+    assert_eq!(attempt(&mut out, &[b, alien], a), Err(EncodeError::Family { address: alien, family }));
+    assert_eq!(attempt(&mut out, &[b], alien), Err(EncodeError::Family { address: alien, family }));
+    assert_eq!(attempt(&mut out[..11], &[b], a), Err(EncodeError::Buffer { needed: 12, available: 11 }));
+    assert_eq!(out, [0xee; 2000], "a refused message leaves no trace");
+    assert_eq!(attempt(&mut out[..12], &[b], a), Ok(12));
+}
+
+#[test]
+fn addresses_compare_as_a_set() {
+    let vectors = vectors_of_version_3("valid");
+    let vector = vectors.iter().find(|vector| vector.id == "V3-09").expect("V3-09 has five addresses");
+    let datagram = vector.datagram().expect("V3-09 is valid");
+    let addresses = Advert::parse(&datagram, &Rules::STRICT).expect("V3-09 is valid").addresses;
+    let mut others: Vec<_> = addresses.iter().collect();
+    assert_eq!(others.len(), 5);
+    others.reverse();
+    others.push(others[2]);
+    assert!(addresses.same_set(&others), "order and repetition do not count");
+    assert!(!addresses.same_set(&others[..4]), "one is missing here");
+    others.push(IpAddr::from([203, 0, 113, 9]));
+    assert!(!addresses.same_set(&others), "one is missing there");
+    assert!(!addresses.same_set(&[]));
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Fields {
+    vrid: u8,
+    priority: u8,
+    centiseconds: u16,
+    count: u8,
+    family: Family,
+    form: ChecksumForm,
+}
+
+impl Fields {
+    fn round_trip_with(mut self, change: impl FnOnce(&mut Self)) {
+        change(&mut self);
+        let vrid = Vrid::new(self.vrid).expect("the caller enumerates 1..=255");
+        let interval = AdverInterval::from_centiseconds(self.centiseconds).expect("1..=4095");
+        let priority = Priority::new(self.priority);
+        let (source, addresses): (IpAddr, Vec<IpAddr>) = match self.family {
+            Family::Ipv4 => {
+                ([192, 0, 2, 2].into(), (0..self.count).map(|host| [203, 0, 113, host].into()).collect())
+            }
+            Family::Ipv6 => (
+                [0xfe80, 0, 0, 0, 0, 0, 0, 2].into(),
+                (0..self.count).map(|host| [0xfe80, 0, 0, 0, 0, 0, 1, u16::from(host)].into()).collect(),
+            ),
+        };
+        let destination = self.family.group();
+        let mut out = [0xee; 8 + 16 * 255];
+        let length = encode(&mut out, vrid, priority, interval, &addresses, source, destination, self.form)
+            .expect("all fields are valid");
+        assert_eq!(length, message_len(self.family, addresses.len()), "{self:?}");
+
+        let datagram = Datagram { source, destination, hop_limit: 255, payload: &out[..length] };
+        let sent = if self.family == Family::Ipv6 { ChecksumForm::PseudoHeader } else { self.form };
+        let rules = Rules { checksum: ChecksumPolicy::Only(self.form), ..Rules::STRICT };
+        let advert = Advert::parse(&datagram, &rules).expect("what we send, we accept");
+        assert_eq!((advert.vrid, advert.priority, advert.interval), (vrid, priority, interval), "{self:?}");
+        assert_eq!((advert.form, advert.link_local_first), (sent, true), "{self:?}");
+        assert!(advert.addresses.iter().eq(addresses), "{self:?}");
+    }
+}
+
+/// Which check of the vectors' README an error stands for.
+fn check_id(error: &ParseError) -> &'static str {
+    match error {
+        ParseError::HopLimit { .. } => "RX-01",
+        ParseError::TooShort { .. } => "RX-02",
+        ParseError::Version { .. } => "RX-03",
+        ParseError::Type { .. } => "RX-04",
+        ParseError::Length { .. } => "RX-05",
+        ParseError::Checksum { .. } | ParseError::ChecksumForm { .. } => "RX-06",
+        ParseError::ZeroVrid | ParseError::UnknownVrid { .. } => "RX-07",
+        ParseError::NoAddress => "RX-08",
+        ParseError::ZeroInterval => "RX-09",
+        ParseError::FirstAddress { .. } => "RX-10",
+        ParseError::UnknownPeer { .. } => "RX-15",
+        _ => "RX-00",
+    }
+}
+
+/// `frame` is `expected` with zeros after it.
+fn assert_padded(frame: &[u8], expected: &[u8], id: &str) {
+    let (head, padding) = frame.split_at(expected.len());
+    assert_eq!(head, expected, "{id}");
+    assert!(padding.iter().all(|octet| *octet == 0), "{id}");
+}
