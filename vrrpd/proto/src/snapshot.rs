@@ -183,6 +183,8 @@ pub enum Alarm {
     /// IPv6 advertisements without a link-local address first (RFC 9568 5.2.9), accepted because
     /// deployed routers send them.
     LinkLocalMissing,
+    /// IPv6 unicast with a Hop Limit of 64, accepted because keepalived sends it so.
+    HopLimitNot255,
     /// Another router of our priority; the addresses decide between us.
     EqualPriority,
     /// Two routers with priority 255.
@@ -193,11 +195,12 @@ pub enum Alarm {
 
 impl Alarm {
     /// Every alarm.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::AddressListMismatch,
         Self::IntervalMismatch,
         Self::ChecksumFormConflict,
         Self::LinkLocalMissing,
+        Self::HopLimitNot255,
         Self::EqualPriority,
         Self::DuplicateOwner,
         Self::TwoActiveRouters,
@@ -210,6 +213,7 @@ impl Alarm {
             Self::IntervalMismatch => "interval_mismatch",
             Self::ChecksumFormConflict => "checksum_form_conflict",
             Self::LinkLocalMissing => "link_local_missing",
+            Self::HopLimitNot255 => "hop_limit_not_255",
             Self::EqualPriority => "equal_priority",
             Self::DuplicateOwner => "duplicate_owner",
             Self::TwoActiveRouters => "two_active_routers",

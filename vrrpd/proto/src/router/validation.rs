@@ -10,6 +10,8 @@ use crate::parameters::LinkId;
 use crate::snapshot::Alarm;
 use crate::{Family, Instant};
 
+/// Hop Limit that Linux gives an IPv6 packet when nothing else is said.
+const KERNEL_HOP_LIMIT: u8 = 64;
 /// A discarded packet is reported at most so often; all are counted.
 pub(crate) const REPORT_SPACING: Duration = Duration::from_secs(1);
 
@@ -29,6 +31,7 @@ impl VirtualRouter {
                 let advertisement =
                     Advertisement { source, priority: advert.priority, interval: advert.interval, arrived };
                 self.accepted(&advert, &advertisement, cx);
+                self.raise(Alarm::HopLimitNot255, datagram.hop_limit != u8::MAX, source, cx);
                 Some(advertisement)
             }
             Err(error) => {
@@ -52,8 +55,14 @@ impl VirtualRouter {
         if !may_be_primary(source, unicast && !self.parameters.strict) {
             return Err(ParseError::BadSource { source_address: source });
         }
-        let rules =
-            Rules { checksum: self.parameters.checksum_policy, strict: self.parameters.strict, ..Rules::LAX };
+        // keepalived leaves the kernel's default in IPv6 unicast. The exact value is let through, not
+        // a range: what crossed a router carries less, or 254.
+        let kernel_default = unicast && !self.parameters.strict && datagram.hop_limit == KERNEL_HOP_LIMIT;
+        let rules = Rules {
+            checksum: self.parameters.checksum_policy,
+            strict: self.parameters.strict,
+            min_hop_limit: if kernel_default && source.is_ipv6() { KERNEL_HOP_LIMIT } else { u8::MAX },
+        };
         let advert = Advert::parse(datagram, &rules)?;
         if unicast && !self.parameters.peers.contains(&source) {
             return Err(ParseError::UnknownPeer { source_address: source });
