@@ -199,3 +199,99 @@ fn ip(family: AddressFamily, value: &[u8]) -> Option<IpAddr> {
 const HEADER_LEN: usize = 8;
 /// `IFA_PROTO` is not in `libc`.
 const IFA_PROTO: u16 = 11;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::tests::{damaged, hex, only};
+
+    /// `ip address add 192.0.2.2/24`, with an address of that subnet there before.
+    const SECONDARY: &str = "
+        4c000000 1400 0000 7b05046b c33a0000 02188100 04000000 08000100c0000202 08000200c0000202
+        0700030076610000 0800080081000000 14000600ffffffffffffffff953a0200953a0200";
+    /// 192.0.2.10/32 with our mark and two seconds to live.
+    const LEASED: &str = "
+        54000000 1400 0000 4d000000 70aa6b86 02200000 04000000 08000100c000020a 08000200c000020a
+        0700030076610000 05000b0070000000 0800080000000000 140006000200000002000000953a0200953a0200";
+    /// ::1/128, of the kernel.
+    const LOOPBACK_IPV6: &str = "
+        50000000 1400 0000 00000000 00000000 0a8080fe 01000000
+        1400010000000000000000000000000000000001 14000600ffffffffffffffff943a0200943a0200
+        0800080080000000 05000b0001000000";
+
+    fn parsed(datagram: &str) -> AddressEntry {
+        let datagram = hex(datagram);
+        AddressEntry::parse(only(&datagram).payload).expect("captured from a kernel").expect("an IP address")
+    }
+
+    #[test]
+    fn reads_a_secondary_address() {
+        let entry = parsed(SECONDARY);
+        assert_eq!(entry.link, LinkIndex::new(4));
+        assert_eq!(entry.address.to_string(), "192.0.2.2/24");
+        assert!(entry.secondary && !entry.is_ours());
+        assert!(!entry.tentative && !entry.deprecated && !entry.dad_failed);
+        assert_eq!((entry.scope, entry.protocol), (Scope::Global, None));
+        assert_eq!((entry.valid, entry.preferred), (Lifetime::Forever, Lifetime::Forever));
+    }
+
+    #[test]
+    fn reads_our_mark_and_the_lifetime() {
+        let entry = parsed(LEASED);
+        assert_eq!(entry.address, Address::host([192, 0, 2, 10].into()));
+        assert!(entry.is_ours());
+        assert_eq!((entry.valid, entry.preferred), (Lifetime::Seconds(2), Lifetime::Seconds(2)));
+        assert_eq!(entry.updated_cs, 0x23a95);
+    }
+
+    #[test]
+    fn reads_an_ipv6_address() {
+        let entry = parsed(LOOPBACK_IPV6);
+        assert_eq!(entry.address.to_string(), "::1/128");
+        assert_eq!((entry.scope, entry.protocol), (Scope::Host, Some(1)));
+        assert!(!entry.is_ours());
+    }
+
+    #[test]
+    fn the_near_end_of_a_point_to_point_link_is_the_address() {
+        let datagram = hex(&LEASED.replace("08000100c000020a", "08000100c0000263"));
+        let entry = AddressEntry::parse(only(&datagram).payload).expect("sound").expect("an IP address");
+        assert_eq!(entry.address.to_string(), "192.0.2.10/32");
+    }
+
+    #[test]
+    fn flags_of_32_bits_replace_those_of_the_header() {
+        let datagram = hex(&LEASED.replace("0800080000000000", "0800080068000000"));
+        let entry = AddressEntry::parse(only(&datagram).payload).expect("sound").expect("an IP address");
+        assert!(entry.tentative && entry.deprecated && entry.dad_failed && !entry.secondary);
+    }
+
+    #[test]
+    fn an_old_kernel_sends_neither_mark_nor_flags_nor_lifetime() {
+        let payload = hex("02208000 04000000 08000200c000020a");
+        let entry = AddressEntry::parse(&payload).expect("sound").expect("an IP address");
+        assert_eq!((entry.protocol, entry.valid, entry.updated_cs), (None, Lifetime::Forever, 0));
+    }
+
+    #[test]
+    fn other_families_are_passed_over() {
+        // AF_MCTP
+        assert_eq!(AddressEntry::parse(&hex("2d080000 04000000 0500020008000000")), Ok(None));
+    }
+
+    #[test]
+    fn an_address_of_the_wrong_length_is_malformed() {
+        assert!(AddressEntry::parse(&hex("02200000 04000000 06000200c0000000")).is_err());
+        assert!(AddressEntry::parse(&hex("0a800000 04000000 08000200c000020a")).is_err());
+        assert!(AddressEntry::parse(&hex("02200000 04000000")).is_err());
+    }
+
+    #[test]
+    fn damage_is_an_error_or_another_address_but_no_panic() {
+        for datagram in [SECONDARY, LEASED, LOOPBACK_IPV6] {
+            let payload = &hex(datagram)[16..];
+            let results = damaged(payload).map(|bytes| AddressEntry::parse(&bytes));
+            assert!(results.filter(Result::is_err).count() >= 8, "a header cut short is an error");
+        }
+    }
+}

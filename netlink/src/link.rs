@@ -103,3 +103,96 @@ impl Link {
 
 /// `struct ifinfomsg`
 const HEADER_LEN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::tests::{damaged, hex, only};
+
+    /// `ip link set lo up`, attributes of no use here left out.
+    const LOOPBACK: &str = "
+        5800000010000000000000000000000000000403010000004900010001000000070003006c6f00000500100000000000
+        080004000000010005002100010000000a00010000000000000000000c0006006e6f717565756500";
+    /// A veth that is a port of link 2, down; shortened as well.
+    const PORT: &str = "
+        840000001000000000000000000000000000010004000000021000000001000007000300766100000500100002000000
+        08000400dc05000008000a000200000005002100000000000a00010046329d68e00000001c0012000900010076657468
+        000000000b00040062726964676500000800050003000000090006006e6f6f7000000000";
+    /// The whole of what Linux 6.18 sends when that port leaves its bridge: the link lives on.
+    const LEFT_BRIDGE: &str = "
+        5400000011000000000000000000000007000100040000000210000000000000070003007661000008000a0002000000
+        08000400dc05000005001000020000000a00010046329d68e00000000800050003000000";
+    fn parsed(datagram: &str) -> Option<Link> {
+        let datagram = hex(datagram);
+        Link::parse(only(&datagram).payload).expect("captured from a kernel")
+    }
+
+    #[test]
+    fn reads_the_loopback_link() {
+        let expected = Link {
+            index: LinkIndex(1),
+            name: "lo".into(),
+            mac: Some([0; 6]),
+            up: true,
+            carrier: true,
+            loopback: true,
+            mtu: 65536,
+            controller: None,
+            kind: None,
+        };
+        assert_eq!(parsed(LOOPBACK), Some(expected));
+    }
+
+    #[test]
+    fn reads_a_port_of_a_bridge() {
+        let expected = Link {
+            index: LinkIndex(4),
+            name: "va".into(),
+            mac: Some([0x46, 0x32, 0x9d, 0x68, 0xe0, 0x00]),
+            up: false,
+            carrier: false,
+            loopback: false,
+            mtu: 1500,
+            controller: Some(LinkIndex(2)),
+            kind: Some("veth".into()),
+        };
+        assert_eq!(parsed(PORT), Some(expected));
+    }
+
+    #[test]
+    fn a_port_that_leaves_its_bridge_is_not_gone() {
+        assert_eq!(parsed(LEFT_BRIDGE), None);
+    }
+
+    #[test]
+    fn carrier_without_up_does_not_count() {
+        let mut datagram = hex(LOOPBACK);
+        // IFF_UP is the lowest bit of the flags, behind two headers' worth of fields.
+        datagram[16 + 8] &= !1;
+        let link = Link::parse(only(&datagram).payload).expect("sound").expect("a link");
+        assert!(!link.up && !link.carrier);
+    }
+
+    #[test]
+    fn a_mac_of_another_length_is_none() {
+        let mut payload = hex(PORT)[16..32].to_vec();
+        payload.extend(hex("0600 0300 7800 0000  0800 0100 c0000201"));
+        let link = Link::parse(&payload).expect("sound").expect("a link");
+        assert_eq!((link.name.as_str(), link.mac), ("x", None));
+    }
+
+    #[test]
+    fn a_link_without_a_name_is_malformed() {
+        let payload = &hex(LOOPBACK)[16..32];
+        assert_eq!(Link::parse(payload), Err("link 1 has no name".into()));
+    }
+
+    #[test]
+    fn damage_is_an_error_or_another_link_but_no_panic() {
+        for datagram in [LOOPBACK, PORT, LEFT_BRIDGE] {
+            let payload = &hex(datagram)[16..];
+            let results = damaged(payload).map(|bytes| Link::parse(&bytes));
+            assert!(results.filter(Result::is_err).count() >= 16, "a header cut short is an error");
+        }
+    }
+}

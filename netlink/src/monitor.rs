@@ -21,6 +21,9 @@ pub enum Event {
         name: String,
     },
     /// An address has appeared or changed, or was renewed; this is how it is now.
+    ///
+    /// An IPv6 address under duplicate address detection, or on a link that is down, is listed but
+    /// not announced before it is in use.
     AddressChanged {
         /// The address.
         entry: AddressEntry,

@@ -173,3 +173,165 @@ fn same_but_for_times(one: &AddressEntry, other: &AddressEntry) -> bool {
     };
     timeless(one) == timeless(other)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Scope;
+
+    const ETH0: LinkIndex = LinkIndex::new(2);
+
+    fn link(index: u32, name: &str) -> Link {
+        Link {
+            index: LinkIndex::new(index),
+            name: name.into(),
+            mac: None,
+            up: true,
+            carrier: true,
+            loopback: false,
+            mtu: 1500,
+            controller: None,
+            kind: None,
+        }
+    }
+
+    fn entry(address: &str) -> AddressEntry {
+        let (ip, prefix_len) = address.split_once('/').expect("address/prefix");
+        AddressEntry {
+            link: ETH0,
+            address: Address {
+                ip: ip.parse().expect("an IP address"),
+                prefix_len: prefix_len.parse().expect("a number"),
+            },
+            secondary: false,
+            tentative: false,
+            deprecated: false,
+            dad_failed: false,
+            scope: Scope::Global,
+            protocol: None,
+            valid: Lifetime::Forever,
+            preferred: Lifetime::Forever,
+            updated_cs: 100,
+        }
+    }
+
+    fn changed(entry: AddressEntry) -> Event {
+        Event::AddressChanged { entry, port: 0 }
+    }
+
+    fn gone(entry: AddressEntry) -> Event {
+        Event::AddressGone { entry, port: 0 }
+    }
+
+    fn filled() -> Table {
+        let mut table = Table::new();
+        table.replace(
+            vec![link(1, "lo"), link(2, "eth0")],
+            vec![entry("192.0.2.1/24"), entry("192.0.2.10/32")],
+        );
+        table
+    }
+
+    fn order(table: &Table) -> Vec<String> {
+        table.addresses_of(ETH0).map(|entry| entry.address.to_string()).collect()
+    }
+
+    #[test]
+    fn the_first_list_is_all_news() {
+        let mut table = Table::new();
+        let events = table.replace(vec![link(2, "eth0")], vec![entry("192.0.2.1/24")]);
+        assert_eq!(events, [Event::LinkChanged(link(2, "eth0")), changed(entry("192.0.2.1/24"))]);
+        assert_eq!(table.link_by_name("eth0"), Some(&link(2, "eth0")));
+        assert_eq!(table.link_by_name("eth1"), None);
+    }
+
+    #[test]
+    fn the_same_list_again_is_no_news() {
+        let mut table = filled();
+        let lists = (table.links().cloned().collect(), table.addresses_of(ETH0).cloned().collect());
+        assert_eq!(table.replace(lists.0, lists.1), []);
+        assert_eq!(table, filled());
+    }
+
+    #[test]
+    fn a_list_tells_what_is_gone_before_what_is_new() {
+        let mut table = filled();
+        let events = table.replace(vec![link(3, "eth0")], vec![]);
+        let expected = [
+            gone(entry("192.0.2.1/24")),
+            gone(entry("192.0.2.10/32")),
+            Event::LinkGone { index: LinkIndex::new(1), name: "lo".into() },
+            Event::LinkGone { index: ETH0, name: "eth0".into() },
+            Event::LinkChanged(link(3, "eth0")),
+        ];
+        assert_eq!(events, expected);
+    }
+
+    #[test]
+    fn differences_applied_to_the_old_table_make_the_new_one() {
+        let mut old = filled();
+        let mut new = old.clone();
+        let mut marked = entry("192.0.2.10/32");
+        marked.protocol = Some(112);
+        let lists = (vec![link(2, "eth9")], vec![marked, entry("2001:db8::1/64")]);
+        for event in new.replace(lists.0, lists.1) {
+            assert!(old.apply(&event), "{event:?} is news");
+        }
+        assert_eq!(old, new);
+    }
+
+    #[test]
+    fn a_renewal_is_entered_and_no_news() {
+        let mut table = filled();
+        let mut renewed = entry("192.0.2.10/32");
+        (renewed.valid, renewed.updated_cs) = (Lifetime::Seconds(2), 200);
+        assert!(!table.apply(&changed(renewed.clone())));
+        assert_eq!(table.address(ETH0, renewed.address), Some(&renewed));
+        let lists = (table.links().cloned().collect(), vec![entry("192.0.2.1/24"), entry("192.0.2.10/32")]);
+        assert_eq!(table.replace(lists.0, lists.1), [], "nor is it in a list");
+    }
+
+    #[test]
+    fn a_lost_mark_is_news() {
+        let mut table = filled();
+        let mut marked = entry("192.0.2.10/32");
+        marked.protocol = Some(112);
+        assert!(table.apply(&changed(marked)));
+        assert!(table.apply(&changed(entry("192.0.2.10/32"))));
+    }
+
+    #[test]
+    fn what_is_gone_twice_is_news_once() {
+        let mut table = filled();
+        assert!(table.apply(&gone(entry("192.0.2.10/32"))));
+        assert!(!table.apply(&gone(entry("192.0.2.10/32"))));
+        let link_gone = Event::LinkGone { index: ETH0, name: "eth0".into() };
+        assert!(table.apply(&link_gone));
+        assert_eq!(order(&table), Vec::<String>::new(), "addresses go with their link");
+        assert!(!table.apply(&link_gone));
+    }
+
+    #[test]
+    fn a_primary_address_stands_before_secondary_ones_and_ipv4_before_ipv6() {
+        let mut table = filled();
+        table.apply(&changed(entry("2001:db8::1/64")));
+        let mut secondary = entry("192.0.2.2/24");
+        secondary.secondary = true;
+        table.apply(&changed(secondary));
+        table.apply(&changed(entry("198.51.100.1/24")));
+        let mut local = entry("169.254.0.1/16");
+        local.scope = Scope::Link;
+        table.apply(&changed(local));
+        assert_eq!(
+            order(&table),
+            [
+                "169.254.0.1/16",
+                "192.0.2.1/24",
+                "192.0.2.10/32",
+                "198.51.100.1/24",
+                "192.0.2.2/24",
+                "2001:db8::1/64"
+            ]
+        );
+    }
+}

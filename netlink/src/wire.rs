@@ -202,4 +202,107 @@ pub(crate) mod tests {
         });
         cut.chain(replaced)
     }
+
+    /// `Invalid prefix length`, the request cut down to its header.
+    const CAPPED: &str = "
+        44000000 0200 0003 4d000000 70aa6b86 eaffffff 20000000140005064d00000000000000
+        20000100 697076343a20496e76616c696420707265666978206c656e67746800";
+    /// The same, the request repeated in full.
+    const REPEATED: &str = "
+        54000000 0200 0002 4d000000 70aa6b86 eaffffff 20000000140005064d00000000000000
+        022100000400000008000200c000020a
+        20000100 697076343a20496e76616c696420707265666978206c656e67746800";
+    /// It worked.
+    const ACKNOWLEDGED: &str = "
+        24000000 0200 0001 4d000000 70aa6b86 00000000 3c000000140005064d00000000000000";
+
+    fn read(datagram: &str) -> Result<Verdict, String> {
+        verdict(&only(&hex(datagram)))
+    }
+
+    #[test]
+    fn reads_an_acknowledgement() {
+        assert_eq!(only(&hex(ACKNOWLEDGED)).kind, NLMSG_ERROR);
+        assert_eq!(only(&hex(ACKNOWLEDGED)).sequence, 77);
+        assert_eq!(read(ACKNOWLEDGED), Ok(Verdict::Acknowledged));
+    }
+
+    #[test]
+    fn finds_the_words_of_the_kernel_behind_the_request() {
+        let words = Some("ipv4: Invalid prefix length".to_owned());
+        assert_eq!(read(CAPPED), Ok(Verdict::Refused(22, words.clone())));
+        assert_eq!(read(REPEATED), Ok(Verdict::Refused(22, words)));
+    }
+
+    #[test]
+    fn a_kernel_without_words_repeats_the_request_only() {
+        // No NLM_F_ACK_TLVS; what stands there is the request.
+        let datagram = REPEATED.replace("0200 0002", "0200 0000");
+        assert_eq!(read(&datagram), Ok(Verdict::Refused(22, None)));
+    }
+
+    #[test]
+    fn a_length_that_leads_astray_costs_only_the_words() {
+        let datagram = REPEATED.replace("eaffffff 20000000", "eaffffff ffffffff");
+        assert_eq!(read(&datagram), Ok(Verdict::Refused(22, None)));
+    }
+
+    #[test]
+    fn an_error_code_that_is_none_is_malformed() {
+        assert!(read(&CAPPED.replace("eaffffff", "00000080")).is_err(), "has no positive counterpart");
+        assert!(read(&CAPPED.replace("eaffffff", "16000000")).is_err(), "is positive");
+        assert!(read("10000000 0200 0000 4d000000 70aa6b86").is_err(), "is missing");
+    }
+
+    #[test]
+    fn a_list_can_end_with_an_error() {
+        assert_eq!(dump_error(&hex("00000000")), Ok(None));
+        assert_eq!(dump_error(&hex("eaffffff")), Ok(Some(22)));
+        assert_eq!(dump_error(&[]), Ok(None));
+        assert!(dump_error(&[0, 0]).is_err());
+    }
+
+    #[test]
+    fn several_messages_share_a_datagram() {
+        // 17 bytes are padded to 20.
+        let mut datagram = hex("11000000 0300 0000 01000000 02000000 ff 000000");
+        datagram.extend(hex(ACKNOWLEDGED));
+        let mut messages = Messages::new(&datagram);
+        let first = messages.next().expect("two messages").expect("a sound header");
+        assert_eq!((first.sequence, first.port, first.payload), (1, 2, &[0xff][..]));
+        let second = messages.next().expect("two messages").expect("a sound header");
+        assert_eq!(second.sequence, 77);
+        assert!(messages.next().is_none());
+    }
+
+    #[test]
+    fn nothing_follows_a_damaged_header() {
+        for datagram in ["00", "0f000000 0300 0000 01000000 02000000", "11000000 0300 0000 01000000 02000000"]
+        {
+            let datagram = hex(datagram);
+            let mut messages = Messages::new(&datagram);
+            assert!(messages.next().expect("not empty").is_err(), "{datagram:02x?}");
+            assert!(messages.next().is_none());
+        }
+    }
+
+    #[test]
+    fn text_ends_at_nul_and_cannot_disturb_a_terminal() {
+        assert_eq!(text(b"eth0\0junk"), "eth0");
+        assert_eq!(text(b"a\x1b[2Jb\n\xff"), "a[2Jb\u{fffd}");
+        assert_eq!(text(b""), "");
+    }
+
+    #[test]
+    fn damage_is_an_error_but_no_panic() {
+        for datagram in [CAPPED, REPEATED, ACKNOWLEDGED] {
+            let mut errors = 0;
+            for bytes in damaged(&hex(datagram)) {
+                for message in Messages::new(&bytes) {
+                    errors += usize::from(message.and_then(|message| verdict(&message)).is_err());
+                }
+            }
+            assert!(errors > 16, "each header cut short is an error");
+        }
+    }
 }
