@@ -1,10 +1,32 @@
-//! What vrrpd tells Linux, and Linux it.
+//! What vrrpd tells Linux about links and addresses, and what Linux tells it.
+//!
+//! * [`Requester`] performs [`Request`]s, many in one system call, each with its own result, and
+//!   lists what there is. A verb that is already true has succeeded: [`Change::Unchanged`].
+//! * [`Monitor`] reports what changes, whoever changed it.
+//! * [`Table`] is what we know from both, and says what differs after events were lost.
+//!
+//! All calls are synchronous. A request runs inside of the system call that sends it, under the
+//! kernel's one lock for network configuration; that can take milliseconds, so none of this belongs
+//! on the thread that sends advertisements. This package knows nothing of VRRP, makes no namespaces
+//! (each socket belongs to the namespace of the thread that opened it) and keeps no thread.
+//!
+//! Linux 3.10 is enough: what it lacks (words with errors, marks on addresses) is missing from the
+//! answers, never fatal.
 
-/// An address with the length of its prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
-    /// The address.
-    pub ip: std::net::IpAddr,
-    /// 0 to 32 or 128.
-    pub prefix_len: u8,
-}
+mod address;
+mod channel;
+mod error;
+mod link;
+mod monitor;
+mod request;
+mod requester;
+mod table;
+mod wire;
+
+pub use address::{Address, AddressEntry, Lifetime, PROTOCOL, Scope};
+pub use error::Error;
+pub use link::{Link, LinkIndex};
+pub use monitor::{Event, Monitor};
+pub use request::{Change, Netns, Request};
+pub use requester::Requester;
+pub use table::Table;

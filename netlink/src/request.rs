@@ -1,0 +1,297 @@
+//! What can be asked of the kernel, and how each is put into a message.
+
+use std::fmt;
+use std::os::fd::RawFd;
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
+};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
+};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use nix::errno::Errno;
+
+use crate::{Address, LinkIndex, PROTOCOL};
+
+/// What a request that worked has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is as asked now. Where the kernel does not say whether it was so before, this is the
+    /// answer as well.
+    Made,
+    /// It was as asked already.
+    Unchanged,
+}
+
+/// A network namespace, named by something that is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Netns {
+    /// An open file such as `/proc/PID/ns/net`. It must stay open until the request is performed.
+    Fd(RawFd),
+    /// A process or thread in it.
+    Pid(u32),
+}
+
+/// One thing to do. The verbs on addresses can be repeated: what is already true has succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Adds an address of ours: marked with [`PROTOCOL`], in use at once (no duplicate address
+    /// detection), and with IPv6 never chosen as source address (preferred lifetime 0).
+    ///
+    /// [`Change::Unchanged`] when the link has it already, *whoever* added it and whatever its
+    /// lifetime is. IPv6 compares the address without the prefix, IPv4 with it.
+    AddAddress {
+        /// On which link.
+        link: LinkIndex,
+        /// Which address.
+        address: Address,
+        /// After how many seconds the kernel removes it unless it is renewed, from 1 on; `None`:
+        /// never.
+        lifetime: Option<u32>,
+    },
+    /// Sets the lifetime of an address anew, counted from now. Linux knows no way to ask for only
+    /// that: an address that is gone by now is added again, so a renewal must not overtake or
+    /// follow the removal that it was meant to precede.
+    RenewAddress {
+        /// On which link.
+        link: LinkIndex,
+        /// Which address.
+        address: Address,
+        /// As with [`Request::AddAddress`].
+        lifetime: Option<u32>,
+    },
+    /// Removes an address, whoever added it. [`Change::Unchanged`] when the address or the whole
+    /// link is gone.
+    RemoveAddress {
+        /// On which link.
+        link: LinkIndex,
+        /// Which address, with its very prefix.
+        address: Address,
+    },
+    /// Adds an ordinary address without our mark, for good, in use at once.
+    AddPlainAddress {
+        /// On which link.
+        link: LinkIndex,
+        /// Which address.
+        address: Address,
+    },
+    /// Makes a pair of links: what goes into one comes out of the other. A name that is taken is an
+    /// error, because what has it may be anything.
+    AddVeth {
+        /// Name of this end, in this network namespace.
+        name: String,
+        /// Name of the other end.
+        peer_name: String,
+        /// Where to make the other end; `None`: here.
+        peer_netns: Option<Netns>,
+    },
+    /// Makes a bridge. A name that is taken is an error.
+    AddBridge {
+        /// Its name.
+        name: String,
+    },
+    /// Makes a link a port of a bridge (or bond, or VRF), or of none.
+    SetController {
+        /// The port.
+        link: LinkIndex,
+        /// The bridge.
+        controller: Option<LinkIndex>,
+    },
+    /// Sets a link up.
+    SetUp {
+        /// The link.
+        link: LinkIndex,
+    },
+    /// Sets a link down. Its IPv6 addresses go, its IPv4 addresses stay.
+    SetDown {
+        /// The link.
+        link: LinkIndex,
+    },
+    /// Gives a link another MAC address.
+    SetMac {
+        /// The link.
+        link: LinkIndex,
+        /// The address, unicast.
+        mac: [u8; 6],
+    },
+    /// Moves a link to another network namespace, where it arrives down and without addresses.
+    MoveToNetns {
+        /// The link.
+        link: LinkIndex,
+        /// Where to.
+        netns: Netns,
+    },
+    /// Removes a link, with a veth both ends. [`Change::Unchanged`] when it is gone.
+    RemoveLink {
+        /// The link.
+        link: LinkIndex,
+    },
+}
+
+/// The sentence's second half: "cannot ...".
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddAddress { link, address, .. } | Self::AddPlainAddress { link, address } => {
+                write!(f, "add {address} to link {link}")
+            }
+            Self::RenewAddress { link, address, .. } => write!(f, "renew {address} on link {link}"),
+            Self::RemoveAddress { link, address } => write!(f, "remove {address} from link {link}"),
+            Self::AddVeth { name, peer_name, .. } => write!(f, "make the veth pair {name} and {peer_name}"),
+            Self::AddBridge { name } => write!(f, "make the bridge {name}"),
+            Self::SetController { link, controller: Some(controller) } => {
+                write!(f, "make link {link} a port of link {controller}")
+            }
+            Self::SetController { link, controller: None } => write!(f, "free link {link} as a port"),
+            Self::SetUp { link } => write!(f, "set link {link} up"),
+            Self::SetDown { link } => write!(f, "set link {link} down"),
+            Self::SetMac { link, .. } => write!(f, "set the MAC address of link {link}"),
+            Self::MoveToNetns { link, .. } => write!(f, "move link {link} to another network namespace"),
+            Self::RemoveLink { link } => write!(f, "remove link {link}"),
+        }
+    }
+}
+
+impl Request {
+    /// Whether the kernel's refusal means that there was nothing to do.
+    pub(crate) fn already_true(&self, errno: i32) -> bool {
+        let errno = Errno::from_raw(errno);
+        match self {
+            Self::AddAddress { .. } | Self::AddPlainAddress { .. } => errno == Errno::EEXIST,
+            // ENXIO: the link has no IPv6 at all.
+            Self::RemoveAddress { .. } => {
+                matches!(errno, Errno::EADDRNOTAVAIL | Errno::ENODEV | Errno::ENXIO)
+            }
+            Self::RemoveLink { .. } => errno == Errno::ENODEV,
+            _ => false,
+        }
+    }
+
+    /// A name in it that the kernel could not even be asked about, if there is one.
+    pub(crate) fn impossible_name(&self) -> Option<&str> {
+        let names: &[&String] = match self {
+            Self::AddVeth { name, peer_name, .. } => &[name, peer_name],
+            Self::AddBridge { name } => &[name],
+            _ => &[],
+        };
+        names.iter().map(|name| name.as_str()).find(|name| !is_link_name(name))
+    }
+
+    /// The message to the kernel, which is to be acknowledged.
+    pub(crate) fn message(&self) -> NetlinkMessage<RouteNetlinkMessage> {
+        use RouteNetlinkMessage::{DelAddress, DelLink, NewAddress, NewLink, SetLink};
+        let (flags, inner) = match self {
+            Self::AddAddress { link, address, lifetime } => {
+                (NLM_F_CREATE | NLM_F_EXCL, NewAddress(own_address(*link, *address, *lifetime)))
+            }
+            Self::RenewAddress { link, address, lifetime } => {
+                (NLM_F_REPLACE, NewAddress(own_address(*link, *address, *lifetime)))
+            }
+            Self::RemoveAddress { link, address } => (0, DelAddress(address_message(*link, *address))),
+            Self::AddPlainAddress { link, address } => {
+                (NLM_F_CREATE | NLM_F_EXCL, NewAddress(address_message(*link, *address)))
+            }
+            Self::AddVeth { name, peer_name, peer_netns } => {
+                (NLM_F_CREATE | NLM_F_EXCL, NewLink(veth(name, peer_name, *peer_netns)))
+            }
+            Self::AddBridge { name } => {
+                let info = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]);
+                let bridge = attributes_only(vec![LinkAttribute::IfName(name.clone()), info]);
+                (NLM_F_CREATE | NLM_F_EXCL, NewLink(bridge))
+            }
+            Self::SetController { link, controller } => {
+                let index = controller.map_or(0, LinkIndex::get);
+                (0, SetLink(of_link(*link, vec![LinkAttribute::Controller(index)])))
+            }
+            Self::SetUp { link } => (0, SetLink(set_flags(*link, LinkFlags::Up))),
+            Self::SetDown { link } => (0, SetLink(set_flags(*link, LinkFlags::empty()))),
+            Self::SetMac { link, mac } => {
+                (0, SetLink(of_link(*link, vec![LinkAttribute::Address(mac.to_vec())])))
+            }
+            Self::MoveToNetns { link, netns } => (0, SetLink(of_link(*link, vec![netns.attribute()]))),
+            Self::RemoveLink { link } => (0, DelLink(of_link(*link, Vec::new()))),
+        };
+        let mut message = NetlinkMessage::from(inner);
+        message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        message
+    }
+}
+
+impl Netns {
+    fn attribute(self) -> LinkAttribute {
+        match self {
+            Self::Fd(fd) => LinkAttribute::NetNsFd(fd),
+            Self::Pid(pid) => LinkAttribute::NetNsPid(pid),
+        }
+    }
+}
+
+fn own_address(link: LinkIndex, address: Address, lifetime: Option<u32>) -> AddressMessage {
+    let mut message = address_message(link, address);
+    let valid = lifetime.unwrap_or(FOREVER);
+    let mut cache = CacheInfo::default();
+    cache.ifa_valid = valid;
+    // IPv4 has no such notion: the kernel takes an address as deprecated then, and still uses it.
+    cache.ifa_preferred = if address.ip.is_ipv4() { valid } else { 0 };
+    message.attributes.push(AddressAttribute::CacheInfo(cache));
+    message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)));
+    message
+}
+
+fn address_message(link: LinkIndex, address: Address) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.index = link.get();
+    message.header.prefix_len = address.prefix_len;
+    message.header.family = match address.ip.is_ipv4() {
+        true => AddressFamily::Inet,
+        false => {
+            message.header.flags = AddressHeaderFlags::Nodad;
+            AddressFamily::Inet6
+        }
+    };
+    // IPv4 looks at the one for the near and at the other for the far end, IPv6 at either.
+    message.attributes.push(AddressAttribute::Local(address.ip));
+    message.attributes.push(AddressAttribute::Address(address.ip));
+    message
+}
+
+fn veth(name: &str, peer_name: &str, peer_netns: Option<Netns>) -> LinkMessage {
+    let mut peer = vec![LinkAttribute::IfName(peer_name.to_owned())];
+    peer.extend(peer_netns.map(Netns::attribute));
+    let data = InfoData::Veth(InfoVeth::Peer(attributes_only(peer)));
+    let info = vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(data)];
+    attributes_only(vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::LinkInfo(info)])
+}
+
+fn set_flags(link: LinkIndex, flags: LinkFlags) -> LinkMessage {
+    let mut message = of_link(link, Vec::new());
+    message.header.flags = flags;
+    message.header.change_mask = LinkFlags::Up;
+    message
+}
+
+fn of_link(link: LinkIndex, attributes: Vec<LinkAttribute>) -> LinkMessage {
+    let mut message = attributes_only(attributes);
+    message.header.index = link.get();
+    message
+}
+
+fn attributes_only(attributes: Vec<LinkAttribute>) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes = attributes;
+    message
+}
+
+/// The kernel's rule (`dev_valid_name`), applied here because a longer name does not fit in a
+/// message.
+fn is_link_name(name: &str) -> bool {
+    let taken = |byte: u8| matches!(byte, b'/' | b':' | 0) || byte.is_ascii_whitespace();
+    (1..libc::IFNAMSIZ).contains(&name.len()) && name != "." && name != ".." && !name.bytes().any(taken)
+}
+
+/// `INFINITY_LIFE_TIME`
+const FOREVER: u32 = u32::MAX;

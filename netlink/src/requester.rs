@@ -1,0 +1,339 @@
+//! Performs requests and lists what there is.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NetlinkMessage,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+
+use crate::channel::{Channel, Received, Wait};
+use crate::wire::{self, Message, Messages, Verdict};
+use crate::{AddressEntry, Change, Error, Link, Request};
+
+/// A socket for requests, in the network namespace of the thread that opened it.
+///
+/// Every call returns when the kernel has acted. An answer that is lost is an error after a second,
+/// not a hang, and a late answer is never taken for one to a later request.
+pub struct Requester {
+    channel: Channel,
+    /// Of the next request. An answer carries that of its request.
+    sequence: u32,
+    /// How many answers fit in the kernel's receive buffer.
+    answers_at_once: usize,
+    /// How many bytes fit in one message to the kernel.
+    bytes_at_once: usize,
+    /// The messages of one batch, kept to use the memory again.
+    outgoing: Vec<u8>,
+}
+
+impl Requester {
+    /// Opens one. Needs no right; to change something needs CAP_NET_ADMIN.
+    pub fn open() -> Result<Self, Error> {
+        let failed = |source| Error::Socket { operation: "open a netlink socket".into(), source };
+        let channel = Channel::open(BUFFER).map_err(failed)?;
+        // Words with errors (Linux 4.12), and errors that do not repeat the request (4.3). Without
+        // them the answers are merely poorer, or longer.
+        let _ = channel.socket().set_ext_ack(true);
+        let _ = channel.socket().set_cap_ack(true);
+        let bytes_at_once = channel.enlarge_send_buffer(BUFFER) / 2;
+        let answers_at_once = (channel.receive_buffer() / ANSWER_COST).max(1);
+        Ok(Self { channel, sequence: 1, answers_at_once, bytes_at_once, outgoing: Vec::new() })
+    }
+
+    /// The socket's netlink port. Events that our requests cause carry it.
+    pub fn port(&self) -> u32 {
+        self.channel.port()
+    }
+
+    /// Performs the requests in order, each whether or not those before it worked, and returns one
+    /// result for each.
+    ///
+    /// All go to the kernel in one system call, which lasts as long as it takes to perform them,
+    /// unless there are more than the socket's buffers can take: 1638 of them, or 166 for a process
+    /// without CAP_NET_ADMIN in the initial user namespace, under the system's default limits.
+    pub fn perform(&mut self, requests: &[Request]) -> Vec<Result<Change, Error>> {
+        let mut results = Vec::with_capacity(requests.len());
+        let mut rest = requests;
+        while !rest.is_empty() {
+            let mut batch = self.encode(rest);
+            rest = &rest[batch.requests.len()..];
+            self.exchange(&mut batch);
+            results.extend(batch.outcomes());
+        }
+        results
+    }
+
+    /// Every link of the namespace, in the kernel's order.
+    pub fn links(&mut self) -> Result<Vec<Link>, Error> {
+        let mut message = LinkMessage::default();
+        // Statistics are the larger part of the answer, and not looked at (Linux 4.4).
+        message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        let question = RouteNetlinkMessage::GetLink(message);
+        self.dump("list the links", &question, |message| match message.kind {
+            libc::RTM_NEWLINK => Link::parse(message.payload),
+            _ => Ok(None),
+        })
+    }
+
+    /// Every address of every link, in the kernel's order: IPv4 before IPv6. It chooses the source
+    /// address of a link by that order.
+    pub fn addresses(&mut self) -> Result<Vec<AddressEntry>, Error> {
+        let question = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        self.dump("list the addresses", &question, |message| match message.kind {
+            libc::RTM_NEWADDR => AddressEntry::parse(message.payload),
+            _ => Ok(None),
+        })
+    }
+
+    /// Puts as many requests into `outgoing` as fit, at least one.
+    fn encode<'a>(&mut self, requests: &'a [Request]) -> Batch<'a> {
+        let first = self.sequence;
+        self.outgoing.clear();
+        let mut outcomes = Vec::new();
+        for request in requests.iter().take(self.answers_at_once) {
+            if let Some(name) = request.impossible_name() {
+                let error = Error::Name { operation: request.to_string(), name: name.to_owned() };
+                outcomes.push(Some(Err(error)));
+            } else {
+                let start = self.outgoing.len();
+                append(&mut self.outgoing, request.message(), self.sequence);
+                if start > 0 && self.outgoing.len() > self.bytes_at_once {
+                    self.outgoing.truncate(start);
+                    break;
+                }
+                outcomes.push(None);
+            }
+            self.sequence = self.sequence.wrapping_add(1);
+        }
+        Batch { first, requests: &requests[..outcomes.len()], outcomes }
+    }
+
+    /// Sends `outgoing` and collects the answers.
+    fn exchange(&mut self, batch: &mut Batch<'_>) {
+        if self.outgoing.is_empty() {
+            return;
+        }
+        let mut result = self.channel.send(&self.outgoing).map_err(Fault::from);
+        if result.is_ok() {
+            result = self.collect(batch);
+        }
+        if let Err(fault) = result {
+            batch.settle(&fault);
+            // Whatever else is to come belongs to requests that were given up.
+            let _ = self.channel.drain();
+        }
+    }
+
+    fn collect(&mut self, batch: &mut Batch<'_>) -> Result<(), Fault> {
+        let mut open = batch.outcomes.iter().filter(|outcome| outcome.is_none()).count();
+        let mut overrun = false;
+        while open > 0 {
+            // The kernel has acted by now: after a loss, what is not there will not come.
+            let wait = if overrun { Wait::No } else { Wait::Answer };
+            match self.channel.receive(wait)? {
+                Received::Datagram(length) => {
+                    for message in Messages::new(self.channel.datagram(length)) {
+                        open -= usize::from(batch.answer(&message.map_err(Fault::Malformed)?));
+                    }
+                }
+                Received::Truncated(length) => return Err(Fault::Truncated(length)),
+                Received::Overrun => overrun = true,
+                Received::Nothing if overrun => return Err(Fault::Overrun),
+                Received::Nothing => return Err(Fault::Timeout),
+            }
+        }
+        // The kernel stays deaf after an overrun until its queue was seen empty.
+        if overrun { self.channel.drain().map_err(Fault::from) } else { Ok(()) }
+    }
+
+    /// Asks until a list has come whole and without a change in between.
+    fn dump<T>(
+        &mut self,
+        operation: &str,
+        question: &RouteNetlinkMessage,
+        read: fn(&Message<'_>) -> Result<Option<T>, String>,
+    ) -> Result<Vec<T>, Error> {
+        let mut last = None;
+        for _ in 0..DUMP_ATTEMPTS {
+            match self.dump_once(question, read) {
+                Ok(Some(list)) => return Ok(list),
+                Ok(None) => last = None,
+                Err(fault) => {
+                    // A list that was broken off would stand in the way of the next one.
+                    let drained = self.channel.drain();
+                    if let Err(source) = drained {
+                        return Err(Fault::from(source).error(operation.to_owned()));
+                    }
+                    match fault {
+                        // The buffer has grown, or the queue is empty now.
+                        Fault::Overrun => last = Some(fault),
+                        Fault::Truncated(length) if length <= Channel::LIMIT => last = Some(fault),
+                        _ => return Err(fault.error(operation.to_owned())),
+                    }
+                }
+            }
+        }
+        let operation = operation.to_owned();
+        Err(match last {
+            Some(fault) => fault.error(operation),
+            None => Error::Unstable { operation, attempts: DUMP_ATTEMPTS },
+        })
+    }
+
+    /// Asks once. `None`: something changed meanwhile, so that entries may be missing.
+    fn dump_once<T>(
+        &mut self,
+        question: &RouteNetlinkMessage,
+        read: fn(&Message<'_>) -> Result<Option<T>, String>,
+    ) -> Result<Option<Vec<T>>, Fault> {
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        let mut message = NetlinkMessage::from(question.clone());
+        message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+        self.outgoing.clear();
+        append(&mut self.outgoing, message, sequence);
+        self.channel.send(&self.outgoing)?;
+
+        let (mut list, mut interrupted) = (Vec::new(), false);
+        loop {
+            let length = match self.channel.receive(Wait::Answer)? {
+                Received::Datagram(length) => length,
+                Received::Truncated(length) => return Err(Fault::Truncated(length)),
+                Received::Overrun => return Err(Fault::Overrun),
+                Received::Nothing => return Err(Fault::Timeout),
+            };
+            for message in Messages::new(self.channel.datagram(length)) {
+                let message = message.map_err(Fault::Malformed)?;
+                if message.sequence != sequence {
+                    continue;
+                }
+                interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
+                match message.kind {
+                    NLMSG_DONE => {
+                        return match wire::dump_error(message.payload).map_err(Fault::Malformed)? {
+                            Some(errno) => Err(Fault::Refused(errno, None)),
+                            None => Ok((!interrupted).then_some(list)),
+                        };
+                    }
+                    NLMSG_ERROR => match wire::verdict(&message).map_err(Fault::Malformed)? {
+                        Verdict::Refused(errno, words) => return Err(Fault::Refused(errno, words)),
+                        Verdict::Acknowledged => (),
+                    },
+                    NLMSG_OVERRUN => return Err(Fault::Overrun),
+                    _ => list.extend(read(&message).map_err(Fault::Malformed)?),
+                }
+            }
+        }
+    }
+}
+
+impl AsFd for Requester {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
+/// Requests that go in one system call, and what became of each so far.
+struct Batch<'a> {
+    /// Sequence number of the first; the others follow.
+    first: u32,
+    requests: &'a [Request],
+    outcomes: Vec<Option<Result<Change, Error>>>,
+}
+
+impl<'a> Batch<'a> {
+    /// Enters an answer; `false`: it was none to a request that is still open.
+    fn answer(&mut self, message: &Message<'_>) -> bool {
+        let position = message.sequence.wrapping_sub(self.first) as usize;
+        let (Some(request), Some(outcome @ None)) =
+            (self.requests.get(position), self.outcomes.get_mut(position))
+        else {
+            return false;
+        };
+        if message.kind != NLMSG_ERROR {
+            return false;
+        }
+        *outcome = Some(match wire::verdict(message) {
+            Ok(Verdict::Acknowledged) => Ok(Change::Made),
+            Ok(Verdict::Refused(errno, _)) if request.already_true(errno) => Ok(Change::Unchanged),
+            Ok(Verdict::Refused(errno, words)) => {
+                Err(Fault::Refused(errno, words).error(request.to_string()))
+            }
+            Err(detail) => Err(Fault::Malformed(detail).error(request.to_string())),
+        });
+        true
+    }
+
+    /// Gives every request that is still open the same result.
+    fn settle(&mut self, fault: &Fault) {
+        for (request, outcome) in self.requests.iter().zip(&mut self.outcomes) {
+            outcome.get_or_insert_with(|| Err(fault.error(request.to_string())));
+        }
+    }
+
+    fn outcomes(self) -> impl Iterator<Item = Result<Change, Error>> {
+        self.outcomes.into_iter().map(|outcome| outcome.expect("exchange ends when nothing is open"))
+    }
+}
+
+/// What went wrong, before it is said with what.
+#[derive(Debug)]
+enum Fault {
+    Refused(i32, Option<String>),
+    Socket(io::Error),
+    Overrun,
+    Timeout,
+    Truncated(usize),
+    Malformed(String),
+}
+
+impl Fault {
+    fn error(&self, operation: String) -> Error {
+        match self {
+            Self::Refused(errno, kernel) => {
+                Error::Refused { operation, errno: *errno, kernel: kernel.clone() }
+            }
+            Self::Socket(error) => {
+                // Errors of the system can be told again, though not copied.
+                let source = match error.raw_os_error() {
+                    Some(errno) => io::Error::from_raw_os_error(errno),
+                    None => io::Error::new(error.kind(), error.to_string()),
+                };
+                Error::Socket { operation, source }
+            }
+            Self::Overrun => Error::Overrun { operation },
+            Self::Timeout => Error::Timeout { operation },
+            Self::Truncated(length) => Error::Truncated { operation, length: *length, limit: Channel::LIMIT },
+            Self::Malformed(detail) => Error::Malformed { operation, detail: detail.clone() },
+        }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Socket(error)
+    }
+}
+
+/// Appends the bytes of a message.
+fn append(bytes: &mut Vec<u8>, mut message: NetlinkMessage<RouteNetlinkMessage>, sequence: u32) {
+    message.header.sequence_number = sequence;
+    message.finalize();
+    let start = bytes.len();
+    // Netlink wants each message to start at a multiple of four; attributes are padded to that.
+    bytes.resize(start + message.buffer_len(), 0);
+    message.serialize(&mut bytes[start..]);
+}
+
+/// What is asked for as buffers in bytes; the kernel doubles it for its own needs.
+const BUFFER: usize = 1 << 20;
+
+/// What an answer takes of the receive buffer in bytes, with words and the kernel's overhead.
+const ANSWER_COST: usize = 1280;
+
+/// How often a list is tried that changes or gets lost meanwhile.
+const DUMP_ATTEMPTS: u32 = 10;

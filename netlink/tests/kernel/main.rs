@@ -1,0 +1,6 @@
+//! Against the running kernel, each test in a network namespace of its own that ends with it.
+
+mod addresses;
+mod lab;
+mod monitor;
+mod namespace;
