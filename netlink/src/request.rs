@@ -295,3 +295,84 @@ fn is_link_name(name: &str) -> bool {
 
 /// `INFINITY_LIFE_TIME`
 const FOREVER: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::tests::{hex, only};
+
+    const LINK: LinkIndex = LinkIndex::new(4);
+
+    fn encoded(request: &Request) -> Vec<u8> {
+        let mut message = request.message();
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        bytes
+    }
+
+    fn address(ip: &str) -> Address {
+        Address::host(ip.parse().expect("an IP address"))
+    }
+
+    #[test]
+    fn an_ipv4_address_goes_with_mark_and_lifetime() {
+        let request = Request::AddAddress { link: LINK, address: address("192.0.2.10"), lifetime: Some(2) };
+        let expected = "
+            44000000 1400 0506 00000000 00000000  02200000 04000000
+            08000200 c000020a  08000100 c000020a
+            14000600 02000000 02000000 00000000 00000000  05000b00 70000000";
+        assert_eq!(encoded(&request), hex(expected));
+    }
+
+    #[test]
+    fn an_ipv6_address_goes_without_detection_and_preference() {
+        let address = address("2001:db8::10");
+        let request = Request::RenewAddress { link: LINK, address, lifetime: None };
+        let expected = "
+            5c000000 1400 0501 00000000 00000000  0a800200 04000000
+            14000200 20010db8000000000000000000000010  14000100 20010db8000000000000000000000010
+            14000600 00000000 ffffffff 00000000 00000000  05000b00 70000000";
+        assert_eq!(encoded(&request), hex(expected));
+    }
+
+    #[test]
+    fn every_request_asks_for_an_answer() {
+        for request in [
+            Request::RemoveAddress { link: LINK, address: address("192.0.2.10") },
+            Request::AddBridge { name: "br0".into() },
+            Request::SetController { link: LINK, controller: None },
+            Request::SetDown { link: LINK },
+            Request::RemoveLink { link: LINK },
+        ] {
+            assert_eq!(only(&encoded(&request)).flags & NLM_F_ACK, NLM_F_ACK, "{request}");
+        }
+    }
+
+    #[test]
+    fn only_the_refusals_that_mean_it_are_success() {
+        let address = address("192.0.2.10");
+        let add = Request::AddAddress { link: LINK, address, lifetime: None };
+        let renew = Request::RenewAddress { link: LINK, address, lifetime: None };
+        let remove = Request::RemoveAddress { link: LINK, address };
+        let bridge = Request::AddBridge { name: "br0".into() };
+        let is = |request: &Request, errno| request.already_true(errno as i32);
+        assert!(is(&add, Errno::EEXIST) && !is(&add, Errno::ENODEV));
+        assert!(!is(&renew, Errno::EEXIST));
+        assert!(
+            is(&remove, Errno::EADDRNOTAVAIL) && is(&remove, Errno::ENODEV) && !is(&remove, Errno::EPERM)
+        );
+        assert!(!is(&bridge, Errno::EEXIST), "it may be anything");
+    }
+
+    #[test]
+    fn names_that_no_link_can_have_are_found() {
+        for name in ["", "sixteen-letters-", "a/b", "a b", "a:b", "a\0b", ".", ".."] {
+            let bridge = Request::AddBridge { name: name.into() };
+            assert_eq!(bridge.impossible_name(), Some(name));
+            let pair = Request::AddVeth { name: "a".into(), peer_name: name.into(), peer_netns: None };
+            assert_eq!(pair.impossible_name(), Some(name));
+        }
+        assert_eq!(Request::AddBridge { name: "fifteen-letters".into() }.impossible_name(), None);
+    }
+}

@@ -53,7 +53,7 @@ impl Requester {
     /// result for each.
     ///
     /// All go to the kernel in one system call, which lasts as long as it takes to perform them,
-    /// unless there are more than the socket's buffers can take: 1638 of them, or 166 for a process
+    /// unless there are more than the socket's buffers can take: 1638 of them, or 332 for a process
     /// without CAP_NET_ADMIN in the initial user namespace, under the system's default limits.
     pub fn perform(&mut self, requests: &[Request]) -> Vec<Result<Change, Error>> {
         let mut results = Vec::with_capacity(requests.len());
@@ -337,3 +337,68 @@ const ANSWER_COST: usize = 1280;
 
 /// How often a list is tried that changes or gets lost meanwhile.
 const DUMP_ATTEMPTS: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::tests::{hex, only};
+    use crate::{Address, LinkIndex};
+
+    /// `EEXIST` to the request of sequence number 77.
+    const EXISTS: &str = "
+        24000000 0200 0001 4d000000 70aa6b86 efffffff 3c000000140005064d00000000000000";
+
+    fn addition() -> Request {
+        let address = Address::host([192, 0, 2, 10].into());
+        Request::AddAddress { link: LinkIndex::new(4), address, lifetime: None }
+    }
+
+    fn batch(first: u32, requests: &[Request]) -> Batch<'_> {
+        Batch { first, requests, outcomes: requests.iter().map(|_| None).collect() }
+    }
+
+    #[test]
+    fn an_answer_goes_to_its_request() {
+        let requests = [addition(), addition(), addition()];
+        let mut batch = batch(76, &requests);
+        assert!(batch.answer(&only(&hex(EXISTS))));
+        assert!(matches!(batch.outcomes[..], [None, Some(Ok(Change::Unchanged)), None]));
+        assert!(!batch.answer(&only(&hex(EXISTS))), "once");
+    }
+
+    #[test]
+    fn a_late_answer_goes_to_no_request() {
+        let requests = [addition(), addition()];
+        for first in [75, 78, u32::MAX] {
+            let mut batch = batch(first, &requests);
+            assert!(!batch.answer(&only(&hex(EXISTS))));
+            assert!(batch.outcomes.iter().all(Option::is_none));
+        }
+    }
+
+    #[test]
+    fn sequence_numbers_may_wrap() {
+        let requests = vec![addition(); 79];
+        let mut batch = batch(u32::MAX, &requests);
+        assert!(batch.answer(&only(&hex(EXISTS))));
+        assert!(batch.outcomes[78].is_some(), "0 follows 4294967295");
+    }
+
+    #[test]
+    fn an_answer_that_makes_no_sense_is_an_error_of_its_request() {
+        let requests = [addition()];
+        let mut batch = batch(77, &requests);
+        assert!(batch.answer(&only(&hex("12000000 0200 0000 4d000000 70aa6b86 efff 0000"))));
+        assert!(matches!(batch.outcomes[..], [Some(Err(Error::Malformed { .. }))]));
+    }
+
+    #[test]
+    fn what_stays_open_gets_the_cause_and_what_is_known_stays() {
+        let requests = [addition(), addition()];
+        let mut batch = batch(77, &requests);
+        batch.answer(&only(&hex(EXISTS)));
+        batch.settle(&Fault::Timeout);
+        let results: Vec<_> = batch.outcomes().collect();
+        assert!(matches!(results[..], [Ok(Change::Unchanged), Err(Error::Timeout { .. })]));
+    }
+}

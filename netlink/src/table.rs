@@ -63,8 +63,8 @@ impl Table {
     }
 
     /// Takes over what was listed, and returns what is new about it as if the monitor had reported
-    /// it: gone first, links before their addresses. Entries that differ only in lifetimes and times
-    /// of renewal are taken over in silence.
+    /// it: first what is gone, addresses before links; then what is new, links before addresses.
+    /// Entries that differ only in lifetimes and times of renewal are taken over in silence.
     ///
     /// Events that the monitor has in store may be older than the list; when all of them have been
     /// applied the table is right again.

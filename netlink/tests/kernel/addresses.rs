@@ -1,7 +1,11 @@
 //! Adding, renewing, removing.
 
+use std::collections::BTreeSet;
+use std::sync::mpsc::{self, TryRecvError};
+use std::thread;
+
 use caps::CapSet;
-use netlink::{Address, Change, Error, Lifetime, LinkIndex, Request, Requester};
+use netlink::{Address, AddressEntry, Change, Error, Lifetime, LinkIndex, Request, Requester};
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
@@ -214,6 +218,42 @@ fn a_process_without_the_right_is_told_which() {
             "cannot add 192.0.2.10/32 to link {link}: operation not permitted (EPERM); vrrpd needs CAP_NET_ADMIN"
         );
         assert_eq!(error.to_string(), expected);
+    });
+}
+
+#[test]
+fn a_list_is_whole_while_others_change_it() {
+    in_network_namespace("addresses::a_list_is_whole_while_others_change_it", || {
+        let (mut requester, link) = with_veth();
+        // IPv6 lists the newest first, so that what comes and goes shifts all of these; they do not
+        // fit in one message.
+        let kept = |number: u16| Address::host([0x2001, 0xdb8, 0, 0, 0, 0, 0, number].into());
+        let add = |number| Request::AddPlainAddress { link, address: kept(number) };
+        make(&mut requester, &(0..600).map(add).collect::<Vec<_>>());
+
+        let (stop, stopped) = mpsc::channel::<()>();
+        let churn = thread::spawn(move || {
+            let mut requester = Requester::open().expect("sockets can be had");
+            let address = Address::host([0x2001, 0xdb8, 1, 0, 0, 0, 0, 1].into());
+            let pair = [Request::AddPlainAddress { link, address }, Request::RemoveAddress { link, address }];
+            while stopped.try_recv() == Err(TryRecvError::Empty) {
+                make(&mut requester, &pair);
+            }
+        });
+        let is_whole = |list: Vec<AddressEntry>| {
+            let mut count = list.iter().map(|entry| entry.address).collect::<BTreeSet<_>>();
+            count.retain(|address| address.ip < kept(600).ip);
+            assert_eq!(count.len(), 600);
+        };
+        for _ in 0..50 {
+            match requester.addresses() {
+                Ok(list) => is_whole(list),
+                Err(error) => assert!(matches!(error, Error::Unstable { .. }), "{error}"),
+            }
+        }
+        drop(stop);
+        churn.join().expect("has not failed");
+        is_whole(requester.addresses().expect("is calm again"));
     });
 }
 
