@@ -146,11 +146,11 @@ pub(super) const TCP: &[Key] = &[full("address"), full("source")];
 
 pub(super) const HOOK: &[Key] = &[full("on"), full("exec"), full("user"), full("timeout")];
 
-/// Words of keepalived and what they are called here, for those who come from there.
+/// Words of keepalived and what is written here, for those who come from there.
 const KEEPALIVED: &[(&str, &str)] = &[
     ("accept", "accept_mode"),
     ("advert_int", "advertisement_interval"),
-    ("nopreempt", "preempt_mode"),
+    ("nopreempt", "preempt_mode = false"),
     ("track_script", "checks"),
     ("unicast_peer", "peers"),
     ("unicast_src_ip", "source_address"),
@@ -162,11 +162,12 @@ const KEEPALIVED: &[(&str, &str)] = &[
 
 /// The key that was probably meant: keepalived's word for one, or one that is spelt much alike.
 pub(super) fn meant(word: &str, keys: &[Key]) -> Option<&'static str> {
-    let translated = KEEPALIVED.iter().find(|(theirs, _)| *theirs == word).map(|&(_, ours)| ours);
-    translated
-        .and_then(|ours| keys.iter().find(|key| key.name == ours))
-        .map(|key| key.name)
-        .or_else(|| nearest(word, keys.iter().map(|key| key.name)))
+    let is_here = |ours: &str| keys.iter().any(|key| ours.split(' ').next() == Some(key.name));
+    let translated = KEEPALIVED.iter().find(|(theirs, ours)| *theirs == word && is_here(ours));
+    match translated {
+        Some((_, ours)) => Some(ours),
+        None => nearest(word, keys.iter().map(|key| key.name)),
+    }
 }
 
 /// The word that is spelt most alike; `None` when more than a third of the letters differ.
@@ -191,6 +192,8 @@ mod tests {
     fn the_nearest_word_is_near() {
         assert_eq!(meant("priorty", VIRTUAL_ROUTER), Some("priority"));
         assert_eq!(meant("virtual_router_id", VIRTUAL_ROUTER), Some("vrid"));
+        assert_eq!(meant("nopreempt", VIRTUAL_ROUTER), Some("preempt_mode = false"));
+        assert_eq!(meant("nopreempt", HOOK), None);
         assert_eq!(meant("colour", VIRTUAL_ROUTER), None);
         assert_eq!(meant(&"x".repeat(100_000), VIRTUAL_ROUTER), None);
     }

@@ -90,7 +90,21 @@ fn in_our_words(message: &str, span: &Span, source: &Source) -> (String, String)
             (String::from("a string needs quotes"), format!("write \"{}\"", found.escape_debug()))
         };
     }
+    // `192.0.2.1` and `2026-x` begin like a number or a date and go on otherwise.
+    if ["invalid float", "invalid integer", "invalid date"].iter().any(|start| message.starts_with(start)) {
+        let label = format!("write \"{}\"", word_around(source.text(), span.start).escape_debug());
+        return (String::from("neither a number nor a date, and a string needs quotes"), label);
+    }
     (message.to_owned(), String::new())
+}
+
+/// What stands between two signs of the grammar.
+fn word_around(text: &str, octet: usize) -> &str {
+    let ends = |c: char| c.is_whitespace() || matches!(c, '=' | ',' | '[' | ']' | '{' | '}' | '#');
+    let (before, after) = text.split_at_checked(octet).unwrap_or((text, ""));
+    let from = before.char_indices().rev().find(|(_, c)| ends(*c)).map_or(0, |(at, c)| at + c.len_utf8());
+    let to = after.find(ends).map_or(text.len(), |at| before.len() + at);
+    &text[from..to]
 }
 
 /// Line of the header or key that the one at `span` repeats.

@@ -160,8 +160,18 @@ fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> V
     let garp = table.table("garp", keys::GARP, faults);
     VirtualRouter {
         name,
-        interface: table.required("interface", faults, value::interface),
-        vrid: table.required("vrid", faults, value::vrid),
+        interface: table.required(
+            "interface",
+            "the network device: interface = \"eth0\"",
+            faults,
+            value::interface,
+        ),
+        vrid: table.required(
+            "vrid",
+            "1..=255, the same on all its nodes and of no other on this link",
+            faults,
+            value::vrid,
+        ),
         priority: table.field("priority", faults, value::priority),
         advertisement_interval: table.field("advertisement_interval", faults, value::advertisement_interval),
         addresses: addresses(table, faults),
@@ -279,13 +289,13 @@ fn exec(table: &Table<'_>, faults: &mut Faults) -> Option<Exec> {
 }
 
 fn read_tcp(table: &Table<'_>, faults: &mut Faults) -> Option<Tcp> {
-    let address = table.required("address", faults, value::host_port);
+    let address = table.required("address", "as in address = \"192.0.2.193:443\"", faults, value::host_port);
     let source = table.field("source", faults, value::ip);
     Some(Tcp { address: address.given()?.clone(), source: source.optional()? })
 }
 
 fn read_http(table: &Table<'_>, faults: &mut Faults) -> Option<Http> {
-    let url = table.required("url", faults, value::url);
+    let url = table.required("url", "as in url = \"http://192.0.2.193/\"", faults, value::url);
     let method = table.field("method", faults, value::http_method);
     let connect = table.field("connect", faults, value::socket_address);
     let status = table.list("status", faults, value::http_status);
@@ -293,7 +303,7 @@ fn read_http(table: &Table<'_>, faults: &mut Faults) -> Option<Http> {
     if let Some(At { value: list, span }) = status.at() {
         no_duplicates("status", list, faults);
         if list.is_empty() {
-            faults.error(span, "status has no usable entry", "leave it out for [200]");
+            faults.error(span, "status is empty", "leave it out for [200]");
         }
     }
     if let (Some(url), Some(ca_file)) = (url.given(), ca_file.at())

@@ -7,6 +7,9 @@ use super::diagnostic::{Faults, Span};
 use super::keys::{Fixed, Key, Support, meant};
 use super::value::{Read, Refusal, kind};
 
+/// Entries of a list: lists are compared each with each, and no node needs more.
+const LONGEST_LIST: usize = 1000;
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct At<T> {
@@ -126,16 +129,17 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// One value that has no default.
+    /// One value that has no default; `remedy` says what it may be.
     pub(super) fn required<T>(
         &self,
         key: &str,
+        remedy: &str,
         faults: &mut Faults,
         read: impl FnOnce(&str, &DeValue<'_>) -> Read<T>,
     ) -> Field<T> {
         let field = self.field(key, faults, read);
         if matches!(field, Field::Absent) {
-            faults.error(&self.span, format!("[{}] has no {key}", self.path), "");
+            faults.error(&self.span, format!("[{}] has no {key}", self.path), remedy);
         }
         field
     }
@@ -154,7 +158,17 @@ impl<'a> Table<'a> {
         };
         match value.get_ref() {
             DeValue::Array(elements) => {
-                let list = elements.iter().filter_map(|element| one(key, element, faults, &read)).collect();
+                if elements.len() > LONGEST_LIST {
+                    let message =
+                        format!("{key} has {} entries, out of range 0..={LONGEST_LIST}", elements.len());
+                    faults.error(&value.span(), message, "");
+                    return Field::Unknown;
+                }
+                let list: Vec<At<T>> =
+                    elements.iter().filter_map(|element| one(key, element, faults, &read)).collect();
+                if list.is_empty() && !elements.is_empty() {
+                    return Field::Unknown;
+                }
                 Field::Is(At { value: list, span: value.span() })
             }
             other => {

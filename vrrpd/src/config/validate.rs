@@ -42,7 +42,7 @@ pub(super) fn check(file: &raw::File, faults: &mut Faults) {
 fn check_addresses(router: &raw::VirtualRouter, faults: &mut Faults) {
     let Some(At { value: addresses, span }) = router.addresses.at() else { return };
     let Some(first) = addresses.first() else {
-        faults.error(span, "addresses has no usable entry", "at least one: addresses = [\"192.0.2.201\"]");
+        faults.error(span, "addresses is empty", "at least one: addresses = [\"192.0.2.201\"]");
         return;
     };
     let family = Family::of(first.value.ip);
@@ -134,7 +134,7 @@ fn check_unicast(router: &raw::VirtualRouter, faults: &mut Faults) {
     }
     let Some(At { value: peers, span }) = router.peers.at() else { return };
     if peers.is_empty() {
-        faults.error(span, "peers has no usable entry", "leave it out for multicast");
+        faults.error(span, "peers is empty", "leave it out for multicast");
     }
     no_duplicates("peers", peers, faults);
     for peer in peers {
@@ -349,11 +349,7 @@ fn check_hook(hook: &raw::Hook, faults: &mut Faults) {
     let Some(At { value: on, span }) = hook.on.at() else { return };
     no_duplicates("on", on, faults);
     if on.is_empty() {
-        faults.error(
-            span,
-            "on has no usable entry",
-            "one or more of \"active\", \"backup\", \"fault\", \"stopped\"",
-        );
+        faults.error(span, "on is empty", "one or more of \"active\", \"backup\", \"fault\", \"stopped\"");
     }
 }
 
