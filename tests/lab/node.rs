@@ -131,6 +131,14 @@ impl Node {
         self.wait_for_link_local();
     }
 
+    /// The machine starts anew after its power came back: cable in, kernel empty, files kept.
+    pub fn power_on(&self) {
+        self.kill_everything();
+        self.delete_interface();
+        self.namespace.nft("flush ruleset");
+        self.create_interface();
+    }
+
     fn wait_for_link_local(&self) {
         wait_for(&format!("{}: a link-local address that may be used", self.name), DEADLINE, || {
             let listed = self.ip("-6 -o addr show dev eth0 scope link -tentative");
@@ -153,6 +161,12 @@ impl Node {
     /// Starts vrrpd with a `[daemon]` section for this node followed by `config`.
     pub fn vrrpd(&self, config: &str) -> Daemon {
         self.write_vrrpd_config(config);
+        self.start_vrrpd()
+    }
+
+    /// As [`vrrpd`](Self::vrrpd), with the scheduling that users get: realtime.
+    pub fn vrrpd_realtime(&self, config: &str) -> Daemon {
+        self.write_config("realtime", config);
         self.start_vrrpd()
     }
 
@@ -180,15 +194,20 @@ impl Node {
         Daemon::start("vrrpd", command, &self.directory)
     }
 
-    /// Writes vrrpd's file without telling a running daemon.
+    /// Writes vrrpd's file without telling a running daemon. Tests spare the machine: many daemons
+    /// run at once, none of them in realtime.
     pub fn write_vrrpd_config(&self, config: &str) {
+        self.write_config("normal", config);
+    }
+
+    fn write_config(&self, scheduling: &str, config: &str) {
         let disk = self.disk();
         for part in ["run", "state"] {
             std::fs::create_dir_all(disk.join(part)).expect("the lab's directory is writable");
         }
         let text = format!(
             "[daemon]\nnode = \"{name}\"\ncontrol_socket = \"{socket}\"\nruntime_dir = \"{disk}/run\"\n\
-             state_dir = \"{disk}/state\"\nscheduling = \"normal\"\n\n{config}",
+             state_dir = \"{disk}/state\"\nscheduling = \"{scheduling}\"\n\n{config}",
             name = self.name,
             socket = self.control_socket().display(),
             disk = disk.display(),
