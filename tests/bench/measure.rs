@@ -82,11 +82,10 @@ fn crash(lab: &Lab, a: &Node, primary: Daemon) -> [f64; 2] {
     prober.wait_for_probes(100);
     let crash_ns = now_ns();
     lab.power_off(a, primary);
-    let first = capture.wait_for("the first advertisement of b", crash_ns, advert_of("b"));
+    let first = capture.wait_for_advert("b", crash_ns);
     prober.wait_for_answer();
-    let frames = capture.frames();
-    let last = frames.iter().rfind(|frame| advert_of("a")(frame)).expect("waited for above");
-    let floor_ns = last.time_ns + FLOOR_NS;
+    let last_ns = capture.adverts_of("a").last().expect("waited for above").time_ns;
+    let floor_ns = last_ns + FLOOR_NS;
     // b may hold the address a moment before it advertises.
     let answer = prober.stop().first_answer_since(floor_ns - 100_000_000).expect("waited for above");
     [first.time_ns, answer].map(|time| (time - floor_ns) as f64 / 1000.0)

@@ -51,6 +51,26 @@ impl Capture {
         self.frames.lock().expect("the capture does not panic").clone()
     }
 
+    /// The interface of each advertisement captured so far, in order; on the switch, the sender.
+    pub fn speakers(&self) -> Vec<String> {
+        let frames = self.frames.lock().expect("the capture does not panic");
+        let adverts = frames.iter().filter(|frame| frame.advert().is_some());
+        adverts.map(|frame| frame.interface.clone()).collect()
+    }
+
+    /// The advertisements of `node` captured so far, in order.
+    pub fn adverts_of(&self, node: &str) -> Vec<Frame> {
+        let frames = self.frames.lock().expect("the capture does not panic");
+        frames.iter().filter(|f| f.interface == node && f.advert().is_some()).cloned().collect()
+    }
+
+    /// Waits for the first advertisement of `node` at or after `since_ns`.
+    pub fn wait_for_advert(&self, node: &str, since_ns: i64) -> Frame {
+        self.wait_for(&format!("an advertisement of {node}"), since_ns, |frame| {
+            frame.interface == node && frame.advert().is_some()
+        })
+    }
+
     /// Waits for the first frame captured at or after `since_ns` that `wanted` accepts.
     pub fn wait_for(&self, what: &str, since_ns: i64, wanted: impl Fn(&Frame) -> bool) -> Frame {
         wait_for(what, DEADLINE, || {

@@ -21,6 +21,7 @@ pub mod frame;
 pub mod namespace;
 pub mod node;
 pub mod prober;
+pub mod story;
 pub mod switch;
 pub mod usage;
 
@@ -36,6 +37,7 @@ pub use frame::{Frame, Kind, Mac};
 pub use namespace::Namespace;
 pub use node::Node;
 pub use prober::{Prober, Probes};
+pub use story::Pair;
 pub use switch::Switch;
 
 /// How long a condition may take before a test gives up: far above anything that works.
@@ -102,6 +104,25 @@ impl Lab {
     pub fn wait_for_holder(&self, address: &str, node: &str) {
         wait_for(&format!("{address} on {node} alone"), DEADLINE, || {
             (self.holders(address) == [node]).then_some(())
+        });
+    }
+
+    /// Waits until exactly `node` has `address`, then watches while it sends `adverts` of its
+    /// advertisements that this stays so and nobody else advertises.
+    ///
+    /// # Panics
+    /// When anybody else has the address or advertises meanwhile.
+    pub fn settles_on(&self, address: &str, node: &str, adverts: usize) {
+        self.wait_for_holder(address, node);
+        // The address may come before the first advertisement, and the last one of the loser after.
+        self.capture().wait_for_advert(node, 0);
+        let capture = self.capture();
+        wait_for(&format!("{adverts} advertisements of {node}"), DEADLINE, || {
+            let holders = self.holders(address);
+            assert!(holders == [node], "{address} is on {holders:?} after it had settled on {node}");
+            let speakers = capture.speakers();
+            assert!(speakers.iter().all(|speaker| speaker == node), "advertisements from {speakers:?}");
+            (speakers.len() >= adverts).then_some(())
         });
     }
 

@@ -131,9 +131,14 @@ impl Node {
         self.wait_for_link_local();
     }
 
-    /// The machine starts anew after its power came back: cable in, kernel empty, files kept.
+    /// The machine starts anew after its power came back: cable in, kernel and `/run` empty, other
+    /// files kept.
     pub fn power_on(&self) {
         self.kill_everything();
+        for volatile in ["keepalived.pid", "vrrp.pid"] {
+            // Whatever was not there needs no removal.
+            let _ = std::fs::remove_file(self.directory.join(volatile));
+        }
         self.delete_interface();
         self.namespace.nft("flush ruleset");
         self.create_interface();
@@ -250,6 +255,18 @@ impl Node {
     pub fn router(&self, name: &str) -> Option<Value> {
         let state = self.state()?;
         state["virtual_routers"].as_array()?.iter().find(|router| router["name"] == name).cloned()
+    }
+
+    /// Waits until `wanted` accepts what [`router`](Self::router) says.
+    pub fn wait_for_router(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        wait_for(&format!("{}: {name} {what}", self.name), DEADLINE, || {
+            self.router(name).filter(|router| wanted(router))
+        })
+    }
+
+    /// Waits until a virtual router is `initialize`, `backup` or `active`.
+    pub fn wait_for_state(&self, name: &str, state: &str) -> Value {
+        self.wait_for_router(name, state, |router| router["state"] == state)
     }
 
     /// Starts keepalived with `config` behind a `global_defs` block.

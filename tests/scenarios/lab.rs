@@ -52,6 +52,7 @@ fn a_takeover_is_seen_by_kernel_capture_and_prober_alike() {
     let gap = i64::try_from(probes.longest_gap().as_nanos()).expect("short");
     assert!(gap > silence - 110_000_000, "gap {gap} ns, silence {silence} ns");
     assert!(probes.total_lost() > 0);
+    wait_for("both holders", DEADLINE, || (lab.holders(VIP) == ["a", "b"]).then_some(()));
     assert!(probes.first_answer_since(advert.time_ns).is_some());
     assert_eq!(lab.client().neighbour(VIP).as_deref(), Some("02:00:00:00:00:c2"));
 }
