@@ -101,6 +101,27 @@ impl Lab {
         nodes.iter().filter(|node| node.addresses().contains(&address)).map(|n| n.name().to_owned()).collect()
     }
 
+    /// Names of those who answer when a client that has forgotten everything asks for an IPv4
+    /// address: a kernel may have it and still be silent, and two may answer.
+    ///
+    /// # Panics
+    /// When nobody answers at all.
+    pub fn answerers(&self, address: &str) -> Vec<String> {
+        let ip: IpAddr = address.parse().expect("an IP address");
+        let answers = |f: &Frame| matches!(f.kind, Kind::Arp { sender, reply: true, .. } if sender == ip);
+        let capture = self.capture();
+        self.client.ip("neigh flush all");
+        let prober = Prober::start(&self.client, address);
+        capture.wait_for(&format!("an ARP reply for {address}"), 0, answers);
+        // Time for a second one.
+        prober.wait_for_probes(100);
+        let frames = capture.frames();
+        let mut names: Vec<_> = frames.into_iter().filter(|f| answers(f)).map(|f| f.interface).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// Waits until exactly `node` has `address`.
     pub fn wait_for_holder(&self, address: &str, node: &str) {
         wait_for(&format!("{address} on {node} alone"), DEADLINE, || {

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use lab::{DEADLINE, Daemon, Lab, Node, Prober, now_ns, wait_for};
-
-const VIP: &str = "192.0.2.201";
-const VIP6: &str = "2001:db8::201";
+use lab::frame::Advert;
+use lab::story::{VIP, VIP6, VIP6_LINK_LOCAL};
+use lab::{DEADLINE, Daemon, Kind, Lab, Node, Prober, now_ns, wait_for};
 
 fn keepalived(node: &Node, priority: u8) -> Daemon {
     node.keepalived(&format!(
@@ -58,6 +57,50 @@ fn a_takeover_is_seen_by_kernel_capture_and_prober_alike() {
 }
 
 #[test]
+fn a_capture_reads_ipv6_advertisements_and_announcements() {
+    let Some(lab) = Lab::with(&["keepalived"]) else { return };
+    let a = lab.node("a");
+    let (on_switch, on_host) = (lab.capture(), a.capture());
+    let _daemon = a.keepalived(&format!(
+        "vrrp_instance web {{
+           interface eth0
+           virtual_router_id 77
+           priority 150
+           advert_int 0.2
+           virtual_ipaddress {{
+             {VIP6_LINK_LOCAL}
+             {VIP6}
+           }}
+         }}"
+    ));
+    lab.wait_for_holder(VIP6, "a");
+    let frame = on_switch.wait_for_advert("a", 0);
+    let addresses = [VIP6_LINK_LOCAL, VIP6].map(|text| text.parse().expect("valid")).to_vec();
+    let expected = Advert {
+        version: 3,
+        vrid: 77,
+        priority: 150,
+        interval_cs: 20,
+        source: a.link_local().parse().expect("valid"),
+        destination: "ff02::12".parse().expect("valid"),
+        ttl: 255,
+        addresses,
+    };
+    assert_eq!(frame.advert(), Some(&expected));
+    assert_eq!(frame.source.to_string(), "02:00:00:00:00:c1");
+    let announced = on_switch.wait_for("an announcement", 0, |f| f.announces(VIP6.parse().expect("valid")));
+    let target = VIP6.parse().expect("valid");
+    let mac = Some(announced.source);
+    assert_eq!(
+        announced.kind,
+        Kind::NeighbourAdvertisement { target, overrides: true, solicited: false, mac }
+    );
+    // The host saw the same frames leave, no later than the switch saw them come.
+    let left = on_host.wait_for_advert("eth0", 0);
+    assert!(left.kind == frame.kind && left.time_ns <= frame.time_ns);
+}
+
+#[test]
 fn a_prober_loses_nothing_while_nothing_happens() {
     let Some(lab) = Lab::open() else { return };
     let a = lab.node("a");
@@ -71,6 +114,17 @@ fn a_prober_loses_nothing_while_nothing_happens() {
         assert_eq!(probes.total_lost(), 0, "{address}");
         assert!(probes.longest_gap() < Duration::from_secs(1), "{address}: {:?}", probes.longest_gap());
     }
+}
+
+#[test]
+fn two_holders_are_noticed() {
+    let Some(lab) = Lab::open() else { return };
+    let (a, b) = (lab.node("a"), lab.node("b"));
+    a.ip(&format!("addr add {VIP}/32 dev eth0"));
+    assert_eq!((lab.holders(VIP), lab.answerers(VIP)), (vec!["a".to_owned()], vec!["a".to_owned()]));
+    b.ip(&format!("addr add {VIP}/32 dev eth0"));
+    assert_eq!(lab.holders(VIP), ["a", "b"]);
+    assert_eq!(lab.answerers(VIP), ["a", "b"]);
 }
 
 #[test]
