@@ -1,3 +1,4 @@
 //! The daemon `vrrpd` and its command line `vrrpctl`, as a library that the two programs call.
 
 pub mod config;
+pub mod launcher;
