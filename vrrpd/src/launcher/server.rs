@@ -318,3 +318,47 @@ fn pipe() -> io::Result<(Stream, OwnedFd)> {
     fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok((Stream { pipe: Some(File::from(read)), tail: Tail::default() }, write))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(program: &str) -> Run {
+        Run { argv: vec![program.to_owned()], env: Vec::new(), user: None, deadline: Duration::ZERO }
+    }
+
+    fn silent() -> Stream {
+        Stream { pipe: None, tail: Tail::default() }
+    }
+
+    /// A script that was killed at its deadline and has not ended.
+    fn hanging(program: &str) -> Script {
+        let now = Instant::now();
+        let (stdout, stderr, report) = (silent(), silent(), silent());
+        let pid = Pid::from_raw(4711);
+        Script {
+            id: 1,
+            run: run(program),
+            pid,
+            started: now,
+            deadline: now,
+            stdout,
+            stderr,
+            report,
+            answered: true,
+        }
+    }
+
+    #[test]
+    fn a_program_that_hangs_in_the_kernel_does_not_take_every_place() {
+        let children = SignalFd::new(&SigSet::empty()).expect("there are descriptors left");
+        let socket = OwnedFd::from(File::open("/dev/null").expect("there is one"));
+        let scripts = (0..MAX_HANGING).map(|_| hanging("/mnt/dead/check")).collect();
+        let mut server = Server { socket, children, scripts, answers: VecDeque::new() };
+        let reason = server.room_for(&run("/mnt/dead/check")).expect_err("four of it hang");
+        assert!(reason.starts_with("4 earlier runs were killed and have not ended (pid 4711, "), "{reason}");
+        assert_eq!(server.room_for(&run("/etc/check")), Ok(()), "others go on");
+        server.scripts.pop();
+        assert_eq!(server.room_for(&run("/mnt/dead/check")), Ok(()));
+    }
+}
