@@ -38,6 +38,7 @@ mod server;
 mod sys;
 
 pub use handle::LauncherHandle;
+pub(crate) use output::printable;
 
 /// Most octets of one request; a longer one is refused.
 pub const MAX_REQUEST: usize = 64 * 1024;
