@@ -258,6 +258,7 @@ struct Script {
 impl Script {
     fn start(id: u64, run: Run) -> Result<Self, String> {
         let started = Instant::now();
+        let deadline = started.checked_add(run.deadline).ok_or("the deadline is beyond all time")?;
         let failed = |error: io::Error| format!("cannot start a process: {error}");
         let launcher = unistd::getpid();
         let (stdout, out) = pipe().map_err(failed)?;
@@ -268,7 +269,6 @@ impl Script {
                 child::become_script(&run, Ends { stdout: out, stderr: err, report: reason }, launcher)
             }
             ForkResult::Parent { child } => {
-                let deadline = started.checked_add(run.deadline).ok_or("the deadline is beyond all time")?;
                 Ok(Self { id, run, pid: child, started, deadline, stdout, stderr, report, answered: false })
             }
         }
