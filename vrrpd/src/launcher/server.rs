@@ -52,6 +52,7 @@ fn settle(socket: &OwnedFd) -> io::Result<SignalFd> {
     // What ends the daemon must not end the launcher before it: `stopped` hooks run in between. The
     // end of the socket ends it; SIGTERM to the whole service or Ctrl-C in a terminal does not.
     SigSet::all().thread_set_mask()?;
+    // For the scripts, which inherit what is ignored; and who ignores SIGCHLD has nobody to wait for.
     sys::default_signals();
     sys::ordinary_scheduling();
     umask(Mode::from_bits_truncate(0o022));
