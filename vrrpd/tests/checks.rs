@@ -299,12 +299,13 @@ fn authority(file: &str, name: &str, expired: bool) -> (PathBuf, Arc<ServerConfi
     let leaf = leaf.signed_by(&key, &Issuer::new(ca, ca_key)).expect("the key fits");
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{file}-{}.pem", std::process::id()));
     std::fs::write(&path, pem).expect("cargo gave us a directory to write in");
-    let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring speaks TLS")
         .with_no_client_auth()
         .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
         .expect("the key fits");
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
     (path, Arc::new(server))
 }
 
@@ -317,7 +318,8 @@ async fn tls_server(config: Arc<ServerConfig>) -> SocketAddr {
             if let Ok(mut stream) = acceptor.accept(stream).await {
                 let question = question(&mut stream).await;
                 let sni = stream.get_ref().1.server_name().unwrap_or_default().to_owned();
-                let expected = question.contains(&format!("\r\nhost: {sni}:8443\r\n"));
+                let agreed = stream.get_ref().1.alpn_protocol() == Some(b"http/1.1");
+                let expected = agreed && question.contains(&format!("\r\nhost: {sni}:8443\r\n"));
                 answer_tls(&mut stream, if expected { &sni } else { &question }).await;
             }
         }

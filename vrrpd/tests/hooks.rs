@@ -133,8 +133,8 @@ struct Gate(PathBuf);
 
 impl Gate {
     fn new(name: &str) -> Self {
-        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-        Self(directory.join(format!("gate-{name}-{}", std::process::id())))
+        // Where the hook's user can look as well.
+        Self(std::env::temp_dir().join(format!("vrrpd-gate-{name}-{}", std::process::id())))
     }
 
     fn wait(&self) -> String {
@@ -142,7 +142,7 @@ impl Gate {
     }
 
     fn open(&self) {
-        fs::write(&self.0, "").expect("cargo gave us a directory to write in");
+        fs::write(&self.0, "").expect("there is a directory for temporary files");
     }
 }
 

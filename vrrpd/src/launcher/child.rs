@@ -75,7 +75,6 @@ fn execute(
         format!("{shown} cannot be executed by {who}: {}; type: chmod a+x {shown}", error.desc())
     })?;
     let (argv, env) = vectors(run)?;
-    sys::default_signals();
     SigSet::all().thread_unblock().map_err(failed("unblock signals"))?;
     unistd::execve(&argv[0], &argv, &env).map_err(|error| match error {
         Errno::ENOEXEC => format!("{} is neither a binary nor a script with a #! line", program.display()),

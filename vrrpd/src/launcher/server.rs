@@ -52,6 +52,7 @@ fn settle(socket: &OwnedFd) -> io::Result<SignalFd> {
     // What ends the daemon must not end the launcher before it: `stopped` hooks run in between. The
     // end of the socket ends it; SIGTERM to the whole service or Ctrl-C in a terminal does not.
     SigSet::all().thread_set_mask()?;
+    // For the scripts, which inherit what is ignored; and who ignores SIGCHLD has nobody to wait for.
     sys::default_signals();
     sys::ordinary_scheduling();
     umask(Mode::from_bits_truncate(0o022));
@@ -258,6 +259,7 @@ struct Script {
 impl Script {
     fn start(id: u64, run: Run) -> Result<Self, String> {
         let started = Instant::now();
+        let deadline = started.checked_add(run.deadline).ok_or("the deadline is beyond all time")?;
         let failed = |error: io::Error| format!("cannot start a process: {error}");
         let launcher = unistd::getpid();
         let (stdout, out) = pipe().map_err(failed)?;
@@ -268,7 +270,6 @@ impl Script {
                 child::become_script(&run, Ends { stdout: out, stderr: err, report: reason }, launcher)
             }
             ForkResult::Parent { child } => {
-                let deadline = started.checked_add(run.deadline).ok_or("the deadline is beyond all time")?;
                 Ok(Self { id, run, pid: child, started, deadline, stdout, stderr, report, answered: false })
             }
         }
