@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -93,7 +92,8 @@ fn start(path: &Path, config: Config) -> io::Result<()> {
     {
         warn!("memory is not locked, a page fault may delay an advertisement: {error}");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
     runtime.block_on(async {
         let launcher = launcher.handle()?;
         Daemon::new(path, config, launcher)?.run().await
@@ -128,8 +128,9 @@ struct Daemon {
 
 impl Daemon {
     fn new(path: &Path, config: Config, launcher: LauncherHandle) -> io::Result<Self> {
-        let (control, warnings) = socket::Socket::bind(&config.daemon.control_socket, &config.daemon.read_group)
-            .map_err(io::Error::other)?;
+        let (control, warnings) =
+            socket::Socket::bind(&config.daemon.control_socket, &config.daemon.read_group)
+                .map_err(io::Error::other)?;
         warnings.iter().for_each(|warning| warn!("{warning}"));
         let (call_sender, calls) = mpsc::channel(16);
         let server = tokio::spawn(server::serve(control, call_sender, Limits::default()));
@@ -141,8 +142,12 @@ impl Daemon {
         };
         let state_dir = config.daemon.state_dir.clone();
         let (kernel_sender, kernel_notes) = mpsc::unbounded_channel();
-        let kernel =
-            KernelThread::start(wires.kernel.clone(), wires.messages.clone(), kernel_sender, state_dir.clone())?;
+        let kernel = KernelThread::start(
+            wires.kernel.clone(),
+            wires.messages.clone(),
+            kernel_sender,
+            state_dir.clone(),
+        )?;
         let (scheduled, class) = std::sync::mpsc::channel();
         let protocol = ProtocolThread::start(wires.clone(), config.daemon.scheduling, scheduled)?;
         let scheduling = match class.recv().map_err(io::Error::other)? {
@@ -181,7 +186,7 @@ impl Daemon {
     }
 
     async fn run(mut self) -> io::Result<()> {
-        let notes = AsyncFd::new(self.wires.notes.clone())?;
+        let notes = self.wires.notes.watch()?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
@@ -190,6 +195,7 @@ impl Daemon {
         info!(version = env!("CARGO_PKG_VERSION"), node = %self.config.daemon.node, "vrrpd starts");
         self.put_in_force();
         self.systemd.ready();
+        let mut rerun = self.observer.take_rerun();
         let mut farewell = None;
         loop {
             tokio::select! {
@@ -208,6 +214,7 @@ impl Daemon {
                 _ = interrupt.recv() => self.end("SIGINT", &mut farewell),
                 _ = hang_up.recv() => drop(self.reload(None, "SIGHUP", None)),
                 Some(call) = self.calls.recv() => self.call(call),
+                Some(call) = rerun.recv() => self.observer.ask(&self.roster, &self.wires, call),
                 _ = tick.tick() => self.tick()?,
                 () = expired(farewell), if farewell.is_some() => {
                     warn!("the kernel did not confirm in time that all addresses are gone");
@@ -266,14 +273,21 @@ impl Daemon {
     }
 
     /// Reads the file again. A faulty one changes nothing.
-    fn reload(&mut self, uid: Option<u32>, command: &str, reason: Option<String>) -> Result<Reloaded, Refusal> {
+    fn reload(
+        &mut self,
+        uid: Option<u32>,
+        command: &str,
+        reason: Option<String>,
+    ) -> Result<Reloaded, Refusal> {
         self.record(What::Command { uid, command: command.to_owned(), reason });
         self.systemd.reloading();
         let loaded = config::load(&self.path);
         let answer = match loaded {
             Err(faults) => {
                 let diagnostics = faults.to_string();
-                error!("the configuration is faulty and was not taken over; running on what was\n{diagnostics}");
+                error!(
+                    "the configuration is faulty and was not taken over; running on what was\n{diagnostics}"
+                );
                 self.record(What::ReloadRefused { diagnostics: diagnostics.clone() });
                 Err(Refusal { exit_code: exit::CONFIG, message: diagnostics })
             }
@@ -334,7 +348,7 @@ impl Daemon {
                 self.record(What::Command { uid, command, reason: None });
                 self.run_checks(name.clone(), call);
             }
-            _ => self.observer.ask(&self.roster, &self.wires, Some(call)),
+            _ => self.observer.ask(&self.roster, &self.wires, call),
         }
     }
 

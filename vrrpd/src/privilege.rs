@@ -16,7 +16,8 @@ const NEEDED: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_
 ///
 /// The sentence.
 pub(crate) fn check() -> Result<(), String> {
-    let held = caps::read(None, CapSet::Effective).map_err(|error| format!("cannot read our capabilities: {error}"))?;
+    let held = caps::read(None, CapSet::Effective)
+        .map_err(|error| format!("cannot read our capabilities: {error}"))?;
     let missing: Vec<String> =
         NEEDED.iter().filter(|needed| !held.contains(needed)).map(ToString::to_string).collect();
     if missing.is_empty() {

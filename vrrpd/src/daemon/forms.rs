@@ -24,7 +24,9 @@ impl Forms {
         let text = fs::read_to_string(&file).unwrap_or_default();
         let forms = text.lines().filter_map(|line| {
             let (name, form) = line.split_once(' ')?;
-            let form = [ChecksumForm::MessageOnly, ChecksumForm::PseudoHeader].into_iter().find(|known| known.name() == form)?;
+            let form = [ChecksumForm::MessageOnly, ChecksumForm::PseudoHeader]
+                .into_iter()
+                .find(|known| known.name() == form)?;
             Some((name.to_owned(), form))
         });
         Self { forms: forms.collect(), file }
@@ -43,7 +45,8 @@ impl Forms {
         if self.forms.insert(virtual_router.to_owned(), form) == Some(form) {
             return Ok(());
         }
-        let text: String = self.forms.iter().map(|(name, form)| format!("{name} {}\n", form.name())).collect();
+        let text: String =
+            self.forms.iter().map(|(name, form)| format!("{name} {}\n", form.name())).collect();
         state_dir::write(&self.file, text.as_bytes())
     }
 }

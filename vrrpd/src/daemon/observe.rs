@@ -16,13 +16,13 @@ use crate::check::{self, CheckResult};
 use crate::config::{self, Config, Scheduling};
 use crate::control::alarm::Alarm;
 use crate::control::describe;
+use crate::control::exit;
 use crate::control::facts::Facts;
 use crate::control::protocol::{
-    Answer, Check, CheckState, ConfigText, Daemon, Refusal, Request, State, VERSION,
+    Answer, Check, CheckState, ConfigText, Daemon, Interface, Refusal, Request, State, VERSION,
 };
 use crate::control::server::Call;
 use crate::control::time::{Span, WallTime};
-use crate::control::exit;
 use crate::history::{History, What};
 use crate::protocol::{Message, Observation, ProtocolThread, Wires};
 
@@ -124,7 +124,8 @@ impl Observer {
 
     /// Failing checks of a virtual router, for whoever wants to know why its priority changed.
     pub(super) fn failing<'a>(&'a self, config: &'a config::VirtualRouter) -> impl Iterator<Item = &'a str> {
-        let failing = |check: &&Check| check.state != CheckState::Passing && config.checks.contains(&check.name);
+        let failing =
+            |check: &&Check| check.state != CheckState::Passing && config.checks.contains(&check.name);
         self.checks.iter().filter(failing).map(|check| check.name.as_str())
     }
 
@@ -143,8 +144,8 @@ impl Observer {
         let observation = Observation {
             routers: Vec::with_capacity(asked.len()),
             addresses: Vec::with_capacity(asked.len() * ROOM),
-            links: Vec::new(),
-            asked_links: Vec::new(),
+            asked_links: roster.links().collect(),
+            links: Vec::with_capacity(roster.links().count()),
             asked,
             token,
             ..Observation::default()
@@ -206,7 +207,8 @@ impl Observer {
         let time = WallTime::now();
         let mut virtual_routers = Vec::new();
         for (&router, snapshot) in observation.asked.iter().zip(&observation.routers) {
-            let Some((entry, snapshot)) = roster.get(router).filter(|entry| !entry.leaving).zip(*snapshot) else {
+            let Some((entry, snapshot)) = roster.get(router).filter(|entry| !entry.leaving).zip(*snapshot)
+            else {
                 continue;
             };
             let addresses: Vec<_> = observation
@@ -215,8 +217,12 @@ impl Observer {
                 .filter(|(of, _)| *of == router)
                 .map(|(_, address)| *address)
                 .collect();
-            let checks =
-                self.checks.iter().filter(|check| entry.config.checks.contains(&check.name)).cloned().collect();
+            let checks = self
+                .checks
+                .iter()
+                .filter(|check| entry.config.checks.contains(&check.name))
+                .cloned()
+                .collect();
             let lease = lease_seconds(&entry.config).map(|seconds| Duration::from_secs(u64::from(seconds)));
             let mut described =
                 describe::virtual_router(&entry.config, &snapshot, &addresses, checks, lease, time);
@@ -237,6 +243,12 @@ impl Observer {
             node: config.daemon.node.clone(),
             virtual_routers,
             alarms: Vec::new(),
+            interfaces: observation
+                .asked_links
+                .iter()
+                .zip(&observation.links)
+                .map(|(&link, &statistics)| Interface { name: roster.interface(link).to_owned(), statistics })
+                .collect(),
             daemon: Daemon {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
@@ -257,9 +269,7 @@ impl Observer {
     ) -> Vec<Alarm> {
         let source = |alarm: snapshot::Alarm| self.alarm_sources.get(&(router, alarm.as_str())).copied();
         let describe = |alarm| describe_alarm(alarm, source(alarm)?, config, snapshot);
-        snapshot.alarms.iter().filter_map(|alarm| {
-            Some(describe(alarm)?)
-        }).collect()
+        snapshot.alarms.iter().filter_map(|alarm| Some(describe(alarm)?)).collect()
     }
 }
 

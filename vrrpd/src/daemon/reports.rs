@@ -29,14 +29,19 @@ impl Daemon {
         self.observer.alarm(&report);
         match report {
             Report::Discarded { link, router, source, error } => {
-                let place = router.map_or_else(|| self.roster.interface(link).to_owned(), |router| self.name(router));
+                let place =
+                    router.map_or_else(|| self.roster.interface(link).to_owned(), |router| self.name(router));
                 let source = source.map_or_else(|| "?".to_owned(), |source| source.to_string());
                 return self.discarded(&place, &source, &error);
             }
             Report::Gone { router } => return self.gone(router),
             Report::ChecksumForm { router, form } => {
                 let name = self.name(router);
-                info!(virtual_router = name, "the peer speaks the checksum form {}; so do we now", form.name());
+                info!(
+                    virtual_router = name,
+                    "the peer speaks the checksum form {}; so do we now",
+                    form.name()
+                );
                 if let Err(trouble) = self.forms.learn(&name, form) {
                     debug!("{trouble}");
                 }
@@ -84,8 +89,11 @@ impl Daemon {
                     to,
                     reason,
                     priority,
-                    active_router: rival
-                        .map(|(address, priority)| ActiveRouter { address, priority, this_node: false }),
+                    active_router: rival.map(|(address, priority)| ActiveRouter {
+                        address,
+                        priority,
+                        this_node: false,
+                    }),
                     silent_ms: silent.map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX)),
                 }
             }
@@ -108,7 +116,8 @@ impl Daemon {
             Report::Kept { router, rival } => {
                 let virtual_router = self.name(router);
                 info!(virtual_router, "no better router took over; going on as Active");
-                let rival = rival.map(|(address, priority)| ActiveRouter { address, priority, this_node: false });
+                let rival =
+                    rival.map(|(address, priority)| ActiveRouter { address, priority, this_node: false });
                 What::Kept { virtual_router, rival }
             }
             Report::AddressLost { router, index } => {
@@ -198,12 +207,16 @@ impl Daemon {
             debug!("{place}: discarded an advertisement from {source}: {error}");
         } else {
             self.warned.insert(key, now);
-            warn!("{place}: discarded an advertisement from {source}: {error} (further ones are counted, see statistics)");
+            warn!(
+                "{place}: discarded an advertisement from {source}: {error} (further ones are counted, see statistics)"
+            );
         }
     }
 
     fn name(&self, router: RouterId) -> String {
-        self.roster.get(router).map_or_else(|| format!("router {}", router.0), |entry| entry.config.name.clone())
+        self.roster
+            .get(router)
+            .map_or_else(|| format!("router {}", router.0), |entry| entry.config.name.clone())
     }
 
     fn address(&self, router: RouterId, index: u16) -> String {

@@ -61,12 +61,15 @@ impl Roster {
                 None => (self.free_number(), None),
             };
             let entry = self.entry(new, config, before.as_ref(), form_of(&new.name), may_resume);
-            if before.as_ref().is_none_or(|before| before.parameters != entry.parameters || before.config.garp != new.garp)
+            if before
+                .as_ref()
+                .is_none_or(|before| before.parameters != entry.parameters || before.config.garp != new.garp)
             {
                 let (link, family, form) = (entry.place.link, new.family, garp_form(new));
                 orders.push(Order::Protocol(protocol::Message::Wiring { router, link, family, form }));
                 let parameters = Box::new(entry.parameters.clone());
-                orders.push(Order::Protocol(protocol::Message::Input(Input::Configure { router, parameters })));
+                orders
+                    .push(Order::Protocol(protocol::Message::Input(Input::Configure { router, parameters })));
             }
             if before.is_none_or(|before| before.place != entry.place) {
                 orders.push(Order::Kernel(kernel::Message::Place(router, Box::new(entry.place.clone()))));
@@ -134,7 +137,8 @@ impl Roster {
         may_resume: bool,
     ) -> Entry {
         let link = LinkId(number(index_of(&mut self.links, &new.interface)));
-        let effects = new.checks.iter().filter_map(|name| config.checks.iter().find(|check| check.name == *name));
+        let effects =
+            new.checks.iter().filter_map(|name| config.checks.iter().find(|check| check.name == *name));
         let tracking = effects
             .map(|check| Tracking { tracker: self.tracker(&check.name), effect: effect(check.effect) })
             .collect();
@@ -302,10 +306,15 @@ mod tests {
     fn a_router_that_is_gone_shuts_down_and_its_number_is_free_when_nothing_is_left() {
         let mut roster = Roster::default();
         roster.apply(&two(150, ""), |_| None, true);
-        let one = parsed("[virtual_router.two]\ninterface = \"eth0\"\nvrid = 2\npriority = 100\naddresses = [\"192.0.2.2\"]\n");
+        let one = parsed(
+            "[virtual_router.two]\ninterface = \"eth0\"\nvrid = 2\npriority = 100\naddresses = [\"192.0.2.2\"]\n",
+        );
         let orders = roster.apply(&one, |_| None, true);
         let shut = |order: &Order| {
-            matches!(order, Order::Protocol(protocol::Message::Input(Input::Shutdown { router: RouterId(0) })))
+            matches!(
+                order,
+                Order::Protocol(protocol::Message::Input(Input::Shutdown { router: RouterId(0) }))
+            )
         };
         assert!(matches!(&orders[..], [order] if shut(order)));
         assert_eq!(configured(&roster.apply(&two(150, ""), |_| None, true)), [2], "0 is not gone yet");
@@ -326,7 +335,8 @@ mod tests {
 
     #[test]
     fn the_lease_ends_before_three_intervals_have_passed() {
-        let auto = |centiseconds| auto_lease(AdverInterval::from_centiseconds(centiseconds).expect("in range"));
+        let auto =
+            |centiseconds| auto_lease(AdverInterval::from_centiseconds(centiseconds).expect("in range"));
         assert_eq!(auto(1), 2);
         assert_eq!(auto(100), 2);
         assert_eq!(auto(200), 5);
