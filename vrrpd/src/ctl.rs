@@ -4,6 +4,7 @@
 //! of [`exit`]; clap's own code for wrong usage is mapped to 64.
 
 mod args;
+mod config;
 mod print;
 mod state;
 mod table;
@@ -24,6 +25,9 @@ use crate::control::time::WallTime;
 use crate::control::{errno_words, exit};
 use args::{Command, ConfigCommand};
 
+/// Where the configuration is unless said otherwise.
+pub const DEFAULT_CONFIG: &str = "/etc/vrrpd/vrrpd.toml";
+
 /// Runs the program with `args`, the first of which is its name, and returns its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let args = match Args::try_parse_from(args) {
@@ -32,6 +36,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &
     };
     let output = match args.command {
         Command::Watch { ref name } => return state::watch(&args, name.clone(), out, err, state::REDRAW),
+        Command::Config { command: ConfigCommand::Check { ref config } } => config::check(config, args.json),
+        Command::Config { command: ConfigCommand::Show { config: Some(ref file) } } => {
+            config::show(file, args.json)
+        }
         ref command => output(&args, command),
     };
     output.write(out, err)
@@ -52,9 +60,11 @@ impl Output {
     }
 
     fn failure(exit_code: u8, message: &str) -> Self {
+        // Faults of a file begin with their place, where editors look for it.
+        let prefix = if exit_code == exit::CONFIG { "" } else { "vrrpctl: " };
         Self {
             text: String::new(),
-            error: format!("vrrpctl: {}\n", print::harmless(message.trim_end())),
+            error: format!("{prefix}{}\n", print::harmless(message.trim_end())),
             exit_code,
         }
     }
@@ -108,7 +118,7 @@ fn request(command: &Command, now: WallTime) -> Result<Request, String> {
         }
         Command::Check { name, now } => Request::Check { name: name.clone(), now: *now },
         Command::Reload { reason } => Request::Reload { reason: reason.clone() },
-        Command::Config { command: ConfigCommand::Show } => Request::ConfigShow {},
+        Command::Config { .. } => Request::ConfigShow {},
     })
 }
 

@@ -145,6 +145,24 @@ fn an_advertisement_has_room_for_255_ipv4_and_90_ipv6_addresses() {
     assert!(ipv4(256).expect_err("there is no room").contains("256 addresses are out of range 1..=255"));
 }
 
+#[test]
+fn lists_and_tables_are_bounded() {
+    let fault = |text: String| {
+        let faults = config::parse("vrrpd.toml", &text).expect_err("there is too much");
+        faults.iter().map(|fault| fault.message.clone()).collect::<Vec<_>>()
+    };
+    let router = "[virtual_router.a]\ninterface = \"eth0\"\nvrid = 1\naddresses = [\"192.0.2.1\"]\n";
+    let checks = "\"x\", ".repeat(1001);
+    assert_eq!(
+        fault(format!("{router}checks = [{checks}]\n")),
+        ["checks has 1001 entries, out of range 0..=1000"]
+    );
+    let hooks: String =
+        (0..4097).map(|n| format!("[hook.h{n}]\non = [\"active\"]\nexec = [\"/bin/true\"]\n")).collect();
+    let messages = fault(format!("{router}{hooks}"));
+    assert!(messages.contains(&String::from("4097 tables [hook.NAME] are out of range 0..=4096")));
+}
+
 /// Tokens of the whole example deleted, doubled, swapped and replaced: the answer is a configuration
 /// or at least one error, and never a panic.
 #[test]
@@ -225,7 +243,7 @@ fn no_mutation_of_a_file_makes_it_panic() {
 fn tokens(text: &str) -> Vec<&str> {
     let kind = |c: char| match c {
         c if c.is_alphanumeric() || c == '_' => 0,
-        c if c == ' ' => 1,
+        ' ' => 1,
         _ => 2,
     };
     let mut tokens = Vec::new();

@@ -12,6 +12,9 @@ use super::{Config, defaults, raw, validate};
 /// A configuration has some hundred lines; whatever is larger than this is something else.
 const LARGEST_OCTETS: usize = 1 << 20;
 
+/// Faults of syntax that are looked at; each costs a look at other lines, and more are noise.
+const MOST_SYNTAX_FAULTS: usize = 1000;
+
 /// Reads and validates a file.
 ///
 /// # Errors
@@ -69,7 +72,7 @@ fn report_syntax(mut errors: Vec<toml::de::Error>, source: &Source, faults: &mut
     // Faults of the lexer, the grammar and the tables come one after another; only the first of a
     // line is of interest.
     errors.sort_by_key(|error| error.span().map_or(0, |span| span.start));
-    for error in errors {
+    for error in errors.into_iter().take(MOST_SYNTAX_FAULTS) {
         let span = error.span().unwrap_or(0..0);
         let (message, label) = in_our_words(error.message(), &span, source);
         faults.syntax(span, message, label);

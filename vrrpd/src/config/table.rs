@@ -7,8 +7,10 @@ use super::diagnostic::{Faults, Span};
 use super::keys::{Fixed, Key, Support, meant};
 use super::value::{Read, Refusal, kind};
 
-/// Entries of a list: lists are compared each with each, and no node needs more.
+/// Entries of a list: they are compared each with each, and no node needs more.
 const LONGEST_LIST: usize = 1000;
+/// Tables of a kind, for the same reason; enough for a virtual router on every VLAN.
+const MOST_TABLES: usize = 4096;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -212,8 +214,12 @@ impl<'a> Table<'a> {
             );
             return Vec::new();
         };
+        if entries.len() > MOST_TABLES {
+            let message = format!("{} tables [{key}.NAME] are out of range 0..={MOST_TABLES}", entries.len());
+            faults.error(&header.span(), message, "");
+        }
         let mut tables = Vec::new();
-        for (name, value) in entries.iter() {
+        for (name, value) in entries.iter().take(MOST_TABLES) {
             let DeValue::Table(inner) = value.get_ref() else {
                 let message = format!("[{key}] needs a name, or {:?} must be a table", name.get_ref());
                 faults.error(&name.span(), message, format!("write [{key}.NAME]"));

@@ -135,15 +135,12 @@ pub(super) fn vrid(key: &str, value: &DeValue<'_>) -> Read<Vrid> {
 }
 
 pub(super) fn priority(key: &str, value: &DeValue<'_>) -> Read<Priority> {
-    let number = integer(key, value, 0..=i64::MAX).unwrap_or(-1);
-    match u8::try_from(number) {
-        Ok(0) => refuse(
-            format!("{key} 0 is out of range 1..=255"),
-            "0 is only ever sent, by a router that stops being Active",
-        ),
-        Ok(priority) => Ok(Priority::new(priority)),
-        // The type or the range, in the words that every other number gets.
-        Err(_) => integer(key, value, 1..=255).map(|_| Priority::DEFAULT),
+    match integer(key, value, 1..=255) {
+        Ok(number) => Ok(Priority::new(u8::try_from(number).unwrap_or(u8::MAX))),
+        Err(refusal) if integer(key, value, 0..=0).is_ok() => {
+            refuse(refusal.message, "0 is only ever sent, by a router that stops being Active")
+        }
+        Err(refusal) => Err(refusal),
     }
 }
 

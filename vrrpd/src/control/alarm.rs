@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use vrrp_proto::{AdverInterval, Vrid};
+use vrrp_proto::{AdverInterval, Priority, Vrid};
 
 use super::errno_words;
 
@@ -115,6 +115,60 @@ impl Alarm {
             Level::Critical,
             format!("VRID {vrid} on {interface} is also used by {peer}, for none of our addresses"),
             "give one of the two groups another vrid, unique on this link",
+        )
+    }
+
+    /// `link_local_missing`: IPv6 advertisements that do not list a link-local address first.
+    pub fn link_local_missing(peer: IpAddr) -> Self {
+        Self::new(
+            "link_local_missing",
+            Level::Degraded,
+            format!(
+                "{peer} does not list a link-local address first (RFC 9568 5.2.9); accepted all the same"
+            ),
+            "list a link-local address first on every node, the same on each",
+        )
+    }
+
+    /// `hop_limit_not_255`: IPv6 unicast that keepalived sends with the kernel's Hop Limit.
+    pub fn hop_limit_not_255(peer: IpAddr) -> Self {
+        Self::new(
+            "hop_limit_not_255",
+            Level::Degraded,
+            format!(
+                "{peer} sends with Hop Limit 64 instead of 255, as keepalived does in IPv6 unicast; accepted"
+            ),
+            "use multicast, or vrrpd on both nodes, to be safe from packets that crossed a router",
+        )
+    }
+
+    /// `equal_priority`: the addresses of the two routers decide who is Active.
+    pub fn equal_priority(peer: IpAddr, priority: Priority) -> Self {
+        Self::new(
+            "equal_priority",
+            Level::Degraded,
+            format!("{peer} has priority {priority} too; the higher source address wins"),
+            "give the primary the higher priority, then vrrpctl reload",
+        )
+    }
+
+    /// `duplicate_owner`: two routers claim to own the addresses.
+    pub fn duplicate_owner(peer: IpAddr) -> Self {
+        Self::new(
+            "duplicate_owner",
+            Level::Critical,
+            format!("{peer} advertises priority 255 as well: two routers claim to own the addresses"),
+            "set priority = 255 only on the node whose interface has the addresses",
+        )
+    }
+
+    /// `two_active_routers`: another router was Active while we were.
+    pub fn two_active_routers(peer: IpAddr, vrid: Vrid, interface: &str) -> Self {
+        Self::new(
+            "two_active_routers",
+            Level::Degraded,
+            format!("{peer} is Active for VRID {vrid} on {interface} too: it does not hear this node"),
+            "let IP protocol 112 through the firewall of that node; compare vrid, ipv4_checksum and peers",
         )
     }
 

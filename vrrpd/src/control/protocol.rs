@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use vrrp_proto::snapshot::{Phase, Reason, StateName, Statistics};
+use vrrp_proto::snapshot::{LinkStatistics, Phase, Reason, StateName, Statistics};
 use vrrp_proto::{Family, Priority};
 
 use super::alarm::Alarm;
@@ -136,6 +136,17 @@ pub struct State {
     pub alarms: Vec<Alarm>,
     /// The process that answers.
     pub daemon: Daemon,
+    /// Interfaces that virtual routers run on.
+    pub interfaces: Vec<Interface>,
+}
+
+/// One interface, with the packets that belonged to no virtual router of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Why they were discarded.
+    pub statistics: LinkStatistics,
 }
 
 impl State {
@@ -165,6 +176,10 @@ pub struct Daemon {
     pub uptime: Span,
     /// Scheduling of the protocol thread as it really is: `realtime` or `normal`.
     pub scheduling: String,
+    /// The longest that the protocol loop woke up after a deadline, in microseconds.
+    pub loop_lateness_max_us: u64,
+    /// Events that were too many to be recorded.
+    pub reports_lost: u64,
 }
 
 /// One virtual router.

@@ -50,6 +50,8 @@ pub(crate) fn config() -> config::VirtualRouter {
 pub(crate) fn snapshot() -> RouterSnapshot {
     let address = "192.0.2.193".parse().expect("an address");
     RouterSnapshot {
+        alarms: vrrp_proto::snapshot::Alarms::default(),
+        checksum_form: vrrp_proto::packet::ChecksumForm::PseudoHeader,
         state: StateName::Active,
         reason: Reason::NoResponse,
         phase: Phase::Settled,
@@ -135,7 +137,10 @@ pub(crate) fn state(virtual_routers: Vec<VirtualRouter>) -> State {
         node: "bootstrap-a".to_owned(),
         virtual_routers,
         alarms: Vec::new(),
+        interfaces: Vec::new(),
         daemon: Daemon {
+            loop_lateness_max_us: 120,
+            reports_lost: 0,
             version: "0.1.0".to_owned(),
             pid: 4711,
             uptime: Span(Duration::from_secs(3700)),

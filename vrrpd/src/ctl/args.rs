@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use super::DEFAULT_CONFIG;
 use crate::control::DEFAULT_SOCKET;
 use crate::control::time::{Span, WallTime};
 
@@ -69,7 +70,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Show the configuration.
+    /// Check or show the configuration.
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
@@ -79,8 +80,18 @@ pub(super) enum Command {
 /// What is to be done with the configuration.
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Print what the running daemon has, every default filled in, as a file.
-    Show,
+    /// Check a file without the daemon; exits with 78 and every fault.
+    Check {
+        /// The file.
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
+    /// Print the effective configuration, every default filled in, as a file.
+    Show {
+        /// The file; without it, what the running daemon has.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
 }
 
 /// `10m` before `now`, or a time of RFC 3339.

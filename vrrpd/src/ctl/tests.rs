@@ -121,7 +121,7 @@ fn a_reload_prints_what_changed_and_a_refused_one_every_fault() {
         Refusal { exit_code: 78, message: "a.toml:1:1: error: x\na.toml:2:1: error: y\n".to_owned() };
     let output = render(&Answer::Error(refusal), false);
     assert_eq!((output.exit_code, output.text.as_str()), (78, ""));
-    assert_eq!(output.error, "vrrpctl: a.toml:1:1: error: x\na.toml:2:1: error: y\n");
+    assert_eq!(output.error, "a.toml:1:1: error: x\na.toml:2:1: error: y\n");
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn the_man_page_has_the_global_options_the_exit_codes_and_the_files() {
     ] {
         assert!(codes.contains(&format!("\n.B {code}\n")), "exit code {code}");
     }
-    for word in [crate::control::DEFAULT_SOCKET, "VRRPD_SOCKET"] {
+    for word in [crate::control::DEFAULT_SOCKET, DEFAULT_CONFIG, "VRRPD_SOCKET"] {
         assert!(page.contains(word), "{word}");
     }
 }

@@ -58,15 +58,8 @@ pub enum What {
         /// Those that name this check.
         virtual_routers: Vec<String>,
     },
-    /// A virtual address was removed by somebody else while we were Active.
+    /// A virtual address was removed by somebody else while we were Active, and is being put back.
     AddressLost {
-        /// Name of its virtual router.
-        virtual_router: String,
-        /// With its prefix length.
-        address: String,
-    },
-    /// A lost address was put back.
-    AddressPutBack {
         /// Name of its virtual router.
         virtual_router: String,
         /// With its prefix length.
@@ -100,6 +93,20 @@ pub enum What {
         to: Priority,
         /// Why: `check registry is failing`.
         why: String,
+    },
+    /// Resigned for the time being, to let a better router take over.
+    Asking {
+        /// Name of the virtual router.
+        virtual_router: String,
+        /// The lowered priority.
+        priority: Priority,
+    },
+    /// No better router took over, and the role was kept.
+    Kept {
+        /// Name of the virtual router.
+        virtual_router: String,
+        /// A router of lower rank that showed itself.
+        rival: Option<ActiveRouter>,
     },
     /// A condition that a person should look at began.
     AlarmRaised {
@@ -219,9 +226,10 @@ impl What {
         match self {
             Self::Transition { virtual_router, .. }
             | Self::AddressLost { virtual_router, .. }
-            | Self::AddressPutBack { virtual_router, .. }
             | Self::AddressRefused { virtual_router, .. }
             | Self::PriorityChanged { virtual_router, .. }
+            | Self::Asking { virtual_router, .. }
+            | Self::Kept { virtual_router, .. }
             | Self::HookFailed { virtual_router, .. }
             | Self::SendFailing { virtual_router, .. }
             | Self::SendRecovered { virtual_router } => slice::from_ref(virtual_router),

@@ -27,10 +27,23 @@ impl fmt::Display for What {
                 write!(f, "check {check} is {}: {message}", to.as_str())
             }
             Self::AddressLost { virtual_router, address } => {
-                write!(f, "{virtual_router}: somebody else removed {address}")
+                write!(f, "{virtual_router}: somebody else removed {address}; put back and announced")
             }
-            Self::AddressPutBack { virtual_router, address } => {
-                write!(f, "{virtual_router}: put {address} back and announced it")
+            Self::Asking { virtual_router, priority } => {
+                write!(
+                    f,
+                    "{virtual_router}: resigned at priority {priority} to let a better router take over"
+                )
+            }
+            Self::Kept { virtual_router, rival: None } => {
+                write!(f, "{virtual_router}: no other router took over; went on as Active")
+            }
+            Self::Kept { virtual_router, rival: Some(rival) } => {
+                write!(
+                    f,
+                    "{virtual_router}: {} (priority {}) would not be better; went on as Active",
+                    rival.address, rival.priority
+                )
             }
             Self::AddressRefused { virtual_router, address, error } => {
                 write!(f, "{virtual_router}: the kernel refused {address}: {error}")
@@ -247,11 +260,15 @@ mod tests {
             ),
             (
                 What::AddressLost { virtual_router: router(), address: address() },
-                "bootstrap: somebody else removed 192.0.2.201/32",
+                "bootstrap: somebody else removed 192.0.2.201/32; put back and announced",
             ),
             (
-                What::AddressPutBack { virtual_router: router(), address: address() },
-                "bootstrap: put 192.0.2.201/32 back and announced it",
+                What::Asking { virtual_router: router(), priority: Priority::new(90) },
+                "bootstrap: resigned at priority 90 to let a better router take over",
+            ),
+            (
+                What::Kept { virtual_router: router(), rival: None },
+                "bootstrap: no other router took over; went on as Active",
             ),
             (
                 What::AddressRefused {
