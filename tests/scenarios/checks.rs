@@ -198,7 +198,7 @@ fn a_demoted_node_without_a_better_peer_goes_on_without_a_gap() {
 
 #[test]
 fn a_tcp_check_follows_its_service() {
-    let check = "tcp = \"127.0.0.1:8443\"\non_failure = \"fault\"";
+    let check = "tcp = { address = \"127.0.0.1:8443\" }\non_failure = \"fault\"";
     let Some(lab) = Lab::open() else { return };
     let (a, b) = (lab.node("a"), lab.node("b"));
     let listen = || {
