@@ -171,7 +171,7 @@ fn a_missing_script_is_a_failure_from_the_start() {
     lab.settles_on(VIP, "b", 5);
     let router = a.wait_for_router("web", "with a failing check", check_is("failing"));
     let message = router["checks"][0]["message"].as_str().unwrap_or_default();
-    assert!(message.contains("/nonexistent/check"), "says what is missing: {message}");
+    assert!(message.contains("/nonexistent does not exist"), "says what is missing: {message}");
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_demoted_node_without_a_better_peer_goes_on_without_a_gap() {
 
 #[test]
 fn a_tcp_check_follows_its_service() {
-    let check = "tcp = { connect = \"127.0.0.1:8443\" }\non_failure = \"fault\"";
+    let check = "tcp = { address = \"127.0.0.1:8443\" }\non_failure = \"fault\"";
     let Some(lab) = Lab::open() else { return };
     let (a, b) = (lab.node("a"), lab.node("b"));
     let listen = || {

@@ -1,7 +1,7 @@
 //! The daemon: starts its threads, and keeps the slow half of the world on the main one.
 //!
-//! The protocol runs on a thread of its own ([`crate::protocol`]), the kernel is spoken with on
-//! another ([`crate::kernel`]). Here is what may wait: signals, checks, hooks, clients, the log and
+//! The protocol runs on a thread of its own (`protocol`), the kernel is spoken with on
+//! another (`kernel`). Here is what may wait: signals, checks, hooks, clients, the log and
 //! the history. One loop takes in what they say, one at a time.
 
 mod forms;

@@ -268,19 +268,22 @@ impl Observer {
         snapshot: &snapshot::RouterSnapshot,
     ) -> Vec<Alarm> {
         let source = |alarm: snapshot::Alarm| self.alarm_sources.get(&(router, alarm.as_str())).copied();
-        let describe = |alarm| describe_alarm(alarm, source(alarm)?, config, snapshot);
-        snapshot.alarms.iter().filter_map(|alarm| Some(describe(alarm)?)).collect()
+        snapshot
+            .alarms
+            .iter()
+            .filter_map(|alarm| Some(describe_alarm(alarm, source(alarm)?, config, snapshot)))
+            .collect()
     }
 }
 
 /// What a person is told of an alarm of the core.
-pub(super) fn describe_alarm(
+fn describe_alarm(
     alarm: snapshot::Alarm,
     peer: IpAddr,
     config: &config::VirtualRouter,
     snapshot: &snapshot::RouterSnapshot,
-) -> Option<Alarm> {
-    Some(match alarm {
+) -> Alarm {
+    match alarm {
         snapshot::Alarm::AddressListMismatch => Alarm::address_list_mismatch(peer),
         snapshot::Alarm::IntervalMismatch => {
             Alarm::interval_mismatch(peer, snapshot.active_adver_interval, config.advertisement_interval)
@@ -291,7 +294,7 @@ pub(super) fn describe_alarm(
         snapshot::Alarm::EqualPriority => Alarm::equal_priority(peer, config.priority),
         snapshot::Alarm::DuplicateOwner => Alarm::duplicate_owner(peer),
         snapshot::Alarm::TwoActiveRouters => Alarm::two_active_routers(peer, config.vrid, &config.interface),
-    })
+    }
 }
 
 /// The configuration in force, as a file.

@@ -1,5 +1,6 @@
 //! What the threads report, to where it belongs: the log, the history, the hooks, the state files.
 
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -203,13 +204,14 @@ impl Daemon {
         let key = format!("{place} {}", error.reason().name());
         let now = tokio::time::Instant::now();
         self.warned.retain(|_, last| now - *last < WARNING_SPACING);
-        if self.warned.contains_key(&key) {
-            debug!("{place}: discarded an advertisement from {source}: {error}");
-        } else {
-            self.warned.insert(key, now);
-            warn!(
-                "{place}: discarded an advertisement from {source}: {error} (further ones are counted, see statistics)"
-            );
+        match self.warned.entry(key) {
+            Entry::Occupied(_) => debug!("{place}: discarded an advertisement from {source}: {error}"),
+            Entry::Vacant(vacant) => {
+                vacant.insert(now);
+                warn!(
+                    "{place}: discarded an advertisement from {source}: {error} (further ones are counted)"
+                );
+            }
         }
     }
 

@@ -325,7 +325,9 @@ mod tests {
     #[test]
     fn a_weight_that_changes_in_the_check_reaches_the_routers_that_name_it() {
         let check = |weight: i16| {
-            let check = format!("checks = [\"c\"]\n[check.c]\ntcp = \"127.0.0.1:1\"\nweight = {weight}\n");
+            let check = format!(
+                "checks = [\"c\"]\n[check.c]\ntcp = {{ address = \"127.0.0.1:1\" }}\nweight = {weight}\n"
+            );
             two(150, &check)
         };
         let mut roster = Roster::default();
