@@ -8,8 +8,8 @@
 //! * `cast`: who takes part, under which names and addresses
 //! * `space`, `lan`: namespaces, and the network in them
 //! * `daemon`, `service`, `machine`: what runs on a node, and what can happen to it
-//! * `client`, `newcomer`, `seen`: who asks, and what to make of the answers
-//! * `story`, `verdict`, `page`: the steps, what each must not do to the client, and how it is told
+//! * `client`, `newcomer`: who asks, and what to make of the answers
+//! * `story`, `watch`, `page`: the steps, what each must not do to the client, and how it is told
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -28,11 +28,10 @@ mod lan;
 mod machine;
 mod newcomer;
 mod page;
-mod seen;
 mod service;
 mod space;
 mod story;
-mod verdict;
+mod watch;
 
 /// The command line of `vrrpd demo`.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -52,7 +51,7 @@ pub struct Options {
 pub enum Fault {
     /// The backup is frozen when the Active node dies.
     NoTakeover,
-    /// The node whose check fails keeps the address that it should let go.
+    /// A third machine on the switch was given the address too.
     TwoOwners,
     /// The node that should be stopped in good order dies.
     HardStop,

@@ -11,6 +11,8 @@ pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 201);
 pub(super) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
 /// The station that asks as if it had just been switched on.
 pub(super) const NEWCOMER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 101);
+/// A machine that has no business with the address, for a planted fault.
+pub(super) const IMPOSTOR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 102);
 /// Where each node's registry listens.
 pub(super) const REGISTRY_PORT: u16 = 5000;
 /// Runs of a check in a row that change its verdict, as by default.
@@ -62,13 +64,6 @@ impl Node {
             Self::B => 100,
         };
         Priority::new(number)
-    }
-
-    pub(super) const fn other(self) -> Self {
-        match self {
-            Self::A => Self::B,
-            Self::B => Self::A,
-        }
     }
 
     pub(super) const fn index(self) -> usize {

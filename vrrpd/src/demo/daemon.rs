@@ -30,8 +30,7 @@ impl Signals {
         let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
         signals.thread_block().map_err(Error::system("hold back signals"))?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        let pending =
-            SignalFd::with_flags(&signals, flags).map_err(Error::system("watch for signals"))?;
+        let pending = SignalFd::with_flags(&signals, flags).map_err(Error::system("watch for signals"))?;
         Ok(Self { pending })
     }
 

@@ -51,7 +51,7 @@ pub(super) struct Station {
     pub(super) namespace: Namespace,
     /// The switch's end of its cable.
     port: LinkIndex,
-    /// Its own end.
+    /// Its own end, in its namespace.
     pub(super) interface: LinkIndex,
 }
 

@@ -88,10 +88,7 @@ impl Namespace {
     }
 
     /// Runs `work` on a thread inside of it. A socket that is made there stays there.
-    pub(super) fn enter<R: Send>(
-        &self,
-        work: impl FnOnce() -> Result<R, Error> + Send,
-    ) -> Result<R, Error> {
+    pub(super) fn enter<R: Send>(&self, work: impl FnOnce() -> Result<R, Error> + Send) -> Result<R, Error> {
         std::thread::scope(|scope| {
             let inside = || {
                 setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET)
