@@ -37,7 +37,7 @@ mod watch;
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Options {
     /// Advertisement interval of the two nodes, 100ms to 10s. All that is expected scales with it:
-    /// the demo takes about 25 intervals, and a short one asks more of a busy machine.
+    /// the demo takes about 22 intervals, and a short one asks more of a busy machine.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     pub interval: AdverInterval,
 
