@@ -91,19 +91,25 @@ pub enum Error {
     #[error("cannot build the demo's private network")]
     Network(#[from] netlink::Error),
     /// Anything else that the system refused.
-    #[error("cannot {operation}: {}", io_words(source))]
+    #[error("cannot {operation}: {}", io_words(reason))]
     System {
         /// What was attempted, and on what.
         operation: String,
         /// What it said.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Nobody reads any more, or the disk is full.
     #[error("cannot write: {}", io_words(.0))]
-    Output(#[from] io::Error),
+    Output(io::Error),
     /// A signal asked for the end.
     #[error("interrupted by {}; everything that was started is gone", .0.as_str())]
     Interrupted(Signal),
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
 }
 
 impl Error {
@@ -119,7 +125,7 @@ impl Error {
 
     /// For `map_err`: `operation` completes "cannot ...".
     fn system<E: Into<io::Error>>(operation: impl Into<String>) -> impl FnOnce(E) -> Self {
-        move |source| Self::System { operation: operation.into(), source: source.into() }
+        move |reason| Self::System { operation: operation.into(), reason: reason.into() }
     }
 }
 
