@@ -71,7 +71,9 @@ pub enum Input<'a> {
         /// Whose.
         router: RouterId,
         /// How many it took.
-        count: u16,
+        sent: u16,
+        /// How many it did not take.
+        failed: u16,
     },
     /// A Virtual Router is added, or its parameters change in place. The caller removes and adds
     /// instead when link, VRID or family change.

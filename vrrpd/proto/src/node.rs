@@ -70,9 +70,9 @@ impl Node {
                     router.sent(priority, result, cx);
                 }
             }
-            Input::Announced { router, count } => {
+            Input::Announced { router, sent, failed } => {
                 if let Some(router) = self.router_mut(router) {
-                    router.announced(u64::from(count));
+                    router.announced(u64::from(sent), u64::from(failed));
                 }
             }
             Input::Configure { router, parameters } => self.configure(router, *parameters, cx),
@@ -93,6 +93,11 @@ impl Node {
     /// Where the advertisements of a router go to: the group, or each peer.
     pub fn destinations(&self, router: RouterId) -> impl Iterator<Item = IpAddr> {
         self.router(router).into_iter().flat_map(|router| router.parameters().destinations())
+    }
+
+    /// The address that the advertisements of a router leave from, while it has one.
+    pub fn source(&self, router: RouterId) -> Option<IpAddr> {
+        self.router(router)?.facts().source
     }
 
     /// Writes the VRRP message of an advertisement for one of the destinations and says how long it

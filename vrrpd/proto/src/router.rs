@@ -351,8 +351,9 @@ impl VirtualRouter {
     }
 
     /// Takes note of announcements that left.
-    pub(crate) fn announced(&mut self, count: u64) {
-        self.statistics.announcements_sent += count;
+    pub(crate) fn announced(&mut self, sent: u64, failed: u64) {
+        self.statistics.announcements_sent += sent;
+        self.statistics.send_errors += failed;
     }
 
     /// New parameters for the same link, VRID and family.

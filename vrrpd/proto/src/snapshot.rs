@@ -131,7 +131,7 @@ pub struct Statistics {
     pub peer_errors: u64,
     /// The two checksum forms were heard from different routers within one interval.
     pub checksum_form_conflicts: u64,
-    /// Advertisements that could not be sent.
+    /// Advertisements and announcements that could not be sent.
     pub send_errors: u64,
     /// Addresses that somebody else removed while we were Active, and that were put back.
     pub addresses_put_back: u64,

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use pnet_packet::ipv4::Ipv4Packet;
-use pnet_packet::ipv6::Ipv6Packet;
+use pnet_packet::ip::IpNextHeaderProtocol;
+use pnet_packet::ipv4::{Ipv4Packet, MutableIpv4Packet};
+use pnet_packet::ipv6::{Ipv6Packet, MutableIpv6Packet};
 
 use super::ParseError;
 use crate::Family;
@@ -17,6 +18,64 @@ const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 /// The More Fragments flag, as part of IPv4's three flag bits.
 const MORE_FRAGMENTS: u8 = 0b001;
+/// The Don't Fragment flag.
+const DONT_FRAGMENT: u8 = 0b010;
+
+/// Octets of the longer of the two headers.
+pub const HEADER_MAX: usize = IPV6_HEADER;
+/// Type of Service and Traffic Class: CS6, network control.
+const TRAFFIC_CLASS: u8 = 0xc0;
+
+/// Octets of the header that [`write_header`] writes.
+pub const fn header_len(family: Family) -> usize {
+    match family {
+        Family::Ipv4 => IPV4_HEADER,
+        Family::Ipv6 => IPV6_HEADER,
+    }
+}
+
+/// Writes the IP header of an advertisement whose message has `message_octets`: TTL or Hop Limit 255,
+/// protocol 112, network control, never fragmented. The kernel adds IPv4's header checksum. `None`
+/// when the addresses are of two families, `out` is not of [`header_len`] octets, or the message
+/// is too long for any packet.
+pub fn write_header(
+    out: &mut [u8],
+    source: IpAddr,
+    destination: IpAddr,
+    message_octets: usize,
+) -> Option<()> {
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) if out.len() == IPV4_HEADER => {
+            let mut header = MutableIpv4Packet::new(out)?;
+            header.set_version(4);
+            header.set_header_length(5);
+            header.set_dscp(TRAFFIC_CLASS >> 2);
+            header.set_ecn(0);
+            header.set_total_length(u16::try_from(IPV4_HEADER + message_octets).ok()?);
+            header.set_identification(0);
+            header.set_flags(DONT_FRAGMENT);
+            header.set_fragment_offset(0);
+            header.set_ttl(u8::MAX);
+            header.set_next_level_protocol(IpNextHeaderProtocol(PROTOCOL));
+            header.set_checksum(0);
+            header.set_source(source);
+            header.set_destination(destination);
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) if out.len() == IPV6_HEADER => {
+            let mut header = MutableIpv6Packet::new(out)?;
+            header.set_version(6);
+            header.set_traffic_class(TRAFFIC_CLASS);
+            header.set_flow_label(0);
+            header.set_payload_length(u16::try_from(message_octets).ok()?);
+            header.set_next_header(IpNextHeaderProtocol(PROTOCOL));
+            header.set_hop_limit(u8::MAX);
+            header.set_source(source);
+            header.set_destination(destination);
+        }
+        _ => return None,
+    }
+    Some(())
+}
 
 /// One IP datagram of protocol 112.
 ///
@@ -131,5 +190,29 @@ mod tests {
         let [source, destination] = [Family::Ipv4.group(), Family::Ipv6.group()];
         let datagram = Datagram { source, destination, hop_limit: 255, payload: &[] };
         assert_eq!(datagram.family(), Err(ParseError::MixedFamilies));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_written_header_reads_back_as_a_packet_that_never_left_the_link() {
+        let cases = [("192.0.2.1", "224.0.0.18"), ("fe80::a", "ff02::12")];
+        for (source, destination) in cases {
+            let (source, destination) =
+                (source.parse().expect("address"), destination.parse().expect("address"));
+            let header = header_len(Family::of(source));
+            let mut packet = [0xaa; HEADER_MAX + 8];
+            write_header(&mut packet[..header], source, destination, 8).expect("it fits");
+            let datagram = match source {
+                IpAddr::V4(_) => Datagram::parse_ipv4(&packet[..header + 8]),
+                IpAddr::V6(_) => Datagram::parse_ipv6(&packet[..header + 8]),
+            };
+            let expected = Datagram { source, destination, hop_limit: 255, payload: &[0xaa; 8] };
+            assert_eq!(datagram, Ok(expected));
+            assert_eq!(write_header(&mut packet[..header - 1], source, destination, 8), None);
+        }
     }
 }
