@@ -86,6 +86,8 @@ impl VirtualRouter {
                 self.trust_pending = true;
                 self.holding.resumed();
                 self.become_active(Reason::Resumed, cx);
+                // They are there; this tells the kernel side whose they are from here on.
+                self.acquire_all(cx);
             }
             left_over => {
                 self.facts.left_over = left_over;

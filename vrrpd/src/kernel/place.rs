@@ -1,0 +1,106 @@
+//! Where a router runs, and what can be known of that place from the list of links and addresses.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use netlink::{Address, AddressEntry, Link, LinkIndex, Scope, Table};
+use vrrp_proto::parameters::{Facts, InterfaceState, LinkId};
+use vrrp_proto::{Family, Instant, MacAddress};
+
+use crate::clock;
+
+/// Where a router runs, as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Number of the interface in the core.
+    pub(crate) link: LinkId,
+    /// Its name.
+    pub(crate) interface: String,
+    /// Family of the router.
+    pub(crate) family: Family,
+    /// Configured source of advertisements.
+    pub(crate) source_address: Option<IpAddr>,
+    /// Unicast peers are not link-local: IPv6 advertisements leave from a global address.
+    pub(crate) global_source: bool,
+    /// The virtual addresses.
+    pub(crate) addresses: Vec<Address>,
+    /// The addresses are the administrator's.
+    pub(crate) owner: bool,
+    /// Kernel lifetime of the addresses in seconds.
+    pub(crate) lease: Option<u32>,
+    /// Addresses that an earlier daemon left may be kept: it did not crash over and over.
+    pub(crate) may_resume: bool,
+}
+
+impl Place {
+    /// What is known of the place; `virtual_addresses` are those of all routers.
+    pub(super) fn facts(&self, table: &Table, virtual_addresses: &BTreeSet<IpAddr>) -> Facts {
+        let Some(link) = table.link_by_name(&self.interface) else { return Facts::UNKNOWN };
+        Facts {
+            interface: if link.up && link.carrier { InterfaceState::Up } else { InterfaceState::Down },
+            mac: MacAddress::new(link.mac.unwrap_or_default()),
+            source: self.source(table, link, virtual_addresses),
+            owned: self.owner
+                && self.addresses.iter().all(|&address| self.is_on(table, link.index, address.ip)),
+            left_over: None,
+        }
+    }
+
+    /// When addresses of ours that an earlier daemon left were last renewed: the origin of the clock
+    /// when some are missing, or when they must not be kept.
+    pub(super) fn left_over(&self, table: &Table, ours: &BTreeSet<(LinkIndex, Address)>) -> Option<Instant> {
+        let link = table.link_by_name(&self.interface)?;
+        let found: Vec<&AddressEntry> = self
+            .addresses
+            .iter()
+            .filter(|&&address| ours.contains(&(link.index, address)))
+            .filter_map(|&address| table.address(link.index, address))
+            .collect();
+        if found.is_empty() {
+            return None;
+        }
+        let all = found.len() == self.addresses.len();
+        let oldest = found.iter().map(|entry| age(entry)).max()?;
+        Some(if all && self.may_resume { clock::now().saturating_sub(oldest) } else { Instant::ZERO })
+    }
+
+    /// The primary address: configured, else the first of the interface, in the kernel's order, that
+    /// no virtual router moves.
+    fn source(&self, table: &Table, link: &Link, virtual_addresses: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+        let usable = |entry: &&AddressEntry| !entry.tentative && !entry.dad_failed;
+        let mut addresses = table.addresses_of(link.index).filter(usable);
+        if let Some(configured) = self.source_address {
+            return addresses.find(|entry| entry.address.ip == configured).map(|_| configured);
+        }
+        let suits = |entry: &&AddressEntry| match entry.address.ip {
+            IpAddr::V4(_) => self.family == Family::Ipv4 && !entry.secondary,
+            IpAddr::V6(ip) if self.global_source => {
+                self.family == Family::Ipv6
+                    && !ip.is_unicast_link_local()
+                    && entry.scope != Scope::Host
+                    && !entry.deprecated
+            }
+            IpAddr::V6(ip) => self.family == Family::Ipv6 && ip.is_unicast_link_local(),
+        };
+        addresses
+            .filter(|entry| !virtual_addresses.contains(&entry.address.ip))
+            .find(suits)
+            .map(|entry| entry.address.ip)
+    }
+
+    fn is_on(&self, table: &Table, link: LinkIndex, ip: IpAddr) -> bool {
+        table.addresses_of(link).any(|entry| entry.address.ip == ip)
+    }
+}
+
+/// Time since an address was last added or renewed.
+fn age(entry: &AddressEntry) -> Duration {
+    /// The kernel's time stamp wraps at 2^32 hundredths of a second.
+    const WRAP: u128 = 1 << 32;
+    let now = clock::since_boot().as_millis() / 10 % WRAP;
+    let age = (now + WRAP - u128::from(entry.updated_cs)) % WRAP;
+    // A time stamp that is ahead of us by the grain of the clocks is not 497 days old.
+    let age = if age > WRAP / 2 { 0 } else { age };
+    Duration::from_millis(u64::try_from(age * 10).unwrap_or(u64::MAX))
+}

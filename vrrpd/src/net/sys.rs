@@ -1,0 +1,56 @@
+//! The system calls that no library wraps safely; the only unsafe code of the daemon beside the
+//! launcher's fork.
+
+use std::io;
+
+use nix::sys::mman::{MlockAllFlags, mlockall};
+use socket2::SockAddr;
+
+/// Address of a packet socket that is bound to an interface and receives nothing.
+pub(super) fn link_address(index: u32) -> SockAddr {
+    let family = libc::sa_family_t::try_from(libc::AF_PACKET).expect("AF_PACKET is 17");
+    // SAFETY: the closure writes a sockaddr_ll, which fits a sockaddr_storage and of which every
+    // octet is set (the struct is zeroed by `try_init`), and sets the length to its size.
+    let built = unsafe {
+        SockAddr::try_init(|storage, length| {
+            let address = &mut *storage.cast::<libc::sockaddr_ll>();
+            address.sll_family = family;
+            address.sll_ifindex = index.cast_signed();
+            *length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).expect("20 octets");
+            Ok(())
+        })
+    };
+    let ((), address) = built.expect("the closure does not fail");
+    address
+}
+
+/// Puts the calling thread into the class `SCHED_RR`; threads and processes that it starts stay out.
+///
+/// # Errors
+///
+/// `EPERM` without `CAP_SYS_NICE`, or in a control group without realtime budget.
+pub(crate) fn schedule_realtime() -> io::Result<()> {
+    /// Above the kernel's housekeeping, below its watchdogs.
+    const PRIORITY: i32 = 10;
+    let parameters = libc::sched_param { sched_priority: PRIORITY };
+    // SAFETY: 0 names the calling thread, and the parameters live until the call returns.
+    let answer =
+        unsafe { libc::sched_setscheduler(0, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, &parameters) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Keeps every page in memory once it has been touched.
+///
+/// # Errors
+///
+/// Where the limit on locked memory does not allow it.
+pub(crate) fn lock_memory() -> io::Result<()> {
+    let on_fault = MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
+    Ok(mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE | on_fault)?)
+}
+
+/// Names the calling thread for `ps` and `top`, 15 octets at most.
+pub(crate) fn name_thread(name: &std::ffi::CStr) {
+    // A name is a courtesy.
+    let _ = nix::sys::prctl::set_name(name);
+}

@@ -1,0 +1,187 @@
+//! Action to system call: one arm for each action.
+//!
+//! Nothing here decides. What became of a system call goes back to the node as an input.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use vrrp_proto::action::{Action, Input};
+use vrrp_proto::node::{ANNOUNCEMENT_MAX, MESSAGE_MAX};
+use vrrp_proto::packet::arp::GarpForm;
+use vrrp_proto::packet::ip::{HEADER_MAX, header_len, write_header};
+use vrrp_proto::parameters::{LinkId, RouterId};
+use vrrp_proto::{Family, Instant, Node, Priority};
+
+use crate::clock;
+use crate::kernel;
+use crate::net::{LinkSockets, Receiver};
+use crate::protocol::{Gauges, Kernel, Note, Wires, socket_number};
+
+/// Performs the actions of the protocol thread.
+pub(crate) struct Performer {
+    wires: Wires,
+    gauges: Arc<Gauges>,
+    routers: Vec<Option<Wiring>>,
+    /// By [`socket_number`].
+    sockets: Vec<Option<Box<LinkSockets>>>,
+    packet: Box<[u8; HEADER_MAX + MESSAGE_MAX]>,
+    /// What the kernel thread was too busy to take. Empty but for the worst of times.
+    backlog: VecDeque<Kernel>,
+}
+
+#[derive(Clone, Copy)]
+struct Wiring {
+    link: LinkId,
+    family: Family,
+    form: GarpForm,
+}
+
+impl Performer {
+    pub(crate) fn new(wires: Wires, gauges: Arc<Gauges>) -> Self {
+        Self {
+            wires,
+            gauges,
+            routers: Vec::new(),
+            sockets: Vec::new(),
+            packet: Box::new([0; HEADER_MAX + MESSAGE_MAX]),
+            backlog: VecDeque::with_capacity(64),
+        }
+    }
+
+    pub(crate) fn perform(&mut self, action: Action, node: &mut Node, next: &mut Vec<Action>) {
+        match action {
+            Action::Advertise { router, priority } => self.advertise(router, priority, node, next),
+            Action::Announce { router, range } => {
+                let (mut sent, mut failed) = (0, 0);
+                for index in range {
+                    match self.announce(router, index, node) {
+                        Some(Ok(())) => sent += 1,
+                        Some(Err(_)) => failed += 1,
+                        None => {}
+                    }
+                }
+                node.handle(Input::Announced { router, sent, failed }, clock::now(), next);
+            }
+            Action::Acquire(ownership) => self.tell_kernel(Kernel::Acquire(ownership)),
+            Action::Release(ownership) => self.tell_kernel(Kernel::Release(ownership)),
+            Action::Renew(ownership) => self.tell_kernel(Kernel::Renew(ownership)),
+            Action::Report(report) => {
+                if self.wires.notes.push(Note::Report(report, clock::now())).is_err() {
+                    self.gauges.reports_lost.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Hands over what the kernel thread could not take before.
+    pub(crate) fn send_backlog(&mut self) {
+        while let Some(request) = self.backlog.pop_front() {
+            if let Err(kernel::Message::Kernel(back)) =
+                self.wires.kernel.push(kernel::Message::Kernel(request))
+            {
+                return self.backlog.push_front(back);
+            }
+        }
+    }
+
+    /// The receiving socket with this number in the epoll.
+    pub(crate) fn receiver(&mut self, number: u64) -> Option<(LinkId, &mut Receiver)> {
+        let index = usize::try_from(number).ok()?;
+        let sockets = self.sockets.get_mut(index)?.as_deref_mut()?;
+        Some((LinkId(u16::try_from(number >> 1).ok()?), &mut sockets.receiver))
+    }
+
+    /// Says where a router runs.
+    pub(crate) fn wire(&mut self, router: RouterId, link: LinkId, family: Family, form: GarpForm) {
+        let index = usize::from(router.0);
+        if self.routers.len() <= index {
+            self.routers.resize(index + 1, None);
+        }
+        self.routers[index] = Some(Wiring { link, family, form });
+    }
+
+    /// Takes other sockets for a link and family. The old ones close.
+    pub(crate) fn replace_sockets(
+        &mut self,
+        epoll: &Epoll,
+        link: LinkId,
+        family: Family,
+        sockets: Option<Box<LinkSockets>>,
+    ) {
+        let number = socket_number(link, family);
+        let index = usize::try_from(number).expect("a number of 17 bits");
+        if self.sockets.len() <= index {
+            self.sockets.resize_with(index + 1, || None);
+        }
+        // A file that closes leaves the epoll by itself.
+        self.sockets[index] = sockets;
+        if let Some(sockets) = &self.sockets[index] {
+            let added = epoll.add(&sockets.receiver, EpollEvent::new(EpollFlags::EPOLLIN, number));
+            added.expect("an open socket can be waited for");
+        }
+    }
+
+    fn advertise(&mut self, router: RouterId, priority: Priority, node: &mut Node, next: &mut Vec<Action>) {
+        let (mut sent, mut failed) = (0u32, None);
+        if let Some(source) = node.source(router) {
+            for destination in node.destinations(router) {
+                match self.send(router, priority, source, destination, node) {
+                    Ok(()) => sent += 1,
+                    Err(errno) => failed = Some(errno),
+                }
+            }
+        }
+        let now: Instant = clock::now();
+        if let Some(errno) = failed {
+            node.handle(Input::Sent { router, priority, result: Err(errno) }, now, next);
+        }
+        for _ in 0..sent {
+            node.handle(Input::Sent { router, priority, result: Ok(()) }, now, next);
+        }
+    }
+
+    fn send(
+        &mut self,
+        router: RouterId,
+        priority: Priority,
+        source: IpAddr,
+        destination: IpAddr,
+        node: &Node,
+    ) -> Result<(), i32> {
+        let (header, message) = self.packet.split_at_mut(HEADER_MAX);
+        let Some(octets) = node.advertisement(router, priority, destination, message) else {
+            return Err(libc::EADDRNOTAVAIL);
+        };
+        let header_octets = header_len(Family::of(destination));
+        write_header(&mut header[HEADER_MAX - header_octets..], source, destination, octets)
+            .ok_or(libc::EMSGSIZE)?;
+        let packet = &self.packet[HEADER_MAX - header_octets..HEADER_MAX + octets];
+        self.sockets_of(router).ok_or(libc::ENODEV)?.transmitter.send(packet, destination)
+    }
+
+    fn announce(&self, router: RouterId, index: u16, node: &Node) -> Option<Result<(), i32>> {
+        let mut frame = [0; ANNOUNCEMENT_MAX];
+        let form = self.wiring(router)?.form;
+        let octets = node.announcement(router, index, form, &mut frame)?;
+        Some(self.sockets_of(router)?.announcer.send(&frame[..octets]))
+    }
+
+    fn tell_kernel(&mut self, request: Kernel) {
+        // In order, or an address could outlive its release.
+        self.backlog.push_back(request);
+        self.send_backlog();
+    }
+
+    fn wiring(&self, router: RouterId) -> Option<Wiring> {
+        *self.routers.get(usize::from(router.0))?
+    }
+
+    fn sockets_of(&self, router: RouterId) -> Option<&LinkSockets> {
+        let wiring = self.wiring(router)?;
+        let index = usize::try_from(socket_number(wiring.link, wiring.family)).ok()?;
+        self.sockets.get(index)?.as_deref()
+    }
+}

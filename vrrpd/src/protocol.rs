@@ -1,0 +1,313 @@
+//! The protocol thread: the one loop that receives, keeps time and sends.
+//!
+//! It waits in one `epoll` for packets, messages and one kernel timer, hands what comes to the
+//! [`Node`], and performs what the node says. While nothing is reconfigured it makes no system call
+//! but waits, receives, sends, reads of the clock and of the timer; it does not allocate, take a
+//! lock, log, or talk to netlink. Everything slow is a message to another thread.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use vrrp_proto::action::{Action, Input, Ownership, Report};
+use vrrp_proto::packet::arp::GarpForm;
+use vrrp_proto::parameters::{LinkId, RouterId};
+use vrrp_proto::snapshot::{AddressSnapshot, LinkStatistics, RouterSnapshot};
+use vrrp_proto::{Family, Instant, Node};
+
+use crate::clock;
+use crate::config::Scheduling;
+use crate::mailbox::Mailbox;
+use crate::net::{self, Incoming, LinkSockets};
+use crate::perform::Performer;
+
+/// Packets of one socket that are read before the others get their turn, and before the timers are
+/// looked at: far more than all routers of a link say in one interval.
+const PACKETS_AT_ONCE: usize = 256;
+/// Messages that are read in one turn.
+const MESSAGES_AT_ONCE: usize = 256;
+/// Actions that one input of a large node may cause without the buffers growing.
+const ACTIONS: usize = 1024;
+
+/// What the other threads tell the protocol thread.
+pub(crate) enum Message {
+    /// For the node.
+    Input(Input<'static>),
+    /// How a router announces its addresses, and where it runs.
+    Wiring { router: RouterId, link: LinkId, family: Family, form: GarpForm },
+    /// The sockets of a link and family were opened, or have no interface any more.
+    Sockets { link: LinkId, family: Family, sockets: Option<Box<LinkSockets>> },
+    /// Fill in what an observer may see, and send it back.
+    Observe(Box<Observation>),
+    /// End the thread.
+    Stop,
+}
+
+/// What the protocol thread tells the main thread.
+pub(crate) enum Note {
+    /// Something that is worth a line.
+    Report(Report, Instant),
+    /// The answer to [`Message::Observe`].
+    Observed(Box<Observation>),
+}
+
+/// What an observer may see; made with room for everything, so that filling it in allocates nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Observation {
+    /// Whose state is asked for.
+    pub(crate) asked: Vec<RouterId>,
+    /// Whose counters are asked for.
+    pub(crate) asked_links: Vec<LinkId>,
+    /// Who asked, for the one who asked.
+    pub(crate) token: u64,
+    /// When it was filled in.
+    pub(crate) at: Instant,
+    /// In the order of `asked`.
+    pub(crate) routers: Vec<Option<RouterSnapshot>>,
+    /// Of all routers in turn.
+    pub(crate) addresses: Vec<(RouterId, AddressSnapshot)>,
+    /// In the order of `asked_links`.
+    pub(crate) links: Vec<LinkStatistics>,
+}
+
+/// Figures of the loop, for whoever looks.
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    /// The longest that the loop woke up after a deadline, in nanoseconds.
+    pub(crate) lateness_max_ns: AtomicU64,
+    /// Reports that the main thread was too slow to take.
+    pub(crate) reports_lost: AtomicU64,
+}
+
+/// The ends of the queues that the thread is joined by.
+#[derive(Clone)]
+pub(crate) struct Wires {
+    /// To this thread.
+    pub(crate) messages: Mailbox<Message>,
+    /// From this thread to the kernel thread.
+    pub(crate) kernel: Mailbox<crate::kernel::Message>,
+    /// From this thread to the main thread.
+    pub(crate) notes: Mailbox<Note>,
+}
+
+/// The protocol thread, running.
+pub(crate) struct ProtocolThread {
+    pub(crate) gauges: Arc<Gauges>,
+    thread: JoinHandle<()>,
+}
+
+impl ProtocolThread {
+    /// Starts it. `scheduled` hears whether the class asked for was had.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel gives no thread, timer or epoll.
+    pub(crate) fn start(
+        wires: Wires,
+        scheduling: Scheduling,
+        scheduled: std::sync::mpsc::Sender<io::Result<()>>,
+    ) -> io::Result<Self> {
+        let gauges = Arc::new(Gauges::default());
+        let mut protocol_loop = Loop::new(wires, Arc::clone(&gauges))?;
+        let thread = std::thread::Builder::new().name("vrrp-protocol".into()).spawn(move || {
+            let class = match scheduling {
+                Scheduling::Realtime => net::schedule_realtime(),
+                Scheduling::Normal => Ok(()),
+            };
+            // Nobody waiting for the answer is no reason not to run.
+            let _ = scheduled.send(class);
+            protocol_loop.run();
+        })?;
+        Ok(Self { gauges, thread })
+    }
+
+    /// Did it end? It does so when told to, or by a bug.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+/// What an event of the epoll belongs to; the rest are sockets, by their number.
+const TIMER: u64 = u64::MAX;
+const MESSAGES: u64 = u64::MAX - 1;
+
+struct Loop {
+    node: Node,
+    epoll: Epoll,
+    timer: TimerFd,
+    armed: Option<Instant>,
+    wires: Wires,
+    performer: Performer,
+    /// What the node said last, and what was said while that was being performed.
+    actions: Vec<Action>,
+    performing: Vec<Action>,
+    gauges: Arc<Gauges>,
+}
+
+impl Loop {
+    fn new(wires: Wires, gauges: Arc<Gauges>) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let timer =
+            TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
+        epoll.add(&wires.messages, EpollEvent::new(EpollFlags::EPOLLIN, MESSAGES))?;
+        Ok(Self {
+            node: Node::new(),
+            epoll,
+            timer,
+            armed: None,
+            performer: Performer::new(wires.clone(), Arc::clone(&gauges)),
+            wires,
+            actions: Vec::with_capacity(ACTIONS),
+            performing: Vec::with_capacity(ACTIONS),
+            gauges,
+        })
+    }
+
+    fn run(&mut self) {
+        let mut events = [EpollEvent::empty(); 64];
+        loop {
+            self.arm();
+            let ready = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+                Ok(ready) => ready,
+                Err(Errno::EINTR) => continue,
+                Err(errno) => unreachable!("epoll_wait on our own file: {errno}"),
+            };
+            self.note_lateness();
+            // Advertisements that are a little late leave first, then what others said is read, and
+            // only then a silence is judged.
+            self.handle(Input::Woke);
+            let mut messages = false;
+            for event in &events[..ready] {
+                match event.data() {
+                    TIMER => {}
+                    MESSAGES => messages = true,
+                    socket => self.receive(socket),
+                }
+            }
+            if messages && self.read_messages().is_break() {
+                return;
+            }
+            self.handle(Input::Drained);
+            self.performer.send_backlog();
+        }
+    }
+
+    /// Sets the one timer to the next deadline. A deadline that has passed fires at once; setting
+    /// the timer also takes back an expiry that was not read.
+    fn arm(&mut self) {
+        let deadline = self.node.poll_timeout();
+        let expired = self.armed.is_some_and(|armed| armed <= clock::now());
+        if deadline == self.armed && !expired {
+            return;
+        }
+        self.armed = deadline;
+        let set = match deadline {
+            // Zero would disarm.
+            Some(at) => self.timer.set(
+                Expiration::OneShot(TimeSpec::from(std::time::Duration::from_nanos(at.as_nanos().max(1)))),
+                TimerSetTimeFlags::TFD_TIMER_ABSTIME,
+            ),
+            None => self.timer.unset(),
+        };
+        set.expect("a timer of our own takes any time");
+    }
+
+    fn note_lateness(&self) {
+        if let Some(armed) = self.armed {
+            let late = clock::now() - armed;
+            let late = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
+            self.gauges.lateness_max_ns.fetch_max(late, Ordering::Relaxed);
+        }
+    }
+
+    fn receive(&mut self, socket: u64) {
+        for _ in 0..PACKETS_AT_ONCE {
+            let Some((link, receiver)) = self.performer.receiver(socket) else { return };
+            match receiver.next() {
+                Ok(Some(Incoming::Datagram(datagram, arrived))) => {
+                    let input = Input::Received { link, datagram, arrived };
+                    self.node.handle(input, clock::now(), &mut self.actions);
+                }
+                Ok(Some(Incoming::Damaged(error))) => {
+                    self.node.handle(Input::Damaged { link, error }, clock::now(), &mut self.actions);
+                }
+                // An error (the interface went down) is read once; the monitor tells the rest.
+                Ok(None) | Err(_) => return,
+            }
+            self.perform();
+        }
+    }
+
+    fn read_messages(&mut self) -> std::ops::ControlFlow<()> {
+        self.wires.messages.acknowledge();
+        for _ in 0..MESSAGES_AT_ONCE {
+            match self.wires.messages.pop() {
+                Some(Message::Input(input)) => self.handle(input),
+                Some(Message::Wiring { router, link, family, form }) => {
+                    self.performer.wire(router, link, family, form);
+                }
+                Some(Message::Sockets { link, family, sockets }) => {
+                    self.performer.replace_sockets(&self.epoll, link, family, sockets);
+                }
+                Some(Message::Observe(observation)) => self.observe(observation),
+                Some(Message::Stop) => return std::ops::ControlFlow::Break(()),
+                None => return std::ops::ControlFlow::Continue(()),
+            }
+        }
+        // The rest in the next turn.
+        self.wires.messages.wake();
+        std::ops::ControlFlow::Continue(())
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        self.node.handle(input, clock::now(), &mut self.actions);
+        self.perform();
+    }
+
+    /// Performs what the node said, and what it says to what became of that.
+    fn perform(&mut self) {
+        while !self.actions.is_empty() {
+            std::mem::swap(&mut self.actions, &mut self.performing);
+            for action in self.performing.drain(..) {
+                self.performer.perform(action, &mut self.node, &mut self.actions);
+            }
+        }
+    }
+
+    fn observe(&self, mut observation: Box<Observation>) {
+        let now = clock::now();
+        observation.at = now;
+        for &router in &observation.asked {
+            observation.routers.push(self.node.snapshot(router, now));
+            let addresses = self.node.addresses(router).map(|address| (router, address));
+            observation.addresses.extend(addresses);
+        }
+        let links = observation.asked_links.iter().map(|&link| self.node.link_statistics(link));
+        observation.links.extend(links);
+        if self.wires.notes.push(Note::Observed(observation)).is_err() {
+            self.gauges.reports_lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Number of a socket in the epoll.
+pub(crate) fn socket_number(link: LinkId, family: Family) -> u64 {
+    u64::from(link.0) << 1 | u64::from(family == Family::Ipv6)
+}
+
+/// An [`Ownership`] action for the kernel thread.
+#[derive(Debug)]
+pub(crate) enum Kernel {
+    /// [`Action::Acquire`].
+    Acquire(Ownership),
+    /// [`Action::Release`].
+    Release(Ownership),
+    /// [`Action::Renew`].
+    Renew(Ownership),
+}
