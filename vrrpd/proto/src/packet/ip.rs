@@ -211,27 +211,3 @@ mod tests {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_written_header_reads_back_as_a_packet_that_never_left_the_link() {
-        let cases = [("192.0.2.1", "224.0.0.18"), ("fe80::a", "ff02::12")];
-        for (source, destination) in cases {
-            let (source, destination) =
-                (source.parse().expect("address"), destination.parse().expect("address"));
-            let header = header_len(Family::of(source));
-            let mut packet = [0xaa; HEADER_MAX + 8];
-            write_header(&mut packet[..header], source, destination, 8).expect("it fits");
-            let datagram = match source {
-                IpAddr::V4(_) => Datagram::parse_ipv4(&packet[..header + 8]),
-                IpAddr::V6(_) => Datagram::parse_ipv6(&packet[..header + 8]),
-            };
-            let expected = Datagram { source, destination, hop_limit: 255, payload: &[0xaa; 8] };
-            assert_eq!(datagram, Ok(expected));
-            assert_eq!(write_header(&mut packet[..header - 1], source, destination, 8), None);
-        }
-    }
-}
