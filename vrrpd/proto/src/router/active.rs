@@ -204,11 +204,13 @@ impl VirtualRouter {
         self.state = State::Active { adver: cx.now + self.parameters.interval.duration() };
     }
 
-    /// Tells the others that the role is free.
+    /// Tells the others that the role is free. The addresses go on answering until somebody takes it,
+    /// so the lease is renewed with this as well: what is left of the last term may be too short.
     pub(super) fn resign(&mut self, cx: &mut Context<'_>) {
         for _ in 0..RELEASES {
             cx.actions.push(Action::Advertise { router: self.id, priority: Priority::RELEASE });
         }
+        self.renew(cx);
     }
 
     /// By when a successor has shown itself, if there is one: Skew_Time is below one interval.
