@@ -33,7 +33,9 @@ impl VirtualRouter {
         }
         let interval = self.active_adver_interval.duration();
         if cx.now - active_down > 2 * interval + interval / 128 {
-            // The loop was away, not the Active Router: listen for one interval before a claim.
+            // The loop was away, not the Active Router: listen for one interval before a claim, and
+            // let no change of priority call that back.
+            self.counting = Counting { from: cx.now, resigned: false };
             self.state = State::Backup { active_down: cx.now + interval };
             return;
         }
@@ -47,6 +49,11 @@ impl VirtualRouter {
             (false, true) => Reason::Preempted,
             (false, false) => Reason::NoResponse,
         };
+        if self.owner() {
+            // The addresses are there already, and nobody answers requests for them.
+            self.holding.owned();
+            return self.become_active(why, cx);
+        }
         // Who preempts a living router must answer before the other stops to; who follows silence
         // has nobody to wait for.
         let living = why == Reason::Preempted
@@ -87,15 +94,16 @@ impl VirtualRouter {
             }
         } else if self.accepts(advert) {
             self.accept(advert);
-            self.abort_claim(cx);
+            let higher = advert.priority >= self.priority();
+            self.abort_claim(if higher { Reason::HigherPriority } else { self.reason }, cx);
         }
     }
 
     /// Back to watching; nothing was said.
-    pub(super) fn abort_claim(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn abort_claim(&mut self, reason: Reason, cx: &mut Context<'_>) {
         self.release_all(cx);
         let watched_until = self.active_down().max(cx.now);
-        self.become_backup(watched_until, Reason::HigherPriority, cx);
+        self.become_backup(watched_until, reason, cx);
     }
 
     /// The claim goes out.
@@ -156,7 +164,8 @@ impl VirtualRouter {
     /// Row 6. Where this router is the only one that can follow, nobody gains by Skew_Time.
     fn rival_resigned(&mut self, advert: Advertisement, cx: &mut Context<'_>) {
         self.counting = Counting { from: advert.arrived, resigned: true };
-        self.back_off.peer_resigned = true;
+        // As well as we did: a plain handover says nothing about who can hold the addresses.
+        self.back_off.peer_resigned = self.back_off.attempts > 0;
         let sole_backup = self.parameters.peers.len() == 1 && !self.health().demoted;
         let active_down = if sole_backup { cx.now } else { self.active_down() };
         self.state = State::Backup { active_down };
