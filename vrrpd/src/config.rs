@@ -1,14 +1,32 @@
 //! The configuration file: what it may say, and what it means.
 //!
-//! [`load`] reads TOML into spans ([`raw`]), validates them into the types of this file
-//! ([`validate`]) and reports every fault at once ([`diagnostic`]). The values here are past all
-//! doubt: nothing that uses them checks a range again.
+//! [`load`] reads TOML with its places (`raw`), looks for contradictions (`validate`), fills in what
+//! was left out (`defaults`) and reports every fault at once ([`Diagnostics`]). The values here are past all
+//! doubt: nothing that uses them checks a range again. [`to_toml`] writes them out again, and
+//! [`differences`] says what a reload would change.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
+
+mod defaults;
+mod diagnostic;
+mod differences;
+mod keys;
+mod load;
+mod raw;
+mod show;
+mod table;
+mod validate;
+mod value;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, Warnings};
+pub use differences::{Change, Difference, KeyChange, Section, differences};
+pub use keys::{Fixed, Key, Support, TABLES};
+pub use load::{load, parse};
+pub use show::to_toml;
 
 /// A whole configuration file, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,9 +46,9 @@ pub struct Config {
 pub struct Daemon {
     /// Name of this node in what is printed; default: the host name.
     pub node: String,
-    /// Unix socket that `vrrpctl` connects to; default `/run/vrrpd/control.sock`.
+    /// Unix socket that `vrrpctl` connects to; default `control.sock` in `runtime_dir`.
     pub control_socket: PathBuf,
-    /// Directory of the control socket; default `/run/vrrpd`.
+    /// Directory of the control socket; default: where `control_socket` is, else `/run/vrrpd`.
     pub runtime_dir: PathBuf,
     /// What outlives a restart; default `/var/lib/vrrpd`.
     pub state_dir: PathBuf,

@@ -106,6 +106,8 @@ struct Worker {
     places: BTreeMap<RouterId, Placed>,
     /// For which interface the open sockets of a link and family are; absent: none are open.
     sockets: BTreeMap<(LinkId, Family), LinkIndex>,
+    /// What was told of each interface last.
+    interfaces: BTreeMap<String, InterfaceState>,
     /// Sockets could not be opened; try again soon.
     retry: bool,
     ours: BTreeSet<(LinkIndex, Address)>,
@@ -116,7 +118,6 @@ struct Worker {
 struct Placed {
     place: Place,
     facts: Option<Facts>,
-    interface: Option<InterfaceState>,
     tenure: Option<Tenure>,
 }
 
@@ -156,6 +157,7 @@ impl Worker {
             table,
             places: BTreeMap::new(),
             sockets: BTreeMap::new(),
+            interfaces: BTreeMap::new(),
             retry: false,
             ours,
             record,
@@ -305,11 +307,8 @@ impl Worker {
 
     fn place(&mut self, router: RouterId, place: Place) {
         let placed = self.places.remove(&router);
-        let (facts, interface, tenure) = match placed {
-            Some(placed) => (placed.facts, placed.interface, placed.tenure),
-            None => (None, None, None),
-        };
-        self.places.insert(router, Placed { place, facts, interface, tenure });
+        let (facts, tenure) = placed.map_or((None, None), |placed| (placed.facts, placed.tenure));
+        self.places.insert(router, Placed { place, facts, tenure });
         // Another router's source must not be an address that this one moves.
         self.tell_all_facts();
     }
@@ -385,7 +384,7 @@ impl Worker {
                 facts.interface = InterfaceState::Down;
             }
             let placed = self.places.get_mut(&router).expect("still there");
-            if placed.interface.replace(facts.interface) != Some(facts.interface) {
+            if self.interfaces.insert(interface.clone(), facts.interface) != Some(facts.interface) {
                 drop(self.notes.send(Note::Interface { name: interface, state: facts.interface }));
             }
             if placed.facts.replace(facts) != Some(facts) {

@@ -1,11 +1,21 @@
 //! The daemon `vrrpd` and its command line `vrrpctl`, as a library that the two programs call.
 
-pub mod config;
-
+pub mod check;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod control;
+pub mod ctl;
+pub mod daemon;
+mod examine;
+pub mod history;
+pub mod hook;
 mod kernel;
+pub mod launcher;
+mod logging;
 pub mod mailbox;
 mod net;
 mod perform;
+mod privilege;
 mod protocol;
 mod state_dir;

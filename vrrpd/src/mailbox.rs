@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::io::unix::AsyncFd;
 
 /// One queue. Clones are the same queue.
 pub struct Mailbox<T>(Arc<Inner<T>>);
@@ -72,6 +73,19 @@ impl<T> Mailbox<T> {
     pub fn acknowledge(&self) {
         let _ = self.0.event.read();
         self.0.signalled.store(false, Ordering::Release);
+    }
+}
+
+impl<T> Mailbox<T> {
+    /// Lets a tokio task wait for items.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot watch the file.
+    pub fn watch(&self) -> io::Result<AsyncFd<Self>> {
+        // SAFETY: the event's descriptor is open for as long as any clone lives, the `AsyncFd` holds
+        // one, and nothing can put another descriptor in its place.
+        Ok(unsafe { AsyncFd::register(self.clone()) }?)
     }
 }
 

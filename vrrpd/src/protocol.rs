@@ -126,6 +126,12 @@ impl ProtocolThread {
         Ok(Self { gauges, thread })
     }
 
+    /// Waits until it has ended.
+    pub(crate) fn join(self) {
+        // A panic has been printed by the thread.
+        let _ = self.thread.join();
+    }
+
     /// Did it end? It does so when told to, or by a bug.
     pub(crate) fn has_ended(&self) -> bool {
         self.thread.is_finished()

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::packet::{ChecksumForm, Datagram, ParseError};
 use crate::parameters::{Facts, LinkId, Parameters, RouterId, VirtualAddress};
@@ -184,8 +185,10 @@ pub enum Report {
         reason: Reason,
         /// Priority in force.
         priority: Priority,
-        /// The other router that is Active, when known.
+        /// The other router that this is about: who is Active, or was.
         rival: Option<(IpAddr, Priority)>,
+        /// How long that router had been silent, when silence is the reason.
+        silent: Option<Duration>,
     },
     /// The effective priority changed.
     PriorityChanged {

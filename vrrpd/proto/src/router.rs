@@ -521,6 +521,7 @@ impl VirtualRouter {
             reason,
             priority: self.priority(),
             rival: self.rival.map(|rival| (rival.address, rival.priority)),
+            silent: self.rival.filter(|_| reason == Reason::NoResponse).map(|rival| cx.now - rival.heard_at),
         });
     }
 }

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! Keeps virtual addresses on one healthy router: see [`vrrpd::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vrrpd::cli::run()
+}

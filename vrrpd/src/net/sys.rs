@@ -1,5 +1,4 @@
-//! The system calls that no library wraps safely; the only unsafe code of the daemon beside the
-//! launcher's fork.
+//! The system calls that no library wraps safely.
 
 use std::io;
 
@@ -47,10 +46,4 @@ pub(crate) fn schedule_realtime() -> io::Result<()> {
 pub(crate) fn lock_memory() -> io::Result<()> {
     let on_fault = MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
     Ok(mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE | on_fault)?)
-}
-
-/// Names the calling thread for `ps` and `top`, 15 octets at most.
-pub(crate) fn name_thread(name: &std::ffi::CStr) {
-    // A name is a courtesy.
-    let _ = nix::sys::prctl::set_name(name);
 }

@@ -1,0 +1,105 @@
+//! One run: a pair starts, idles, its primary loses power, returns, and is stopped.
+
+use std::time::{Duration, Instant};
+
+use lab::{Daemon, Lab, Node, Prober, now_ns, usage};
+
+use crate::contender::{Contender, VIP};
+
+const PRIMARY: u8 = 200;
+const SECONDARY: u8 = 100;
+/// Active_Down_Interval at priority 100 and one second: 3 s + 156/256 s.
+const FLOOR_NS: i64 = 3_609_375_000;
+/// Probes that must pass after a change before a run is over: one interval and a half, so that
+/// what the next advertisement would break is seen.
+const AFTERMATH: usize = 1500;
+
+/// The values of one run, in the order of [`NAMES`].
+pub(crate) type Measures = [f64; NAMES.len()];
+
+/// What is measured, with its unit.
+pub(crate) const NAMES: [&str; 10] = [
+    "crash: first advertisement over the floor, us",
+    "crash: address answers over the floor, us",
+    "return of the primary: longest outage, ms",
+    "graceful stop: longest outage, ms",
+    "memory of the Active node: RSS, KiB",
+    "memory of the Active node: PSS, KiB",
+    "memory of the Backup node: RSS, KiB",
+    "memory of the Backup node: PSS, KiB",
+    "CPU of the idle Active node, us/s",
+    "CPU of the idle Backup node, us/s",
+];
+
+/// Measures `contender` once.
+pub(crate) fn run(contender: Contender, idle: Duration) -> Measures {
+    let lab = Lab::open().expect("main() has asked whether the laboratory is available");
+    let (a, b) = (lab.node("a"), lab.node("b"));
+    let primary = contender.start(&a, PRIMARY);
+    let secondary = contender.start(&b, SECONDARY);
+    lab.wait_for_holder(VIP, "a");
+    let [active_cpu, backup_cpu] = idle_cpu(&[&primary, &secondary], idle);
+    let active_memory = usage::memory(&primary.processes());
+    let backup_memory = usage::memory(&secondary.processes());
+
+    let [crash_advert, crash_answer] = crash(&lab, &a, primary);
+    a.power_on();
+    let (primary, return_outage) = outage(&lab, "a", || contender.start(&a, PRIMARY));
+    let (_, stop_outage) = outage(&lab, "b", || primary.terminate());
+    [
+        crash_advert,
+        crash_answer,
+        return_outage,
+        stop_outage,
+        active_memory.rss_kib as f64,
+        active_memory.pss_kib as f64,
+        backup_memory.rss_kib as f64,
+        backup_memory.pss_kib as f64,
+        active_cpu,
+        backup_cpu,
+    ]
+}
+
+/// Processor time of each daemon in microseconds per second. Starting and claiming are not idling,
+/// nor is the second burst of announcements five seconds after a claim.
+fn idle_cpu(daemons: &[&Daemon; 2], idle: Duration) -> [f64; 2] {
+    std::thread::sleep(Duration::from_secs(6));
+    let used = || daemons.map(|daemon| usage::cpu_ns(&daemon.processes()));
+    let (before, start) = (used(), Instant::now());
+    std::thread::sleep(idle);
+    let (after, elapsed) = (used(), start.elapsed());
+    [0, 1].map(|n| (after[n] - before[n]) as f64 / 1000.0 / elapsed.as_secs_f64())
+}
+
+/// Node a loses its power. Microseconds from the earliest moment at which the protocol allows a
+/// takeover to the first advertisement of b, and to the first answer that the client gets.
+fn crash(lab: &Lab, a: &Node, primary: Daemon) -> [f64; 2] {
+    let capture = lab.capture();
+    let advert_of =
+        |node: &'static str| move |frame: &lab::Frame| frame.interface == node && frame.advert().is_some();
+    capture.wait_for("an advertisement of a", 0, advert_of("a"));
+    let prober = Prober::start(lab.client(), VIP);
+    prober.wait_for_probes(100);
+    let crash_ns = now_ns();
+    lab.power_off(a, primary);
+    let first = capture.wait_for_advert("b", crash_ns);
+    prober.wait_for_answer();
+    let last_ns = capture.adverts_of("a").last().expect("waited for above").time_ns;
+    let floor_ns = last_ns + FLOOR_NS;
+    // b may hold the address a moment before it advertises.
+    let answer = prober.stop().first_answer_since(floor_ns - 100_000_000).expect("waited for above");
+    [first.time_ns, answer].map(|time| (time - floor_ns) as f64 / 1000.0)
+}
+
+/// Does `action`, waits until `heir` alone holds the address, and gives the longest time, in
+/// milliseconds, in which the client got no answer. The probes are one millisecond apart.
+fn outage<T>(lab: &Lab, heir: &str, action: impl FnOnce() -> T) -> (T, f64) {
+    let prober = Prober::start(lab.client(), VIP);
+    prober.wait_for_answer();
+    prober.wait_for_probes(100);
+    let value = action();
+    lab.wait_for_holder(VIP, heir);
+    prober.wait_for_answer();
+    prober.wait_for_probes(AFTERMATH);
+    (value, prober.stop().longest_gap().as_secs_f64() * 1000.0)
+}

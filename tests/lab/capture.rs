@@ -1,0 +1,163 @@
+//! Packets with the kernel's time stamps, from a packet socket of our own.
+
+use std::io::IoSliceMut;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::net::if_::if_indextoname;
+use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+
+use crate::frame::{self, Frame};
+use crate::{DEADLINE, Namespace, wait_for};
+
+/// Whose frames a capture sees.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// What enters any port of the switch, once each.
+    Switch,
+    /// Both directions of a host's interfaces.
+    Host,
+}
+
+/// A running capture of advertisements, ARP and neighbour discovery. Ends when dropped.
+pub struct Capture {
+    frames: Arc<Mutex<Vec<Frame>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Capture {
+    /// Captures from before this returns.
+    pub(crate) fn start(namespace: &Namespace, side: Side) -> Self {
+        let socket = namespace.enter(open).expect("root may open packet sockets");
+        let frames = Arc::new(Mutex::new(Vec::new()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::spawn({
+            let (frames, stop) = (Arc::clone(&frames), Arc::clone(&stop));
+            // An interface's name can only be asked for from inside of its namespace.
+            let inside = namespace.duplicate();
+            move || inside.enter(|| receive(&socket, side, &frames, &stop))
+        });
+        Self { frames, stop, thread: Some(thread) }
+    }
+
+    /// Everything captured so far, in order.
+    pub fn frames(&self) -> Vec<Frame> {
+        self.frames.lock().expect("the capture does not panic").clone()
+    }
+
+    /// The interface of each advertisement captured so far, in order; on the switch, the sender.
+    pub fn speakers(&self) -> Vec<String> {
+        let frames = self.frames.lock().expect("the capture does not panic");
+        let adverts = frames.iter().filter(|frame| frame.advert().is_some());
+        adverts.map(|frame| frame.interface.clone()).collect()
+    }
+
+    /// The advertisements of `node` captured so far, in order.
+    pub fn adverts_of(&self, node: &str) -> Vec<Frame> {
+        let frames = self.frames.lock().expect("the capture does not panic");
+        frames.iter().filter(|f| f.interface == node && f.advert().is_some()).cloned().collect()
+    }
+
+    /// Waits for the first advertisement of `node` at or after `since_ns`.
+    pub fn wait_for_advert(&self, node: &str, since_ns: i64) -> Frame {
+        self.wait_for(&format!("an advertisement of {node}"), since_ns, |frame| {
+            frame.interface == node && frame.advert().is_some()
+        })
+    }
+
+    /// Waits for the first frame captured at or after `since_ns` that `wanted` accepts.
+    pub fn wait_for(&self, what: &str, since_ns: i64, wanted: impl Fn(&Frame) -> bool) -> Frame {
+        wait_for(what, DEADLINE, || {
+            let frames = self.frames.lock().expect("the capture does not panic");
+            frames.iter().find(|frame| frame.time_ns >= since_ns && wanted(frame)).cloned()
+        })
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // Its panic, if any, has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn open() -> std::io::Result<Socket> {
+    let all = i32::from((libc::ETH_P_ALL as u16).to_be());
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(all)))?;
+    // What slips in before the filter is in place is sorted out by the parser.
+    socket.attach_filter(&filter())?;
+    socket.set_recv_buffer_size(4 << 20)?;
+    socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    Ok(socket)
+}
+
+/// Passes ARP, VRRP over both families, neighbour solicitations and advertisements. A prober's
+/// thousands of echoes must not cost us a wake-up each.
+fn filter() -> [SockFilter; 14] {
+    const LOAD_HALF: u16 = 0x28;
+    const LOAD_BYTE: u16 = 0x30;
+    const JUMP_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    let op = SockFilter::new;
+    [
+        op(LOAD_HALF, 0, 0, 12),
+        op(JUMP_EQUAL, 10, 0, 0x0806),
+        op(JUMP_EQUAL, 0, 2, 0x0800),
+        op(LOAD_BYTE, 0, 0, 14 + 9),
+        op(JUMP_EQUAL, 7, 8, 112),
+        op(JUMP_EQUAL, 0, 7, 0x86dd),
+        op(LOAD_BYTE, 0, 0, 14 + 6),
+        op(JUMP_EQUAL, 4, 0, 112),
+        op(JUMP_EQUAL, 0, 4, 58),
+        op(LOAD_BYTE, 0, 0, 14 + 40),
+        op(JUMP_EQUAL, 1, 0, 135),
+        op(JUMP_EQUAL, 0, 1, 136),
+        op(RETURN, 0, 0, 0x4_0000),
+        op(RETURN, 0, 0, 0),
+    ]
+}
+
+fn receive(socket: &Socket, side: Side, frames: &Mutex<Vec<Frame>>, stop: &AtomicBool) {
+    let mut buffer = [0_u8; 2048];
+    let mut control = nix::cmsg_space!(TimeSpec);
+    while !stop.load(Ordering::Relaxed) {
+        let mut parts = [IoSliceMut::new(&mut buffer)];
+        let received =
+            recvmsg::<LinkAddr>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty());
+        // A time-out, or an interface that went down: the next one may come back.
+        let Ok(message) = received else { continue };
+        let Some(time_ns) = stamp(message.cmsgs()) else { continue };
+        let Some(link) = message.address else { continue };
+        let length = message.bytes;
+        let interface = u32::try_from(link.ifindex()).ok().and_then(|index| if_indextoname(index).ok());
+        let interface = interface.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        // What a port receives comes by once more as sent by the other ports, and as received by
+        // the bridge itself.
+        let twice = link.pkttype() == libc::PACKET_OUTGOING || interface == "br0";
+        if side == Side::Switch && twice {
+            continue;
+        }
+        if let Some((source, kind)) = frame::parse(&buffer[..length.min(2048)]) {
+            let frame = Frame { time_ns, interface, source, kind };
+            frames.lock().expect("readers do not panic under the lock").push(frame);
+        }
+    }
+}
+
+/// The kernel's receive time, ns of `CLOCK_REALTIME`.
+pub(crate) fn stamp(messages: nix::Result<nix::sys::socket::CmsgIterator<'_>>) -> Option<i64> {
+    messages.ok()?.find_map(|message| match message {
+        ControlMessageOwned::ScmTimestampns(time) => Some(time.tv_sec() * 1_000_000_000 + time.tv_nsec()),
+        _ => None,
+    })
+}

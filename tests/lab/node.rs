@@ -1,0 +1,306 @@
+//! A machine on the switch, and what an operator or an accident does to it.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use nix::sys::signal::{Signal, kill};
+use serde_json::Value;
+
+use crate::daemon::{self, Daemon};
+use crate::{Capture, DEADLINE, Namespace, Switch, capture, wait_for};
+
+/// A namespace with `eth0` on the switch, an IPv4, a global and a link-local IPv6 address.
+pub struct Node {
+    name: String,
+    host: u8,
+    namespace: Namespace,
+    switch: Arc<Switch>,
+    directory: PathBuf,
+}
+
+impl Node {
+    pub(crate) fn new(name: &str, host: u8, parent: &Path, switch: &Arc<Switch>) -> Self {
+        let namespace = Namespace::new().expect("available() has made one");
+        // No test waits for duplicate address detection, and no router advertises here.
+        for scope in ["all", "default"] {
+            namespace.sysctl(&[
+                (&format!("net/ipv6/conf/{scope}/accept_dad"), "0"),
+                (&format!("net/ipv6/conf/{scope}/dad_transmits"), "0"),
+                (&format!("net/ipv6/conf/{scope}/accept_ra"), "0"),
+                (&format!("net/ipv6/conf/{scope}/router_solicitations"), "0"),
+            ]);
+        }
+        namespace.ip("link set lo up\n");
+        let directory = parent.join(name);
+        std::fs::create_dir_all(&directory)
+            .unwrap_or_else(|e| panic!("cannot create {}: {e}", directory.display()));
+        let node = Self { name: name.to_owned(), host, namespace, switch: Arc::clone(switch), directory };
+        node.create_interface();
+        node
+    }
+
+    /// The name given, also that of the switch port.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its own address, for example `192.0.2.193`.
+    pub fn ipv4(&self) -> String {
+        format!("192.0.2.{}", self.host)
+    }
+
+    /// Its own global address, for example `2001:db8::193`.
+    pub fn ipv6(&self) -> String {
+        format!("2001:db8::{}", self.host)
+    }
+
+    /// Its link-local address, made from the MAC address.
+    pub fn link_local(&self) -> String {
+        format!("fe80::ff:fe00:{:x}", self.host)
+    }
+
+    /// The namespace, to run anything else in.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// A private directory for the node's files.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Runs `ip` with words separated by blanks.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn ip(&self, words: &str) -> String {
+        self.namespace.run("ip", &words.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// Every address that the kernel of this node has, on any interface.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.namespace.enter(|| {
+            nix::ifaddrs::getifaddrs()
+                .expect("the kernel lists addresses")
+                .filter_map(|entry| {
+                    let address = entry.address?;
+                    let ipv4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+                    ipv4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+                })
+                .collect()
+        })
+    }
+
+    /// Whether the kernel of this node has `address`.
+    pub fn has(&self, address: &str) -> bool {
+        self.addresses().contains(&address.parse().expect("an IP address"))
+    }
+
+    /// The administrator takes `eth0` down.
+    pub fn link_down(&self) {
+        self.ip("link set eth0 down");
+    }
+
+    /// ... and up again. IPv6 addresses are lost on the way down, so they are added anew.
+    pub fn link_up(&self) {
+        self.ip("link set eth0 up");
+        self.ip(&format!("-6 addr replace {}/64 dev eth0 nodad", self.ipv6()));
+        self.wait_for_link_local();
+    }
+
+    /// Deletes `eth0`, as when a driver is unloaded.
+    pub fn delete_interface(&self) {
+        self.ip("link del eth0");
+    }
+
+    /// Makes `eth0`, its cable and its addresses; the interface gets a new index.
+    pub fn create_interface(&self) {
+        let Self { name, host, .. } = self;
+        let peer = self.switch.namespace().path();
+        self.namespace.ip(&format!(
+            "link add eth0 address 02:00:00:00:00:{host:02x} type veth peer name {name} netns {peer}\n"
+        ));
+        self.switch.add_port(name);
+        self.namespace.ip(&format!(
+            "link set eth0 up\n\
+             addr add 192.0.2.{host}/24 dev eth0\n\
+             addr add 2001:db8::{host}/64 dev eth0 nodad\n"
+        ));
+        self.wait_for_link_local();
+    }
+
+    /// The machine starts anew after its power came back: cable in, kernel and `/run` empty, other
+    /// files kept.
+    pub fn power_on(&self) {
+        self.kill_everything();
+        for volatile in ["keepalived.pid", "vrrp.pid"] {
+            // Whatever was not there needs no removal.
+            let _ = std::fs::remove_file(self.directory.join(volatile));
+        }
+        self.delete_interface();
+        self.namespace.nft("flush ruleset");
+        self.create_interface();
+    }
+
+    fn wait_for_link_local(&self) {
+        wait_for(&format!("{}: a link-local address that may be used", self.name), DEADLINE, || {
+            let listed = self.ip("-6 -o addr show dev eth0 scope link -tentative");
+            listed.contains("fe80::").then_some(())
+        });
+    }
+
+    /// The MAC address that the neighbour table has for `address`, as `02:00:00:00:00:c1`.
+    pub fn neighbour(&self, address: &str) -> Option<String> {
+        let listed = self.ip(&format!("neigh show {address} dev eth0"));
+        let mut words = listed.split_whitespace().skip_while(|word| *word != "lladdr");
+        words.nth(1).map(str::to_owned)
+    }
+
+    /// A capture on `eth0`, both directions.
+    pub fn capture(&self) -> Capture {
+        Capture::start(&self.namespace, capture::Side::Host)
+    }
+
+    /// Starts vrrpd with a `[daemon]` section for this node followed by `config`.
+    pub fn vrrpd(&self, config: &str) -> Daemon {
+        self.write_vrrpd_config(config);
+        self.start_vrrpd()
+    }
+
+    /// As [`vrrpd`](Self::vrrpd), with the scheduling that users get: realtime.
+    pub fn vrrpd_realtime(&self, config: &str) -> Daemon {
+        self.write_config("realtime", config);
+        self.start_vrrpd()
+    }
+
+    /// Starts vrrpd with the file that was written last.
+    pub fn start_vrrpd(&self) -> Daemon {
+        let mut command = self.namespace.command(daemon::binary("vrrpd"));
+        command.arg("--config").arg(self.vrrpd_config());
+        Daemon::start("vrrpd", command, &self.directory)
+    }
+
+    /// As [`start_vrrpd`](Self::start_vrrpd), with its `state_dir` and `runtime_dir` on a file
+    /// system of 64 KiB in a mount namespace of its own, for a test that fills it.
+    pub fn start_vrrpd_on_small_disk(&self) -> Daemon {
+        let disk = self.disk();
+        let mount = format!(
+            "mount -t tmpfs -o size=64k tmpfs {0} && mkdir {0}/run {0}/state && exec \"$0\" \"$@\"",
+            disk.display()
+        );
+        let mut command = self.namespace.command("unshare");
+        command
+            .args(["--mount", "--propagation", "private", "sh", "-c", &mount])
+            .arg(daemon::binary("vrrpd"))
+            .arg("--config")
+            .arg(self.vrrpd_config());
+        Daemon::start("vrrpd", command, &self.directory)
+    }
+
+    /// Writes vrrpd's file without telling a running daemon. Tests spare the machine: many daemons
+    /// run at once, none of them in realtime.
+    pub fn write_vrrpd_config(&self, config: &str) {
+        self.write_config("normal", config);
+    }
+
+    fn write_config(&self, scheduling: &str, config: &str) {
+        let disk = self.disk();
+        for part in ["run", "state"] {
+            std::fs::create_dir_all(disk.join(part)).expect("the lab's directory is writable");
+        }
+        let text = format!(
+            "[daemon]\nnode = \"{name}\"\ncontrol_socket = \"{socket}\"\nruntime_dir = \"{disk}/run\"\n\
+             state_dir = \"{disk}/state\"\nscheduling = \"{scheduling}\"\n\n{config}",
+            name = self.name,
+            socket = self.control_socket().display(),
+            disk = disk.display(),
+        );
+        std::fs::write(self.vrrpd_config(), text).expect("the lab's directory is writable");
+    }
+
+    /// vrrpd's configuration file.
+    pub fn vrrpd_config(&self) -> PathBuf {
+        self.directory.join("vrrpd.toml")
+    }
+
+    /// vrrpd's control socket.
+    pub fn control_socket(&self) -> PathBuf {
+        self.directory.join("control.sock")
+    }
+
+    /// The directory that holds `run` and `state` of vrrpd.
+    pub fn disk(&self) -> PathBuf {
+        self.directory.join("disk")
+    }
+
+    /// Runs `vrrpctl` with words separated by blanks against this node's daemon.
+    pub fn vrrpctl(&self, words: &str) -> Output {
+        Command::new(daemon::binary("vrrpctl"))
+            .arg("--socket")
+            .arg(self.control_socket())
+            .args(words.split_whitespace())
+            .output()
+            .expect("binary() has found it")
+    }
+
+    /// `vrrpctl state --json`, or `None` while the daemon does not answer. Exit codes 1 and 2 tell
+    /// of a degraded state and come with the facts all the same.
+    pub fn state(&self) -> Option<Value> {
+        serde_json::from_slice(&self.vrrpctl("state --json").stdout).ok()
+    }
+
+    /// The part of [`state`](Self::state) about one virtual router.
+    pub fn router(&self, name: &str) -> Option<Value> {
+        let state = self.state()?;
+        state["virtual_routers"].as_array()?.iter().find(|router| router["name"] == name).cloned()
+    }
+
+    /// Waits until `wanted` accepts what [`router`](Self::router) says.
+    pub fn wait_for_router(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        wait_for(&format!("{}: {name} {what}", self.name), DEADLINE, || {
+            self.router(name).filter(|router| wanted(router))
+        })
+    }
+
+    /// Waits until a virtual router is `initialize`, `backup` or `active`.
+    pub fn wait_for_state(&self, name: &str, state: &str) -> Value {
+        self.wait_for_router(name, state, |router| router["state"] == state)
+    }
+
+    /// Starts keepalived with `config` behind a `global_defs` block.
+    pub fn keepalived(&self, config: &str) -> Daemon {
+        let file = self.directory.join("keepalived.conf");
+        let global = "global_defs {\n  vrrp_version 3\n  script_user root\n  enable_script_security\n}\n";
+        std::fs::write(&file, format!("{global}{config}")).expect("the lab's directory is writable");
+        let mut command = self.namespace.command("keepalived");
+        // Pid files of its own: two that share them refuse to start, and an experiment lies. The
+        // log goes to a file: without /dev/log each line to syslog costs it 0.9 ms.
+        command.args(["--dont-fork", "--log-console", "--no-syslog", "--log-detail", "--vrrp"]);
+        for (option, name) in [("--pid", "keepalived.pid"), ("--vrrp_pid", "vrrp.pid")] {
+            command.arg(option).arg(self.directory.join(name));
+        }
+        command.arg("--use-file").arg(file);
+        Daemon::start("keepalived", command, &self.directory)
+    }
+
+    pub(crate) fn kill_everything(&self) {
+        for pid in self.namespace.processes() {
+            // It may have ended by itself.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+
+    pub(crate) fn print_logs(&self) {
+        let Ok(entries) = std::fs::read_dir(&self.directory) else { return };
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let text = std::fs::read_to_string(&path).unwrap_or_default();
+                let lines: Vec<_> = text.lines().collect();
+                let tail = &lines[lines.len().saturating_sub(60)..];
+                eprintln!("--- {} on {}:\n{}", path.display(), self.name, tail.join("\n"));
+            }
+        }
+    }
+}

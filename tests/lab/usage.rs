@@ -1,0 +1,44 @@
+//! What processes cost: memory and processor time, from `/proc`.
+
+use nix::unistd::Pid;
+
+/// Memory of several processes, summed up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Resident set size in KiB; shared pages count once for each process.
+    pub rss_kib: u64,
+    /// Proportional set size in KiB: shared pages divided by those who share them.
+    pub pss_kib: u64,
+}
+
+/// The memory of `processes` now. A process that has ended counts nothing.
+pub fn memory(processes: &[Pid]) -> Memory {
+    let rollup = |pid| std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let texts: Vec<String> = processes.iter().map(rollup).collect();
+    let sum = |field: &str| texts.iter().map(|text| kib(text, field)).sum();
+    Memory { rss_kib: sum("Rss:"), pss_kib: sum("Pss:") }
+}
+
+fn kib(text: &str, field: &str) -> u64 {
+    let line = text.lines().find(|line| line.starts_with(field));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
+}
+
+/// Processor time of all threads of `processes` since they began, in ns.
+pub fn cpu_ns(processes: &[Pid]) -> u64 {
+    let tasks = processes.iter().filter_map(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).ok());
+    tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok())
+        .filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok())
+        .sum()
+}
+
+/// The thread of `process` with this name, as in `/proc/PID/task/TID/comm`.
+pub fn thread(process: Pid, name: &str) -> Option<Pid> {
+    std::fs::read_dir(format!("/proc/{process}/task")).ok()?.find_map(|task| {
+        let path = task.ok()?.path();
+        let comm = std::fs::read_to_string(path.join("comm")).ok()?;
+        (comm.trim_end() == name).then(|| path.file_name()?.to_str()?.parse().ok().map(Pid::from_raw))?
+    })
+}

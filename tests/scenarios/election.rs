@@ -1,0 +1,234 @@
+//! Who holds the address when nodes start, die, lose their cable, stop and come back.
+
+use lab::story::{DOWN_NS, INTERVAL_NS, PRIMARY, SECONDARY, SKEW_NS, VIP, VIP6, web, web6};
+use lab::{Frame, Kind, Lab, Pair, Prober, frame, now_ns};
+
+fn gap_ns(prober: Prober) -> i64 {
+    i64::try_from(prober.stop().longest_gap().as_nanos()).expect("a test does not last 292 years")
+}
+
+#[test]
+fn of_three_nodes_the_highest_priority_holds_the_address() {
+    let Some(lab) = Lab::open() else { return };
+    let nodes = ["a", "b", "c"].map(|name| lab.node(name));
+    let _daemons = [(0, 100), (1, 200), (2, 150)].map(|(n, priority)| nodes[n].vrrpd(&web(priority, "")));
+    lab.settles_on(VIP, "b", 10);
+
+    let active = nodes[1].wait_for_state("web", "active");
+    assert_eq!(active["active_router"]["this_node"], true);
+    assert_eq!(active["addresses"][0]["address"], format!("{VIP}/32"));
+    assert_eq!(active["addresses"][0]["present"], true);
+    assert!(nodes[1].vrrpctl("state").status.success(), "a healthy router is exit code 0");
+    for backup in [&nodes[0], &nodes[2]] {
+        let state = backup.wait_for_router("web", "knows the Active Router", |router| {
+            router["active_router"]["address"] == nodes[1].ipv4()
+        });
+        assert_eq!(state["state"], "backup");
+        assert_eq!(state["active_router"]["priority"], 200);
+        assert_eq!(state["addresses"][0]["present"], false);
+    }
+}
+
+#[test]
+fn a_machine_that_loses_power_is_replaced_and_takes_over_again_when_it_returns() {
+    let Some(Pair { lab, a, b: _b, primary, secondary: _secondary }) = Pair::open("") else { return };
+    let capture = lab.capture();
+    capture.wait_for_advert("a", 0);
+    let crash_ns = now_ns();
+    lab.power_off(&a, primary);
+    let first = capture.wait_for_advert("b", crash_ns);
+    let last_ns = capture.adverts_of("a").last().expect("waited for").time_ns;
+    let silence = first.time_ns - last_ns;
+    assert!(silence >= DOWN_NS, "b claimed before the protocol allows: {silence} ns");
+    assert!(silence < 2 * DOWN_NS, "b missed its time: {silence} ns");
+    capture.wait_for("b's announcement", crash_ns, |frame| {
+        frame.interface == "b" && frame.announces(VIP.parse().expect("valid"))
+    });
+    let prober = Prober::start(lab.client(), VIP);
+    prober.wait_for_answer();
+    assert_eq!(lab.client().neighbour(VIP).as_deref(), Some("02:00:00:00:00:c2"));
+
+    a.power_on();
+    let _primary = a.start_vrrpd();
+    lab.settles_on(VIP, "a", 10);
+    prober.wait_for_answer();
+    let gap = gap_ns(prober);
+    assert!(gap < INTERVAL_NS, "the client noticed the return: {gap} ns");
+}
+
+#[test]
+fn a_pulled_cable_moves_the_address_and_putting_it_back_returns_it() {
+    let Some(Pair { lab, a, b: _b, primary: _primary, secondary: _secondary }) = Pair::open("") else {
+        return;
+    };
+    lab.switch().unplug("a");
+    lab.settles_on(VIP, "b", 5);
+    let state = a.wait_for_state("web", "initialize");
+    assert!(state["reason"].is_string(), "a node out of service says why: {state}");
+    lab.switch().plug("a");
+    lab.settles_on(VIP, "a", 10);
+}
+
+#[test]
+fn an_interface_taken_down_moves_the_address_and_its_return_brings_it_back() {
+    let Some(Pair { lab, a, b: _b, primary: _primary, secondary: _secondary }) = Pair::open("") else {
+        return;
+    };
+    a.link_down();
+    lab.settles_on(VIP, "b", 5);
+    a.wait_for_state("web", "initialize");
+    a.link_up();
+    lab.settles_on(VIP, "a", 10);
+}
+
+#[test]
+fn a_graceful_stop_hands_over_before_the_client_notices() {
+    let Some(Pair { lab, a, b: _b, primary, secondary: _secondary }) = Pair::open("") else { return };
+    let capture = lab.capture();
+    let prober = Prober::start(lab.client(), VIP);
+    prober.wait_for_answer();
+    let status = primary.terminate();
+    assert!(status.success(), "{status}");
+    assert!(!a.has(VIP), "a stopped daemon leaves no address");
+    lab.settles_on(VIP, "b", 5);
+    prober.wait_for_answer();
+
+    let farewell = capture.wait_for("a's farewell", 0, |frame| {
+        frame.interface == "a" && frame.advert().is_some_and(|advert| advert.priority == 0)
+    });
+    let after = capture.adverts_of("a").into_iter().filter(|frame| frame.time_ns > farewell.time_ns);
+    assert!(after.into_iter().all(|f| f.advert().is_some_and(|a| a.priority == 0)), "a spoke after it left");
+    let claimed = capture.wait_for_advert("b", farewell.time_ns).time_ns - farewell.time_ns;
+    assert!((SKEW_NS..DOWN_NS).contains(&claimed), "b waited {claimed} ns instead of its skew");
+    let gap = gap_ns(prober);
+    assert!(gap < SKEW_NS, "the client waited {gap} ns, as if nobody had answered during the skew");
+}
+
+#[test]
+fn without_preemption_the_returned_primary_waits() {
+    let Some(Pair { lab, a, b: _b, primary, secondary: _secondary }) = Pair::open("preempt_mode = false")
+    else {
+        return;
+    };
+    assert!(primary.terminate().success());
+    lab.settles_on(VIP, "b", 5);
+    let _primary = a.start_vrrpd();
+    a.wait_for_router("web", "hears b", |router| router["active_router"]["priority"] == SECONDARY);
+    // Several times the time after which a would have preempted.
+    lab.settles_on(VIP, "b", 20);
+    assert_eq!(a.router("web").expect("a answers")["state"], "backup");
+}
+
+#[test]
+fn a_preempt_delay_holds_the_returned_primary_back_for_a_while() {
+    let delay_ns = 10 * INTERVAL_NS;
+    let Some(Pair { lab, a, b: _b, primary, secondary: _secondary }) = Pair::open("preempt_delay = \"1s\"")
+    else {
+        return;
+    };
+    assert!(primary.terminate().success());
+    lab.settles_on(VIP, "b", 5);
+    let capture = lab.capture();
+    let started_ns = now_ns();
+    let _primary = a.start_vrrpd();
+    let waited = capture.wait_for_advert("a", started_ns).time_ns - started_ns;
+    assert!(waited >= delay_ns, "a came back after {waited} ns");
+    lab.settles_on(VIP, "a", 10);
+}
+
+#[test]
+fn two_nodes_that_cannot_hear_each_other_agree_again_when_they_can() {
+    let Some(Pair { lab, a, b, primary: _primary, secondary: _secondary }) = Pair::open("") else { return };
+    lab.switch().cut("a", "b");
+    b.wait_for_state("web", "active");
+    assert_eq!(a.router("web").expect("a answers")["state"], "active");
+    lab.switch().heal();
+    lab.settles_on(VIP, "a", 10);
+    // The client may have learned b meanwhile; a has to tell it.
+    let prober = Prober::start(lab.client(), VIP);
+    prober.wait_for_answer();
+    assert_eq!(lab.client().neighbour(VIP).as_deref(), Some("02:00:00:00:00:c1"));
+}
+
+#[test]
+fn of_two_equal_nodes_that_both_hold_the_higher_address_keeps_it() {
+    let Some(lab) = Lab::open() else { return };
+    let (a, b) = (lab.node("a"), lab.node("b"));
+    lab.switch().cut("a", "b");
+    let _daemons = [a.vrrpd(&web(150, "")), b.vrrpd(&web(150, ""))];
+    a.wait_for_state("web", "active");
+    b.wait_for_state("web", "active");
+    lab.switch().heal();
+    lab.settles_on(VIP, "b", 10);
+    assert_eq!(a.router("web").expect("a answers")["state"], "backup");
+}
+
+#[test]
+fn a_node_that_is_heard_but_does_not_hear_lets_go_when_it_hears_again() {
+    let Some(Pair { lab, a: _a, b, primary: _primary, secondary: _secondary }) = Pair::open("") else {
+        return;
+    };
+    lab.switch().cut_one_way("a", "b");
+    b.wait_for_state("web", "active");
+    lab.switch().heal();
+    lab.settles_on(VIP, "a", 10);
+    assert_eq!(b.router("web").expect("b answers")["state"], "backup");
+}
+
+#[test]
+fn unicast_peers_elect_without_a_word_to_the_group() {
+    let peers = |node: &lab::Node| {
+        let (own, other, priority) =
+            if node.name() == "a" { (193, 194, PRIMARY) } else { (194, 193, SECONDARY) };
+        web(priority, &format!("source_address = \"192.0.2.{own}\"\npeers = [\"192.0.2.{other}\"]"))
+    };
+    let Some(Pair { lab, a, b: _b, primary, secondary: _secondary }) = Pair::with(peers) else { return };
+    let capture = lab.capture();
+    lab.settles_on(VIP, "a", 10);
+    lab.power_off(&a, primary);
+    lab.settles_on(VIP, "b", 5);
+    a.power_on();
+    let primary = a.start_vrrpd();
+    lab.settles_on(VIP, "a", 5);
+    assert!(primary.terminate().success());
+    lab.settles_on(VIP, "b", 5);
+
+    let frames = capture.frames();
+    let adverts: Vec<_> = frames.iter().filter_map(Frame::advert).collect();
+    assert!(adverts.len() >= 25);
+    for advert in adverts {
+        assert!(!frame::is_vrrp_group(advert.destination), "{advert:?}");
+        assert_eq!(advert.ttl, 255);
+    }
+}
+
+#[test]
+fn ipv6_is_elected_announced_and_handed_over_like_ipv4() {
+    let Some(lab) = Lab::open() else { return };
+    let (a, b) = (lab.node("a"), lab.node("b"));
+    let capture = lab.capture();
+    let primary = a.vrrpd(&web6(PRIMARY, ""));
+    let _secondary = b.vrrpd(&web6(SECONDARY, ""));
+    lab.settles_on(VIP6, "a", 10);
+    for frame in capture.adverts_of("a") {
+        let advert = frame.advert().expect("adverts_of gives advertisements");
+        assert_eq!(advert.source.to_string(), a.link_local());
+        assert!(frame::is_vrrp_group(advert.destination) && advert.ttl == 255, "{advert:?}");
+    }
+    let announced = capture.wait_for("a's announcement", 0, |f| f.announces(VIP6.parse().expect("valid")));
+    let Kind::NeighbourAdvertisement { overrides, mac, .. } = announced.kind else { panic!("{announced:?}") };
+    assert!(overrides && mac == Some(announced.source));
+
+    let prober = Prober::start(lab.client(), VIP6);
+    prober.wait_for_answer();
+    assert!(primary.terminate().success());
+    lab.settles_on(VIP6, "b", 5);
+    prober.wait_for_answer();
+    let primary = a.start_vrrpd();
+    lab.settles_on(VIP6, "a", 5);
+    prober.wait_for_answer();
+    let gap = gap_ns(prober);
+    assert!(gap < INTERVAL_NS, "the client noticed a planned move: {gap} ns");
+    lab.power_off(&a, primary);
+    lab.settles_on(VIP6, "b", 5);
+}

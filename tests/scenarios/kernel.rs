@@ -1,0 +1,154 @@
+//! What the kernel, other programs and a crash do to the address.
+
+use std::fs;
+
+use lab::story::{INTERVAL_NS, PRIMARY, SECONDARY, VIP, router, web};
+use lab::{DEADLINE, Lab, Node, Pair, Prober, now_ns, wait_for};
+
+#[test]
+fn an_address_removed_by_a_third_party_is_put_back_and_announced() {
+    let Some(Pair { lab, a, b, primary: _primary, secondary: _secondary }) = Pair::open("") else { return };
+    let capture = lab.capture();
+    let prober = Prober::start(lab.client(), VIP);
+    prober.wait_for_answer();
+    let removed_ns = now_ns();
+    a.ip(&format!("addr del {VIP}/32 dev eth0"));
+    capture.wait_for("an announcement of the address put back", removed_ns, |frame| {
+        frame.interface == "a" && frame.announces(VIP.parse().expect("valid"))
+    });
+    lab.settles_on(VIP, "a", 10);
+    prober.wait_for_answer();
+    let gap = prober.stop().longest_gap().as_nanos();
+    assert!(gap < INTERVAL_NS.unsigned_abs().into(), "it came back after {gap} ns");
+    assert!(capture.adverts_of("b").is_empty());
+    assert_eq!(b.router("web").expect("b answers")["statistics"]["master_transitions"], 0);
+}
+
+#[test]
+fn an_interface_deleted_and_made_again_is_taken_up_again() {
+    let Some(Pair { lab, a, b: _b, primary: _primary, secondary: _secondary }) = Pair::open("") else {
+        return;
+    };
+    a.delete_interface();
+    lab.settles_on(VIP, "b", 5);
+    let state = a.wait_for_state("web", "initialize");
+    assert!(state["reason"].is_string(), "a node out of service says why: {state}");
+    a.create_interface();
+    lab.settles_on(VIP, "a", 10);
+}
+
+#[test]
+fn an_interface_that_is_missing_at_the_start_is_waited_for() {
+    let Some(lab) = Lab::open() else { return };
+    let a = lab.node("a");
+    a.delete_interface();
+    let _daemon = a.vrrpd(&web(PRIMARY, ""));
+    a.wait_for_state("web", "initialize");
+    a.create_interface();
+    lab.settles_on(VIP, "a", 5);
+}
+
+#[test]
+fn a_killed_daemon_that_restarts_at_once_goes_on_as_active() {
+    // An interval that leaves even a debug build on a busy machine the time to start.
+    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::with(slow) else { return };
+    let capture = lab.capture();
+    let prober = Prober::start(lab.client(), VIP);
+    prober.wait_for_answer();
+    primary.kill_first();
+    let _primary = a.start_vrrpd();
+    a.wait_for_state("web", "active");
+    lab.settles_on(VIP, "a", 5);
+    prober.wait_for_answer();
+    let gap = prober.stop().longest_gap().as_nanos();
+    assert!(gap < INTERVAL_NS.unsigned_abs().into(), "the client noticed: {gap} ns");
+    assert!(capture.adverts_of("b").is_empty(), "b had no reason to claim");
+    assert_eq!(b.router("web").expect("b answers")["state"], "backup");
+}
+
+/// The kernel's lifetime of an address is whole seconds: at intervals of one second it ends before
+/// the backup claims.
+fn slow(node: &Node) -> String {
+    let priority = if node.name() == "a" { PRIMARY } else { SECONDARY };
+    web(priority, "").replace("\"100ms\"", "\"1s\"")
+}
+
+#[test]
+fn a_killed_daemon_that_stays_dead_loses_the_address_before_the_backup_claims() {
+    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::with(slow) else { return };
+    assert!(a.has(VIP));
+    primary.kill_first();
+    b.wait_for_state("web", "active");
+    assert!(!a.has(VIP), "the kernel still holds the address of a dead daemon");
+    assert_eq!(lab.answerers(VIP), ["b"]);
+    lab.settles_on(VIP, "b", 3);
+}
+
+#[test]
+fn at_short_intervals_a_dead_daemon_loses_the_address_when_its_lifetime_ends() {
+    let Some(Pair { lab, a: _a, b, primary, secondary: _secondary }) = Pair::open("") else { return };
+    primary.kill_first();
+    b.wait_for_state("web", "active");
+    lab.settles_on(VIP, "b", 10);
+}
+
+#[test]
+fn a_killed_daemon_that_restarts_late_begins_as_backup() {
+    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::open("preempt_mode = false") else {
+        return;
+    };
+    primary.kill_first();
+    b.wait_for_state("web", "active");
+    let capture = lab.capture();
+    let _primary = a.start_vrrpd();
+    a.wait_for_state("web", "backup");
+    lab.settles_on(VIP, "b", 10);
+    assert!(capture.adverts_of("a").is_empty(), "a spoke although b was Active");
+}
+
+#[test]
+fn a_stalled_daemon_is_replaced_and_agrees_when_it_wakes() {
+    let Some(Pair { lab, a: _a, b, primary, secondary: _secondary }) = Pair::with(slow) else { return };
+    primary.freeze();
+    b.wait_for_state("web", "active");
+    assert_eq!(lab.answerers(VIP), ["b"]);
+    primary.thaw();
+    lab.settles_on(VIP, "a", 3);
+    assert_eq!(lab.answerers(VIP), ["a"]);
+}
+
+#[test]
+fn an_address_that_was_there_before_is_never_deleted() {
+    let Some(lab) = Lab::open() else { return };
+    let a = lab.node("a");
+    a.ip(&format!("addr add {VIP}/32 dev eth0"));
+    let daemon = a.vrrpd(&router(PRIMARY, &[VIP, "192.0.2.202"], ""));
+    a.wait_for_state("web", "active");
+    wait_for("the address that is ours", DEADLINE, || a.has("192.0.2.202").then_some(()));
+    assert!(daemon.terminate().success());
+    assert!(!a.has("192.0.2.202"), "our address stayed");
+    assert!(a.has(VIP), "somebody else's address went");
+}
+
+#[test]
+fn a_full_disk_does_not_matter() {
+    let Some(lab) = Lab::open() else { return };
+    let (a, b) = (lab.node("a"), lab.node("b"));
+    a.write_vrrpd_config(&web(PRIMARY, ""));
+    let primary = a.start_vrrpd_on_small_disk();
+    let _secondary = b.vrrpd(&web(SECONDARY, ""));
+    lab.wait_for_holder(VIP, "a");
+    // The disk exists only in the daemon's mount namespace.
+    let inside = format!("/proc/{}/root{}/state/fill", primary.pid(), a.disk().display());
+    let error = fs::write(inside, vec![0; 1 << 20]).expect_err("a megabyte does not fit");
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+
+    lab.settles_on(VIP, "a", 10);
+    lab.switch().unplug("a");
+    lab.settles_on(VIP, "b", 5);
+    lab.switch().plug("a");
+    lab.settles_on(VIP, "a", 5);
+    assert_eq!(a.router("web").expect("a answers")["state"], "active");
+    assert!(primary.terminate().success());
+    lab.settles_on(VIP, "b", 5);
+}

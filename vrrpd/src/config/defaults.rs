@@ -1,0 +1,119 @@
+//! From what the file says to a [`Config`]: what it leaves out is filled in.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use vrrp_proto::{AdverInterval, Priority};
+
+use super::raw;
+use super::table::{At, Field};
+use super::{
+    Announcements, Check, Config, Daemon, Effect, GarpForm, Hook, Ipv4Checksum, Lease, Scheduling,
+    VirtualRouter,
+};
+
+/// `garp` unless set.
+pub(super) const GARP: Announcements = Announcements {
+    count: 5,
+    interval: Duration::from_millis(100),
+    second_after: Duration::from_secs(5),
+    refresh: Duration::from_secs(60),
+    form: GarpForm::Request,
+};
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The configuration with its defaults; `None` when a value of the file is wrong, and reported.
+pub(super) fn config(file: &raw::File) -> Option<Config> {
+    Some(Config {
+        daemon: daemon(&file.daemon)?,
+        virtual_routers: file.virtual_routers.iter().map(virtual_router).collect::<Option<_>>()?,
+        checks: file.checks.iter().map(check).collect::<Option<_>>()?,
+        hooks: file.hooks.iter().map(hook).collect::<Option<_>>()?,
+    })
+}
+
+fn daemon(raw: &raw::Daemon) -> Option<Daemon> {
+    let socket = raw.control_socket.optional()?;
+    let beside_socket = socket.as_deref().and_then(Path::parent).map(Path::to_path_buf);
+    let runtime_dir = raw.runtime_dir.or(beside_socket.unwrap_or_else(|| PathBuf::from("/run/vrrpd")))?;
+    Some(Daemon {
+        node: match raw.node.optional()? {
+            Some(node) => node,
+            None => host_name(),
+        },
+        control_socket: socket.unwrap_or_else(|| runtime_dir.join("control.sock")),
+        runtime_dir,
+        state_dir: raw.state_dir.or(PathBuf::from("/var/lib/vrrpd"))?,
+        read_group: raw.read_group.or(String::from("vrrpd"))?,
+        scheduling: raw.scheduling.or(Scheduling::Realtime)?,
+    })
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name: String = name.trim().chars().filter(|c| !c.is_control()).take(64).collect();
+    if name.is_empty() { String::from("localhost") } else { name }
+}
+
+fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
+    let garp = &raw.garp;
+    Some(VirtualRouter {
+        name: raw.name.value.clone(),
+        interface: raw.interface.given()?.clone(),
+        vrid: *raw.vrid.given()?,
+        family: raw.family()?,
+        priority: raw.priority.or(Priority::DEFAULT)?,
+        advertisement_interval: raw.advertisement_interval.or(AdverInterval::DEFAULT)?,
+        addresses: values(&raw.addresses)?,
+        source_address: raw.source_address.optional()?,
+        peers: values(&raw.peers)?,
+        ipv4_checksum: raw.ipv4_checksum.or(Ipv4Checksum::Auto)?,
+        startup_delay: raw.startup_delay.or(Duration::ZERO)?,
+        preempt_mode: raw.preempt_mode.or(true)?,
+        preempt_delay: raw.preempt_delay.or(Duration::ZERO)?,
+        strict: raw.strict.or(false)?,
+        lease: raw.lease.or(Lease::Auto)?,
+        checks: values(&raw.checks)?,
+        hooks: values(&raw.hooks)?,
+        garp: Announcements {
+            count: garp.count.or(GARP.count)?,
+            interval: garp.interval.or(GARP.interval)?,
+            second_after: garp.second_after.or(GARP.second_after)?,
+            refresh: garp.refresh.or(GARP.refresh)?,
+            form: garp.form.or(GARP.form)?,
+        },
+    })
+}
+
+fn check(raw: &raw::Check) -> Option<Check> {
+    let interval = raw.interval.or(CHECK_INTERVAL)?;
+    Some(Check {
+        name: raw.name.value.clone(),
+        probe: raw.probe.as_ref()?.value.clone(),
+        interval,
+        timeout: raw.timeout.or(timeout_for(interval))?,
+        rise: raw.rise.or(2)?,
+        fall: raw.fall.or(3)?,
+        effect: raw.effect.or(Effect::Demote)?,
+    })
+}
+
+/// Nine tenths, in whole milliseconds, which is what the file can say.
+fn timeout_for(interval: Duration) -> Duration {
+    let tenths = interval * 9 / 10;
+    Duration::new(tenths.as_secs(), tenths.subsec_millis() * 1_000_000)
+}
+
+fn hook(raw: &raw::Hook) -> Option<Hook> {
+    Some(Hook {
+        name: raw.name.value.clone(),
+        on: values(&raw.on)?,
+        exec: raw.exec.clone()?,
+        timeout: raw.timeout.or(HOOK_TIMEOUT)?,
+    })
+}
+
+fn values<T: Clone>(list: &Field<Vec<At<T>>>) -> Option<Vec<T>> {
+    Some(list.or(Vec::new())?.into_iter().map(|at| at.value).collect())
+}

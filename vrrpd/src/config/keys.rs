@@ -1,0 +1,209 @@
+//! Every key that a configuration file may have. The reader, its suggestions, and the test that
+//! compares the manual page with the program all use these lists.
+
+/// One key of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// As it is written in the file.
+    pub name: &'static str,
+    /// What this version makes of it.
+    pub support: Support,
+}
+
+/// What this version makes of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// It is read.
+    Full,
+    /// Only the value that says what vrrpd does anyway is accepted.
+    Only(Fixed),
+    /// It is part of the interface and refused until it is implemented, never silently ignored.
+    NotYet,
+}
+
+/// The one value that a key can have in this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fixed {
+    /// An integer.
+    Integer(i64),
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A string.
+    Text(&'static str),
+}
+
+impl std::fmt::Display for Fixed {
+    /// As it is written in the file.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Integer(value) => value.fmt(f),
+            Self::Boolean(value) => value.fmt(f),
+            Self::Text(value) => write!(f, "\"{value}\""),
+        }
+    }
+}
+
+/// The tables of the file with their keys; the first one is the file itself. `garp`, `http` and
+/// `tcp` are tables within tables.
+pub const TABLES: &[(&str, &[Key])] = &[
+    ("", FILE),
+    ("daemon", DAEMON),
+    ("virtual_router", VIRTUAL_ROUTER),
+    ("garp", GARP),
+    ("check", CHECK),
+    ("http", HTTP),
+    ("tcp", TCP),
+    ("hook", HOOK),
+];
+
+const fn full(name: &'static str) -> Key {
+    Key { name, support: Support::Full }
+}
+
+const fn only(name: &'static str, value: Fixed) -> Key {
+    Key { name, support: Support::Only(value) }
+}
+
+const fn not_yet(name: &'static str) -> Key {
+    Key { name, support: Support::NotYet }
+}
+
+pub(super) const FILE: &[Key] = &[
+    full("daemon"),
+    full("virtual_router"),
+    full("check"),
+    full("hook"),
+    not_yet("sync_group"),
+    not_yet("dns_update"),
+];
+
+pub(super) const DAEMON: &[Key] = &[
+    full("node"),
+    full("control_socket"),
+    full("runtime_dir"),
+    full("state_dir"),
+    full("read_group"),
+    full("scheduling"),
+    not_yet("metrics"),
+];
+
+pub(super) const VIRTUAL_ROUTER: &[Key] = &[
+    full("interface"),
+    full("vrid"),
+    only("version", Fixed::Integer(3)),
+    full("priority"),
+    full("advertisement_interval"),
+    full("addresses"),
+    full("source_address"),
+    full("peers"),
+    full("ipv4_checksum"),
+    only("on_conflict", Fixed::Text("claim")),
+    full("startup_delay"),
+    only("carrier_delay", Fixed::Text("0s")),
+    full("preempt_mode"),
+    full("preempt_delay"),
+    only("accept_mode", Fixed::Boolean(true)),
+    full("strict"),
+    only("virtual_mac", Fixed::Boolean(false)),
+    full("lease"),
+    full("checks"),
+    full("hooks"),
+    full("garp"),
+    not_yet("extra_addresses"),
+    not_yet("allowed_sources"),
+    not_yet("min_ttl"),
+    not_yet("track_interfaces"),
+    not_yet("authentication"),
+];
+
+pub(super) const GARP: &[Key] =
+    &[full("form"), full("count"), full("interval"), full("second_after"), full("refresh")];
+
+pub(super) const CHECK: &[Key] = &[
+    full("exec"),
+    full("user"),
+    full("tcp"),
+    full("http"),
+    full("interval"),
+    full("timeout"),
+    full("rise"),
+    full("fall"),
+    full("on_failure"),
+    full("weight"),
+    not_yet("registry"),
+    not_yet("dns"),
+    not_yet("file"),
+    not_yet("disk"),
+    not_yet("process"),
+    not_yet("ping"),
+    not_yet("hosts"),
+];
+
+pub(super) const HTTP: &[Key] =
+    &[full("url"), full("method"), full("connect"), full("status"), full("ca_file")];
+
+pub(super) const TCP: &[Key] = &[full("address"), full("source")];
+
+pub(super) const HOOK: &[Key] = &[full("on"), full("exec"), full("user"), full("timeout")];
+
+/// Words of keepalived and what is written here, for those who come from there.
+const KEEPALIVED: &[(&str, &str)] = &[
+    ("accept", "accept_mode"),
+    ("advert_int", "advertisement_interval"),
+    ("nopreempt", "preempt_mode = false"),
+    ("track_script", "checks"),
+    ("unicast_peer", "peers"),
+    ("unicast_src_ip", "source_address"),
+    ("use_vmac", "virtual_mac"),
+    ("virtual_ipaddress", "addresses"),
+    ("virtual_router_id", "vrid"),
+    ("vrrp_instance", "virtual_router"),
+];
+
+/// The key that was probably meant: keepalived's word for one, or one that is spelt much alike.
+pub(super) fn meant(word: &str, keys: &[Key]) -> Option<&'static str> {
+    let is_here = |ours: &str| keys.iter().any(|key| ours.split(' ').next() == Some(key.name));
+    let translated = KEEPALIVED.iter().find(|(theirs, ours)| *theirs == word && is_here(ours));
+    match translated {
+        Some((_, ours)) => Some(ours),
+        None => nearest(word, keys.iter().map(|key| key.name)),
+    }
+}
+
+/// The word that is spelt most alike; `None` when more than a third of the letters differ.
+pub(super) fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    /// Longer ones are noise, and comparing takes the product of both lengths.
+    const LONGEST: usize = 64;
+    if word.len() > LONGEST {
+        return None;
+    }
+    words
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_near() {
+        assert_eq!(meant("priorty", VIRTUAL_ROUTER), Some("priority"));
+        assert_eq!(meant("virtual_router_id", VIRTUAL_ROUTER), Some("vrid"));
+        assert_eq!(meant("nopreempt", VIRTUAL_ROUTER), Some("preempt_mode = false"));
+        assert_eq!(meant("nopreempt", HOOK), None);
+        assert_eq!(meant("colour", VIRTUAL_ROUTER), None);
+        assert_eq!(meant(&"x".repeat(100_000), VIRTUAL_ROUTER), None);
+    }
+
+    #[test]
+    fn no_table_has_a_key_twice() {
+        for (table, keys) in TABLES {
+            for (index, key) in keys.iter().enumerate() {
+                assert!(!keys[..index].iter().any(|other| other.name == key.name), "{table}.{}", key.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! The file as it is written: each value right by itself, with its place, and nothing filled in.
+//!
+//! What several values say together is the business of [`validate`](super::validate).
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use netlink::Address;
+use toml::de::DeTable;
+use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
+
+use super::diagnostic::{Faults, Span};
+use super::table::{At, Field, Table};
+use super::{
+    Effect, Exec, GarpForm, HookState, Http, HttpMethod, Ipv4Checksum, Lease, Probe, Scheduling, Tcp,
+};
+use super::{keys, value};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The whole file.
+pub(super) struct File {
+    pub(super) daemon: Daemon,
+    pub(super) virtual_routers: Vec<VirtualRouter>,
+    pub(super) checks: Vec<Check>,
+    pub(super) hooks: Vec<Hook>,
+}
+
+/// `[daemon]`; when it is left out, all of it is absent.
+pub(super) struct Daemon {
+    pub(super) node: Field<String>,
+    pub(super) control_socket: Field<PathBuf>,
+    pub(super) runtime_dir: Field<PathBuf>,
+    pub(super) state_dir: Field<PathBuf>,
+    pub(super) read_group: Field<String>,
+    pub(super) scheduling: Field<Scheduling>,
+}
+
+/// `[virtual_router.NAME]`.
+pub(super) struct VirtualRouter {
+    pub(super) name: At<String>,
+    pub(super) interface: Field<String>,
+    pub(super) vrid: Field<Vrid>,
+    pub(super) priority: Field<Priority>,
+    pub(super) advertisement_interval: Field<AdverInterval>,
+    pub(super) addresses: Field<Vec<At<Address>>>,
+    pub(super) source_address: Field<IpAddr>,
+    pub(super) peers: Field<Vec<At<IpAddr>>>,
+    pub(super) ipv4_checksum: Field<Ipv4Checksum>,
+    pub(super) startup_delay: Field<Duration>,
+    pub(super) preempt_mode: Field<bool>,
+    pub(super) preempt_delay: Field<Duration>,
+    pub(super) strict: Field<bool>,
+    pub(super) lease: Field<Lease>,
+    pub(super) checks: Field<Vec<At<String>>>,
+    pub(super) hooks: Field<Vec<At<String>>>,
+    pub(super) garp: Garp,
+}
+
+impl VirtualRouter {
+    /// That of the first address, where the file has one.
+    pub(super) fn family(&self) -> Option<Family> {
+        Some(Family::of(self.addresses.given()?.first()?.value.ip))
+    }
+}
+
+/// `garp`.
+pub(super) struct Garp {
+    pub(super) form: Field<GarpForm>,
+    pub(super) count: Field<u8>,
+    pub(super) interval: Field<Duration>,
+    pub(super) second_after: Field<Duration>,
+    pub(super) refresh: Field<Duration>,
+}
+
+/// `[check.NAME]`.
+pub(super) struct Check {
+    pub(super) name: At<String>,
+    pub(super) probe: Option<At<Probe>>,
+    pub(super) interval: Field<Duration>,
+    pub(super) timeout: Field<Duration>,
+    pub(super) rise: Field<u32>,
+    pub(super) fall: Field<u32>,
+    pub(super) effect: Field<Effect>,
+}
+
+/// `[hook.NAME]`.
+pub(super) struct Hook {
+    pub(super) name: At<String>,
+    pub(super) on: Field<Vec<At<HookState>>>,
+    pub(super) exec: Option<Exec>,
+    pub(super) timeout: Field<Duration>,
+}
+
+/// Reads the whole file and reports what is wrong with single values, and keys that do not exist.
+pub(super) fn read(entries: &DeTable<'_>, faults: &mut Faults) -> File {
+    let file = Table::open(String::new(), 0..0, entries, keys::FILE, faults);
+    let daemon = file.table("daemon", keys::DAEMON, faults);
+    let virtual_routers = file.named("virtual_router", keys::VIRTUAL_ROUTER, faults);
+    let checks = file.named("check", keys::CHECK, faults);
+    let hooks = file.named("hook", keys::HOOK, faults);
+    if virtual_routers.is_empty() && !faults.incomplete() {
+        faults.error_of_file(NO_VIRTUAL_ROUTER);
+    }
+    File {
+        daemon: read_daemon(&daemon, faults),
+        virtual_routers: read_each(virtual_routers, faults, virtual_router),
+        checks: read_each(checks, faults, check),
+        hooks: read_each(hooks, faults, hook),
+    }
+}
+
+const NO_VIRTUAL_ROUTER: &str = "there is no virtual router; the shortest useful file is
+
+    [virtual_router.bootstrap]
+    interface = \"eth0\"
+    vrid      = 201
+    priority  = 150
+    addresses = [\"192.0.2.201\"]
+";
+
+fn read_each<T>(
+    tables: Vec<(At<String>, Table<'_>)>,
+    faults: &mut Faults,
+    read: fn(At<String>, &Table<'_>, &mut Faults) -> T,
+) -> Vec<T> {
+    tables.into_iter().map(|(name, table)| read(name, &table, faults)).collect()
+}
+
+fn read_daemon(table: &Field<Table<'_>>, faults: &mut Faults) -> Daemon {
+    Daemon {
+        node: within(table, "node", faults, value::node),
+        control_socket: within(table, "control_socket", faults, value::socket_path),
+        runtime_dir: within(table, "runtime_dir", faults, value::socket_directory),
+        state_dir: within(table, "state_dir", faults, value::absolute_path),
+        read_group: within(table, "read_group", faults, value::account),
+        scheduling: within(table, "scheduling", faults, value::scheduling),
+    }
+}
+
+/// A key of a table that may itself be left out.
+fn within<T>(
+    table: &Field<Table<'_>>,
+    key: &str,
+    faults: &mut Faults,
+    read: impl FnOnce(&str, &toml::de::DeValue<'_>) -> value::Read<T>,
+) -> Field<T> {
+    match table {
+        Field::Is(table) => table.value.field(key, faults, read),
+        Field::Absent => Field::Absent,
+        Field::Unknown => Field::Unknown,
+    }
+}
+
+fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> VirtualRouter {
+    let garp = table.table("garp", keys::GARP, faults);
+    VirtualRouter {
+        name,
+        interface: table.required(
+            "interface",
+            "the network device: interface = \"eth0\"",
+            faults,
+            value::interface,
+        ),
+        vrid: table.required(
+            "vrid",
+            "1..=255, the same on all its nodes and of no other on this link",
+            faults,
+            value::vrid,
+        ),
+        priority: table.field("priority", faults, value::priority),
+        advertisement_interval: table.field("advertisement_interval", faults, value::advertisement_interval),
+        addresses: addresses(table, faults),
+        source_address: table.field("source_address", faults, value::ip),
+        peers: table.list("peers", faults, value::ip),
+        ipv4_checksum: table.field("ipv4_checksum", faults, value::ipv4_checksum),
+        startup_delay: duration(table, "startup_delay", faults, Duration::ZERO..=DAY),
+        preempt_mode: table.field("preempt_mode", faults, value::boolean),
+        preempt_delay: duration(table, "preempt_delay", faults, Duration::ZERO..=DAY),
+        strict: table.field("strict", faults, value::boolean),
+        lease: table.field("lease", faults, value::lease),
+        checks: table.list("checks", faults, value::reference),
+        hooks: table.list("hooks", faults, value::reference),
+        garp: Garp {
+            form: within(&garp, "form", faults, value::garp_form),
+            count: within(&garp, "count", faults, value::garp_count),
+            interval: within(&garp, "interval", faults, |key, value| {
+                value::duration(key, value, MILLISECOND..=Duration::from_secs(60))
+            }),
+            second_after: within(&garp, "second_after", faults, |key, value| {
+                value::duration(key, value, Duration::ZERO..=HOUR)
+            }),
+            refresh: within(&garp, "refresh", faults, value::refresh),
+        },
+    }
+}
+
+fn addresses(table: &Table<'_>, faults: &mut Faults) -> Field<Vec<At<Address>>> {
+    let addresses = table.list("addresses", faults, value::address);
+    if matches!(addresses, Field::Absent) {
+        faults.error(
+            &table.span,
+            format!("[{}] has no addresses", table.path),
+            "at least one: addresses = [\"192.0.2.201\"]",
+        );
+    }
+    addresses
+}
+
+fn duration(
+    table: &Table<'_>,
+    key: &str,
+    faults: &mut Faults,
+    range: RangeInclusive<Duration>,
+) -> Field<Duration> {
+    table.field(key, faults, |key, value| value::duration(key, value, range))
+}
+
+fn check(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> Check {
+    Check {
+        name,
+        probe: probe(table, faults),
+        interval: duration(table, "interval", faults, 10 * MILLISECOND..=DAY),
+        timeout: duration(table, "timeout", faults, MILLISECOND..=DAY),
+        rise: table.field("rise", faults, value::runs),
+        fall: table.field("fall", faults, value::runs),
+        effect: effect(table, faults),
+    }
+}
+
+fn probe(table: &Table<'_>, faults: &mut Faults) -> Option<At<Probe>> {
+    let exec = exec(table, faults);
+    let tcp = table.table("tcp", keys::TCP, faults);
+    let http = table.table("http", keys::HTTP, faults);
+    let tcp = tcp.at().and_then(|tcp| read_tcp(&tcp.value, faults)).map(Probe::Tcp);
+    let http = http.at().and_then(|http| read_http(&http.value, faults)).map(Probe::Http);
+
+    let mut given: Vec<(&str, Span)> =
+        ["exec", "tcp", "http"].iter().filter_map(|key| Some((*key, table.key(key)?))).collect();
+    given.sort_by_key(|(_, span)| span.start);
+    if let (Some(user), None) = (table.key("user"), table.key("exec")) {
+        faults.error(&user, "user belongs to exec: no other check runs a program", "leave it out");
+    }
+    match &given[..] {
+        [(_, span)] => {
+            let probe = exec.map(Probe::Exec).or(tcp).or(http)?;
+            Some(At { value: probe, span: span.clone() })
+        }
+        [] => {
+            let later = keys::CHECK.iter().filter(|key| key.support == keys::Support::NotYet);
+            // A probe that is not implemented has been reported already.
+            if !later.into_iter().any(|key| table.key(key.name).is_some()) && !faults.incomplete() {
+                faults.error(
+                    &table.span,
+                    format!("[{}] checks nothing", table.path),
+                    "exactly one of exec, tcp and http",
+                );
+            }
+            None
+        }
+        [(first, first_span), (second, second_span), ..] => {
+            let line = faults.line(first_span);
+            faults.error(
+                second_span,
+                format!("[{}] has both {first} and {second}", table.path),
+                format!("exactly one; {first} is at line {line}"),
+            );
+            None
+        }
+    }
+}
+
+fn exec(table: &Table<'_>, faults: &mut Faults) -> Option<Exec> {
+    let argv = table.list("exec", faults, value::argument);
+    let user = table.field("user", faults, value::account);
+    let At { value: argv, span } = argv.at()?;
+    let Some(path) = argv.first() else {
+        faults.error(span, "exec is empty", "the absolute path of a program, and its arguments");
+        return None;
+    };
+    if let Err(refusal) = value::program(&path.value) {
+        faults.error(&path.span, refusal.message, refusal.label);
+    }
+    Some(Exec { argv: argv.iter().map(|at| at.value.clone()).collect(), user: user.optional()? })
+}
+
+fn read_tcp(table: &Table<'_>, faults: &mut Faults) -> Option<Tcp> {
+    let address = table.required("address", "as in address = \"192.0.2.193:443\"", faults, value::host_port);
+    let source = table.field("source", faults, value::ip);
+    Some(Tcp { address: address.given()?.clone(), source: source.optional()? })
+}
+
+fn read_http(table: &Table<'_>, faults: &mut Faults) -> Option<Http> {
+    let url = table.required("url", "as in url = \"http://192.0.2.193/\"", faults, value::url);
+    let method = table.field("method", faults, value::http_method);
+    let connect = table.field("connect", faults, value::socket_address);
+    let status = table.list("status", faults, value::http_status);
+    let ca_file = table.field("ca_file", faults, value::absolute_path);
+    if let Some(At { value: list, span }) = status.at() {
+        no_duplicates("status", list, faults);
+        if list.is_empty() {
+            faults.error(span, "status is empty", "leave it out for [200]");
+        }
+    }
+    if let (Some(url), Some(ca_file)) = (url.given(), ca_file.at())
+        && !url.tls
+    {
+        faults.error(
+            &ca_file.span,
+            "ca_file is of no use with http://",
+            "write https:// in url or leave it out",
+        );
+    }
+    let status = match &status {
+        Field::Is(list) => list.value.iter().map(|at| at.value).collect(),
+        Field::Absent => vec![200],
+        Field::Unknown => return None,
+    };
+    Some(Http {
+        url: url.given()?.clone(),
+        method: method.or(HttpMethod::Get)?,
+        connect: connect.optional()?,
+        status,
+        ca_file: ca_file.optional()?,
+    })
+}
+
+fn effect(table: &Table<'_>, faults: &mut Faults) -> Field<Effect> {
+    let on_failure = table.field("on_failure", faults, value::on_failure);
+    let weight = table.field("weight", faults, |key, value| value::weight(key, value).map(Effect::Weight));
+    match (table.key("on_failure"), table.key("weight")) {
+        (Some(on_failure), Some(weight)) => {
+            let (first, second) =
+                if on_failure.start < weight.start { (on_failure, weight) } else { (weight, on_failure) };
+            let line = faults.line(&first);
+            let message = format!("[{}] has both weight and on_failure", table.path);
+            faults.error(
+                &second,
+                message,
+                format!("exactly one says what a failure does; the other is at line {line}"),
+            );
+            Field::Unknown
+        }
+        (_, Some(_)) => weight,
+        _ => on_failure,
+    }
+}
+
+fn hook(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> Hook {
+    let on = table.list("on", faults, value::hook_state);
+    if matches!(on, Field::Absent) {
+        let all = "on = [\"active\", \"backup\", \"fault\", \"stopped\"] for all";
+        faults.error(&table.span, format!("[{}] has no on", table.path), all);
+    }
+    if table.key("exec").is_none() && !faults.incomplete() {
+        faults.error(
+            &table.span,
+            format!("[{}] has no exec", table.path),
+            "the absolute path of a program, and its arguments",
+        );
+    }
+    Hook {
+        name,
+        on,
+        exec: exec(table, faults),
+        timeout: duration(table, "timeout", faults, 100 * MILLISECOND..=HOUR),
+    }
+}
+
+/// Reports each element that stands in the list before.
+pub(super) fn no_duplicates<T: PartialEq + std::fmt::Display>(
+    key: &str,
+    list: &[At<T>],
+    faults: &mut Faults,
+) {
+    for (index, at) in list.iter().enumerate() {
+        if let Some(first) = list[..index].iter().find(|first| first.value == at.value) {
+            let line = faults.line(&first.span);
+            faults.error(&at.span, format!("{key} has {} twice", at.value), format!("first at line {line}"));
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The effective configuration as a file, which parses back to itself.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::value::show_duration;
+use super::{
+    Check, Config, Daemon, Effect, Exec, GarpForm, Hook, HookState, Http, HttpMethod, Ipv4Checksum, Lease,
+    Probe, Scheduling, Url, VirtualRouter,
+};
+
+/// Keys with their values in TOML.
+pub(super) type Entries = Vec<(&'static str, String)>;
+
+/// The configuration with every default spelt out; [`parse`](super::parse) makes the same of it.
+pub fn to_toml(config: &Config) -> String {
+    let mut text = String::new();
+    table(&mut text, "[daemon]", &daemon(&config.daemon));
+    for router in &config.virtual_routers {
+        table(&mut text, &header("virtual_router", &router.name), &virtual_router(router));
+    }
+    for one in &config.checks {
+        table(&mut text, &header("check", &one.name), &check(one));
+    }
+    for one in &config.hooks {
+        table(&mut text, &header("hook", &one.name), &hook(one));
+    }
+    text
+}
+
+impl std::fmt::Display for Config {
+    /// As [`to_toml`].
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&to_toml(self))
+    }
+}
+
+fn header(kind: &str, name: &str) -> String {
+    if name.contains('.') { format!("[{kind}.\"{name}\"]") } else { format!("[{kind}.{name}]") }
+}
+
+fn table(text: &mut String, header: &str, entries: &Entries) {
+    let gap = if text.is_empty() { "" } else { "\n" };
+    let width = entries.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{gap}{header}");
+    for (key, value) in entries {
+        let _ = writeln!(text, "{key:width$} = {value}");
+    }
+}
+
+pub(super) fn daemon(daemon: &Daemon) -> Entries {
+    vec![
+        ("node", quoted(&daemon.node)),
+        ("control_socket", quoted(&daemon.control_socket.to_string_lossy())),
+        ("runtime_dir", quoted(&daemon.runtime_dir.to_string_lossy())),
+        ("state_dir", quoted(&daemon.state_dir.to_string_lossy())),
+        ("read_group", quoted(&daemon.read_group)),
+        (
+            "scheduling",
+            quoted(match daemon.scheduling {
+                Scheduling::Realtime => "realtime",
+                Scheduling::Normal => "normal",
+            }),
+        ),
+    ]
+}
+
+pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
+    let mut entries = vec![
+        ("interface", quoted(&router.interface)),
+        ("vrid", router.vrid.to_string()),
+        ("version", String::from("3")),
+        ("priority", router.priority.to_string()),
+        ("advertisement_interval", quoted(&router.advertisement_interval.to_string())),
+        (
+            "addresses",
+            list(&router.addresses, |address| quoted(&format!("{}/{}", address.ip, address.prefix_len))),
+        ),
+    ];
+    if let Some(source) = router.source_address {
+        entries.push(("source_address", quoted(&source.to_string())));
+    }
+    // An empty list is refused: it would be a forgotten peer more often than a wish for multicast.
+    if !router.peers.is_empty() {
+        entries.push(("peers", list(&router.peers, |peer| quoted(&peer.to_string()))));
+    }
+    let garp = &router.garp;
+    entries.extend([
+        ("ipv4_checksum", quoted(checksum(router.ipv4_checksum))),
+        ("on_conflict", quoted("claim")),
+        ("startup_delay", duration(router.startup_delay)),
+        ("carrier_delay", quoted("0s")),
+        ("preempt_mode", router.preempt_mode.to_string()),
+        ("preempt_delay", duration(router.preempt_delay)),
+        ("accept_mode", String::from("true")),
+        ("strict", router.strict.to_string()),
+        ("virtual_mac", String::from("false")),
+        ("lease", lease(router.lease)),
+        ("checks", list(&router.checks, |name| quoted(name))),
+        ("hooks", list(&router.hooks, |name| quoted(name))),
+        (
+            "garp",
+            format!(
+                "{{ form = {}, count = {}, interval = {}, second_after = {}, refresh = {} }}",
+                quoted(match garp.form {
+                    GarpForm::Request => "request",
+                    GarpForm::Reply => "reply",
+                }),
+                garp.count,
+                duration(garp.interval),
+                duration(garp.second_after),
+                duration(garp.refresh),
+            ),
+        ),
+    ]);
+    entries
+}
+
+pub(super) fn check(check: &Check) -> Entries {
+    let mut entries = match &check.probe {
+        Probe::Exec(program) => exec(program),
+        Probe::Tcp(tcp) => {
+            let source =
+                tcp.source.map_or(String::new(), |ip| format!(", source = {}", quoted(&ip.to_string())));
+            vec![("tcp", format!("{{ address = {}{source} }}", quoted(&tcp.address)))]
+        }
+        Probe::Http(request) => vec![("http", http(request))],
+    };
+    entries.extend([
+        ("interval", duration(check.interval)),
+        ("timeout", duration(check.timeout)),
+        ("rise", check.rise.to_string()),
+        ("fall", check.fall.to_string()),
+        match check.effect {
+            Effect::Demote => ("on_failure", quoted("demote")),
+            Effect::Fault => ("on_failure", quoted("fault")),
+            Effect::Alert => ("on_failure", quoted("alert")),
+            Effect::Weight(weight) => ("weight", weight.to_string()),
+        },
+    ]);
+    entries
+}
+
+pub(super) fn hook(hook: &Hook) -> Entries {
+    let mut entries = vec![("on", list(&hook.on, |state| quoted(state.as_str())))];
+    entries.extend(exec(&hook.exec));
+    entries.push(("timeout", duration(hook.timeout)));
+    entries
+}
+
+impl HookState {
+    /// The word in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Backup => "backup",
+            Self::Fault => "fault",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl std::fmt::Display for HookState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+fn exec(exec: &Exec) -> Entries {
+    let mut entries = vec![("exec", list(&exec.argv, |argument| quoted(argument)))];
+    if let Some(user) = &exec.user {
+        entries.push(("user", quoted(user)));
+    }
+    entries
+}
+
+fn http(http: &Http) -> String {
+    let method = match http.method {
+        HttpMethod::Get => "GET",
+        HttpMethod::Head => "HEAD",
+    };
+    let mut text = format!("{{ url = {}, method = {}", quoted(&http.url.to_string()), quoted(method));
+    if let Some(connect) = http.connect {
+        let _ = write!(text, ", connect = {}", quoted(&connect.to_string()));
+    }
+    let _ = write!(text, ", status = {}", list(&http.status, u16::to_string));
+    if let Some(file) = &http.ca_file {
+        let _ = write!(text, ", ca_file = {}", quoted(&file.to_string_lossy()));
+    }
+    text + " }"
+}
+
+impl std::fmt::Display for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (scheme, usual) = if self.tls { ("https", 443) } else { ("http", 80) };
+        let port = if self.port == usual { String::new() } else { format!(":{}", self.port) };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]{port}{}", self.host, self.path)
+        } else {
+            write!(f, "{scheme}://{}{port}{}", self.host, self.path)
+        }
+    }
+}
+
+fn checksum(form: Ipv4Checksum) -> &'static str {
+    match form {
+        Ipv4Checksum::Auto => "auto",
+        Ipv4Checksum::Rfc9568 => "rfc9568",
+        Ipv4Checksum::PseudoHeader => "pseudo_header",
+    }
+}
+
+fn lease(lease: Lease) -> String {
+    match lease {
+        Lease::Auto => quoted("auto"),
+        Lease::Off => quoted("off"),
+        Lease::Seconds(seconds) => duration(Duration::from_secs(u64::from(seconds))),
+    }
+}
+
+fn duration(duration: Duration) -> String {
+    quoted(&show_duration(duration))
+}
+
+fn list<T>(items: &[T], show: impl Fn(&T) -> String) -> String {
+    format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(", "))
+}
+
+/// A basic string of TOML: on one line, and nothing in it reaches a terminal unescaped.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}

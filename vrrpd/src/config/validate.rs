@@ -1,0 +1,435 @@
+//! What the values of a file say together: every contradiction is reported, with both its ends.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vrrp_proto::{AdverInterval, Family, Priority};
+
+use super::defaults::{CHECK_INTERVAL, GARP};
+use super::diagnostic::{Faults, Span};
+use super::keys::nearest;
+use super::raw::{self, no_duplicates};
+use super::table::{At, Field};
+use super::value::{authority, show_duration};
+use super::{Effect, Lease, Probe};
+
+/// The least MTU that Ethernet is run with; a larger one is not known to the file (`protocol.md` 1.6).
+const MTU: usize = 1500;
+/// VRID that examples and distributions preset, so that strangers meet under it.
+const PRESET_VRID: u8 = 51;
+/// `on_failure = "demote"` leaves a tenth: 25 at most, which has to be below every healthy router.
+const HIGHEST_DEMOTED: u8 = 25;
+
+/// Reports every contradiction of the file.
+pub(super) fn check(file: &raw::File, faults: &mut Faults) {
+    for router in &file.virtual_routers {
+        check_addresses(router, faults);
+        check_unicast(router, faults);
+        check_election(router, faults);
+        check_times(router, faults);
+        check_effects(router, &file.checks, faults);
+    }
+    check_uniqueness(&file.virtual_routers, faults);
+    for check in &file.checks {
+        check_timeout(check, faults);
+    }
+    for hook in &file.hooks {
+        check_hook(hook, faults);
+    }
+    check_references(file, faults);
+}
+
+fn check_addresses(router: &raw::VirtualRouter, faults: &mut Faults) {
+    let Some(At { value: addresses, span }) = router.addresses.at() else { return };
+    let Some(first) = addresses.first() else {
+        faults.error(span, "addresses is empty", "at least one: addresses = [\"192.0.2.201\"]");
+        return;
+    };
+    let family = Family::of(first.value.ip);
+    let first_line = faults.line(&first.span);
+    for (index, at) in addresses.iter().enumerate() {
+        if Family::of(at.value.ip) != family {
+            faults.error(
+                &at.span,
+                format!("addresses mixes families: {} is {}", at.value.ip, words(Family::of(at.value.ip))),
+                format!(
+                    "{} at line {first_line} is {}; make a second virtual router",
+                    first.value.ip,
+                    words(family)
+                ),
+            );
+        }
+        if let Some(earlier) = addresses[..index].iter().find(|earlier| earlier.value.ip == at.value.ip) {
+            let line = faults.line(&earlier.span);
+            faults.error(
+                &at.span,
+                format!("addresses has {} twice", at.value.ip),
+                format!("first at line {line}"),
+            );
+        }
+    }
+    let most = most_addresses(family);
+    if addresses.len() > most {
+        faults.error(
+            &addresses[most].span,
+            format!("{} addresses are out of range 1..={most}", addresses.len()),
+            format!("an advertisement for {} has no room from here on", words(family)),
+        );
+    }
+    let link_local_first = matches!(first.value.ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    if family == Family::Ipv6 && !link_local_first {
+        let message = format!("the first IPv6 address, {}, is not link-local", first.value.ip);
+        match router.strict.or(false) {
+            Some(true) => faults.error(
+                &first.span,
+                message,
+                "strict = true requires one of fe80::/10 first (RFC 9568 5.2.9)",
+            ),
+            _ => faults.warning(
+                &first.span,
+                message,
+                "RFC 9568 5.2.9 wants one of fe80::/10 first; strict peers refuse this",
+            ),
+        }
+    }
+}
+
+/// How many addresses an advertisement holds: a count of one octet, and no fragments.
+fn most_addresses(family: Family) -> usize {
+    const VRRP_HEADER: usize = 8;
+    let ip_header = match family {
+        Family::Ipv4 => 20,
+        Family::Ipv6 => 40,
+    };
+    ((MTU - ip_header - VRRP_HEADER) / family.address_octets()).min(255)
+}
+
+fn check_unicast(router: &raw::VirtualRouter, faults: &mut Faults) {
+    let family = router.family();
+    let addresses: Vec<&At<netlink::Address>> = router.addresses.given().into_iter().flatten().collect();
+    let virtual_at = |ip: IpAddr| addresses.iter().find(|at| at.value.ip == ip).map(|at| at.span.clone());
+    let owner = router.priority.given() == Some(&Priority::OWNER);
+
+    if let Some(At { value: source, span }) = router.source_address.at() {
+        same_family("source_address", *source, family, span, faults);
+        if let Some(other) = virtual_at(*source).filter(|_| !owner) {
+            let line = faults.line(&other);
+            faults.error(
+                span,
+                format!("source_address {source} is one of the virtual addresses"),
+                format!("it moves away; see line {line}"),
+            );
+        }
+        let multicast = matches!(router.peers, Field::Absent);
+        if let IpAddr::V6(ip) = source
+            && multicast
+            && !ip.is_unicast_link_local()
+        {
+            faults.error(
+                span,
+                format!("source_address {ip} is not link-local"),
+                "IPv6 multicast is sent from fe80::/10 (RFC 9568 5.1.2.1)",
+            );
+        }
+    }
+    let Some(At { value: peers, span }) = router.peers.at() else { return };
+    if peers.is_empty() {
+        faults.error(span, "peers is empty", "leave it out for multicast");
+    }
+    no_duplicates("peers", peers, faults);
+    for peer in peers {
+        same_family("peers", peer.value, family, &peer.span, faults);
+        if let Some(source) = router.source_address.at().filter(|source| source.value == peer.value) {
+            let line = faults.line(&source.span);
+            faults.error(
+                &peer.span,
+                format!("peers has this node's own address {}", peer.value),
+                format!("source_address is at line {line}"),
+            );
+        }
+        if let Some(other) = virtual_at(peer.value) {
+            let line = faults.line(&other);
+            faults.error(
+                &peer.span,
+                format!("peers has the virtual address {}", peer.value),
+                format!("it moves; see line {line}"),
+            );
+        }
+    }
+}
+
+fn same_family(key: &str, ip: IpAddr, family: Option<Family>, at: &Span, faults: &mut Faults) {
+    if let Some(family) = family.filter(|family| *family != Family::of(ip)) {
+        faults.error(
+            at,
+            format!("{key}: {ip} is {}", words(Family::of(ip))),
+            format!("the addresses are {}", words(family)),
+        );
+    }
+}
+
+fn check_election(router: &raw::VirtualRouter, faults: &mut Faults) {
+    if let Some(at) = router.vrid.at().filter(|at| at.value.get() == PRESET_VRID) {
+        faults.warning(
+            &at.span,
+            "VRID 51 is preset by many programs",
+            "take another, lest a stranger's router takes part",
+        );
+    }
+    let owner = router.priority.given() == Some(&Priority::OWNER);
+    let preempt_mode = router.preempt_mode.at().filter(|at| !at.value);
+    if owner && let Some(at) = preempt_mode {
+        faults.warning(
+            &at.span,
+            "preempt_mode = false has no effect with priority 255",
+            "the owner always takes over (RFC 9568 6.1)",
+        );
+    }
+    if let Some(at) = router.preempt_delay.at().filter(|at| !at.value.is_zero()) {
+        if owner {
+            faults.warning(
+                &at.span,
+                "preempt_delay has no effect with priority 255",
+                "the owner always takes over (RFC 9568 6.1)",
+            );
+        } else if let Some(mode) = preempt_mode {
+            let line = faults.line(&mode.span);
+            faults.warning(
+                &at.span,
+                "preempt_delay has no effect",
+                format!("preempt_mode is false at line {line}"),
+            );
+        }
+    }
+}
+
+fn check_times(router: &raw::VirtualRouter, faults: &mut Faults) {
+    if let Some(At { value: Lease::Seconds(seconds), span }) = router.lease.at() {
+        check_lease(router, *seconds, span, faults);
+    }
+    let garp = &router.garp;
+    let (Some(count), Some(interval), Some(second_after)) =
+        (garp.count.or(GARP.count), garp.interval.or(GARP.interval), garp.second_after.or(GARP.second_after))
+    else {
+        return;
+    };
+    let burst = interval * u32::from(count - 1);
+    let place = [
+        garp.second_after.at().map(|at| &at.span),
+        garp.interval.at().map(|at| &at.span),
+        garp.count.at().map(|at| &at.span),
+    ];
+    if let Some(span) = place.into_iter().flatten().next()
+        && !second_after.is_zero()
+        && burst >= second_after
+    {
+        faults.error(
+            span,
+            format!(
+                "the second burst begins {} after a first one that takes {}",
+                show_duration(second_after),
+                show_duration(burst)
+            ),
+            "a longer second_after, a shorter interval or a lower count",
+        );
+    }
+}
+
+fn check_lease(router: &raw::VirtualRouter, seconds: u32, span: &Span, faults: &mut Faults) {
+    let lease = Duration::from_secs(u64::from(seconds));
+    if router.priority.given() == Some(&Priority::OWNER) {
+        faults.error(
+            span,
+            "lease cannot be set with priority 255",
+            "the owner's addresses are the administrator's: leave it out",
+        );
+    }
+    let Some(interval) = router.advertisement_interval.or(AdverInterval::DEFAULT) else { return };
+    if lease <= interval.duration() {
+        faults.error(
+            span,
+            format!("lease of {seconds}s ends before it is renewed"),
+            format!("it is renewed with each advertisement, every {interval}"),
+        );
+        return;
+    }
+    // The kernel takes an address away up to a second late; a backup claims after three intervals.
+    let claim = interval.duration() * 3;
+    if lease > Duration::from_secs(2) && lease + Duration::from_secs(1) > claim {
+        faults.warning(
+            span,
+            format!("lease of {seconds}s can outlast the role"),
+            format!("a backup claims the addresses after {}", show_duration(claim)),
+        );
+    }
+}
+
+fn check_effects(router: &raw::VirtualRouter, checks: &[raw::Check], faults: &mut Faults) {
+    let Some(priority) = router.priority.at() else { return };
+    let line = faults.line(&priority.span);
+    for name in router.checks.given().into_iter().flatten() {
+        let Some(check) = checks.iter().find(|check| check.name.value == name.value) else { continue };
+        let Some(effect) = check.effect.or(Effect::Demote) else { continue };
+        if priority.value.is_owner() && effect != Effect::Alert {
+            faults.error(
+                &name.span,
+                format!("check {} could take the role from the owner", name.value),
+                format!("priority is 255 at line {line}: only checks with on_failure = \"alert\""),
+            );
+        } else if effect == Effect::Demote && priority.value.get() <= HIGHEST_DEMOTED {
+            faults.error(
+                &name.span,
+                format!(
+                    "check {} demotes to a tenth, which needs a priority above {HIGHEST_DEMOTED}",
+                    name.value
+                ),
+                format!("priority is {} at line {line}", priority.value),
+            );
+        }
+    }
+}
+
+fn check_uniqueness(routers: &[raw::VirtualRouter], faults: &mut Faults) {
+    for (index, router) in routers.iter().enumerate() {
+        for other in &routers[..index] {
+            same_vrid(router, other, faults);
+            same_address(router, other, faults);
+        }
+    }
+}
+
+fn same_vrid(router: &raw::VirtualRouter, other: &raw::VirtualRouter, faults: &mut Faults) {
+    let (Some(vrid), Some(first)) = (router.vrid.at(), other.vrid.at()) else { return };
+    let (Some(family), Some(interface)) = (router.family(), router.interface.given()) else { return };
+    let same_link = other.family() == Some(family) && other.interface.given() == Some(interface);
+    if vrid.value == first.value && same_link {
+        let line = faults.line(&first.span);
+        faults.error(
+            &vrid.span,
+            format!("VRID {} is used twice for {} on {interface}", vrid.value, words(family)),
+            format!("first at line {line}"),
+        );
+    }
+}
+
+fn same_address(router: &raw::VirtualRouter, other: &raw::VirtualRouter, faults: &mut Faults) {
+    let same_link = router.interface.given() == other.interface.given();
+    for at in router.addresses.given().into_iter().flatten() {
+        let ip = at.value.ip;
+        let per_link = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let first = other.addresses.given().into_iter().flatten().find(|first| first.value.ip == ip);
+        if let Some(first) = first.filter(|_| same_link || !per_link) {
+            let line = faults.line(&first.span);
+            faults.error(
+                &at.span,
+                format!("{ip} belongs to two virtual routers"),
+                format!("{} has it at line {line}", other.name.value),
+            );
+        }
+    }
+}
+
+fn check_timeout(check: &raw::Check, faults: &mut Faults) {
+    let (Some(timeout), Some(interval)) = (check.timeout.at(), check.interval.or(CHECK_INTERVAL)) else {
+        return;
+    };
+    if timeout.value >= interval {
+        let label = match check.interval.at() {
+            Some(at) => {
+                format!("the interval at line {} is {}", faults.line(&at.span), show_duration(interval))
+            }
+            None => format!("the interval is {} unless set", show_duration(interval)),
+        };
+        let message = format!("timeout of {} is not shorter than the interval", show_duration(timeout.value));
+        faults.error(&timeout.span, message, label);
+    }
+}
+
+fn check_hook(hook: &raw::Hook, faults: &mut Faults) {
+    let Some(At { value: on, span }) = hook.on.at() else { return };
+    no_duplicates("on", on, faults);
+    if on.is_empty() {
+        faults.error(span, "on is empty", "one or more of \"active\", \"backup\", \"fault\", \"stopped\"");
+    }
+}
+
+/// Checks and hooks that are named and missing, or there and not named.
+fn check_references(file: &raw::File, faults: &mut Faults) {
+    let checks: Vec<&At<String>> = file.checks.iter().map(|check| &check.name).collect();
+    let hooks: Vec<&At<String>> = file.hooks.iter().map(|hook| &hook.name).collect();
+    let mut used_checks = Vec::new();
+    let mut used_hooks = Vec::new();
+    for router in &file.virtual_routers {
+        resolve("check", &router.checks, &checks, &mut used_checks, faults);
+        resolve("hook", &router.hooks, &hooks, &mut used_hooks, faults);
+        own_address_only(router, &file.checks, faults);
+    }
+    for (kind, names, used) in [("check", checks, used_checks), ("hook", hooks, used_hooks)] {
+        for name in names {
+            // With a part of the file unread, nobody knows.
+            if !used.contains(&name.value.as_str()) && !faults.incomplete() {
+                faults.warning(
+                    &name.span,
+                    format!("{kind} {} is not used", name.value),
+                    format!("name it in the {kind}s of a virtual router"),
+                );
+            }
+        }
+    }
+}
+
+fn resolve<'a>(
+    kind: &str,
+    list: &'a Field<Vec<At<String>>>,
+    names: &[&At<String>],
+    used: &mut Vec<&'a str>,
+    faults: &mut Faults,
+) {
+    let Some(list) = list.given() else { return };
+    no_duplicates(&format!("{kind}s"), list, faults);
+    for at in list {
+        used.push(&at.value);
+        if !names.iter().any(|name| name.value == at.value) && !faults.incomplete() {
+            let label = match nearest(&at.value, names.iter().map(|name| name.value.as_str())) {
+                Some(name) => format!("did you mean {name:?}?"),
+                None => format!("there is no [{kind}] of this name"),
+            };
+            faults.error(&at.span, format!("{kind} {:?} does not exist", at.value), label);
+        }
+    }
+}
+
+/// A check that asks the virtual address asks whoever is Active, and tells a Backup nothing of itself.
+fn own_address_only(router: &raw::VirtualRouter, checks: &[raw::Check], faults: &mut Faults) {
+    for name in router.checks.given().into_iter().flatten() {
+        let probe =
+            checks.iter().find(|check| check.name.value == name.value).and_then(|check| check.probe.as_ref());
+        let Some(probe) = probe else { continue };
+        let Some(target) = target(&probe.value) else { continue };
+        if router.addresses.given().into_iter().flatten().any(|at| at.value.ip == target) {
+            faults.warning(
+                &probe.span,
+                format!("check {} asks the virtual address {target}", name.value),
+                "a Backup would test the Active node: use this node's own address",
+            );
+        }
+    }
+}
+
+fn target(probe: &Probe) -> Option<IpAddr> {
+    match probe {
+        Probe::Exec(_) => None,
+        Probe::Tcp(tcp) => authority(&tcp.address)?.0.parse().ok(),
+        Probe::Http(http) => match http.connect {
+            Some(connect) => Some(connect.ip()),
+            None => http.url.host.parse().ok(),
+        },
+    }
+}
+
+fn words(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "IPv4",
+        Family::Ipv6 => "IPv6",
+    }
+}

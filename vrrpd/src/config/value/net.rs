@@ -1,0 +1,145 @@
+//! Addresses, hosts with ports, and URLs.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use netlink::Address;
+use toml::de::DeValue;
+use vrrp_proto::Family;
+
+use super::{Read, refuse, string};
+use crate::config::Url;
+
+/// A virtual address with an optional prefix length.
+pub(in crate::config) fn address(key: &str, value: &DeValue<'_>) -> Read<Address> {
+    let text = string(key, value)?;
+    let (ip, prefix) = match text.split_once('/') {
+        Some((ip, prefix)) => (ip, Some(prefix)),
+        None => (text, None),
+    };
+    let Ok(ip) = ip.parse::<IpAddr>() else {
+        return refuse(
+            format!("{key}: {text:?} is not an address"),
+            "as in \"192.0.2.201\" or \"192.0.2.201/32\"",
+        );
+    };
+    let host_prefix = Family::of(ip).host_prefix();
+    let prefix_len = match prefix.map(str::parse::<u8>) {
+        None => host_prefix,
+        Some(Ok(length)) if (1..=host_prefix).contains(&length) => length,
+        Some(_) => {
+            return refuse(
+                format!("{key}: the prefix length of {text:?} is out of range 1..={host_prefix}"),
+                "",
+            );
+        }
+    };
+    usable(key, ip)?;
+    Ok(Address { ip, prefix_len })
+}
+
+/// The address of one host.
+pub(in crate::config) fn ip(key: &str, value: &DeValue<'_>) -> Read<IpAddr> {
+    let text = string(key, value)?;
+    match text.parse() {
+        Ok(ip) => usable(key, ip).map(|()| ip),
+        Err(_) => {
+            let bare = text.split_once('/').and_then(|(ip, _)| ip.parse::<IpAddr>().ok());
+            let label = bare.map_or(String::new(), |ip| format!("without a prefix length: \"{ip}\""));
+            refuse(format!("{key}: {text:?} is not an address"), label)
+        }
+    }
+}
+
+/// Can a host of the network have it?
+fn usable(key: &str, ip: IpAddr) -> Read<()> {
+    let fault = match ip {
+        ip if ip.is_multicast() => "a multicast address",
+        ip if ip.is_loopback() => "a loopback address",
+        ip if ip.is_unspecified() => "the unspecified address",
+        IpAddr::V4(ip) if ip.is_broadcast() => "the broadcast address",
+        IpAddr::V4(ip) if ip.octets()[0] == 0 => "not the address of a host",
+        IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => "an IPv4 address in the clothes of IPv6",
+        _ => return Ok(()),
+    };
+    refuse(format!("{key}: {ip} is {fault}"), "")
+}
+
+pub(in crate::config) fn socket_address(key: &str, value: &DeValue<'_>) -> Read<SocketAddr> {
+    let text = string(key, value)?;
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 => Ok(address),
+        _ => refuse(
+            format!("{key} {text:?} is not an address with a port"),
+            "as in \"192.0.2.193:443\" or \"[2001:db8::193]:443\"",
+        ),
+    }
+}
+
+/// `host:port`, where the host may be a name.
+pub(in crate::config) fn host_port(key: &str, value: &DeValue<'_>) -> Read<String> {
+    let text = string(key, value)?;
+    match authority(text) {
+        Some((_, Some(_))) => Ok(text.to_owned()),
+        _ => refuse(
+            format!("{key} {text:?} is not a host with a port"),
+            "as in \"192.0.2.193:443\", \"[2001:db8::193]:443\" or \"localhost:443\"",
+        ),
+    }
+}
+
+/// Host without brackets, and port where there is one: `name`, `name:443`, `[2001:db8::1]:443`.
+pub(in crate::config) fn authority(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, rest) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']')?;
+            host.parse::<Ipv6Addr>().ok()?;
+            (host, rest)
+        }
+        None => {
+            let end = text.find(':').unwrap_or(text.len());
+            let (host, rest) = text.split_at(end);
+            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+            if !(1..=253).contains(&host.len()) || !host.chars().all(allowed) {
+                return None;
+            }
+            (host, rest)
+        }
+    };
+    if rest.is_empty() {
+        return Some((host, None));
+    }
+    let digits = rest.strip_prefix(':')?;
+    // `parse` alone would take "+443".
+    let port = digits.parse::<u16>().ok().filter(|port| *port != 0 && !digits.starts_with('+'))?;
+    Some((host, Some(port)))
+}
+
+pub(in crate::config) fn url(key: &str, value: &DeValue<'_>) -> Read<Url> {
+    let text = string(key, value)?;
+    let (tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => (true, rest),
+        (_, Some(rest)) => (false, rest),
+        _ => return refuse(format!("{key} {text:?} does not begin with http:// or https://"), ""),
+    };
+    let (host_port, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if host_port.contains('@') {
+        return refuse(
+            format!("{key} holds a user or a password"),
+            "vrrpd sends no credentials: let 401 pass with status = [200, 401]",
+        );
+    }
+    let Some((host, port)) = authority(host_port) else {
+        return refuse(
+            format!("{key} {text:?} has no valid host and port"),
+            "as in \"https://www.example.net:8443/health\"",
+        );
+    };
+    if path.contains('#') || !path.chars().all(|c| c.is_ascii_graphic()) {
+        return refuse(
+            format!("{key} {text:?} has a path that cannot be asked for"),
+            "letters of ASCII, no space and no #; the rest as %20",
+        );
+    }
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    Ok(Url { tls, host: host.to_owned(), port: port.unwrap_or(if tls { 443 } else { 80 }), path })
+}

@@ -1,0 +1,187 @@
+//! From what the protocol core knows to what users see.
+
+use std::time::Duration;
+
+use vrrp_proto::snapshot::{AddressSnapshot, RouterSnapshot};
+
+use super::alarm::Alarm;
+use super::errno_words;
+use super::protocol::{
+    ActiveRouter, Address, Check, CheckState, OnFailure, Priorities, SendFailing, VirtualRouter,
+};
+use super::time::{Span, WallTime};
+use crate::config;
+
+/// One virtual router as users see it at `now`.
+///
+/// `lease` is the lifetime really given to its addresses, `checks` those that its configuration
+/// names. The alarms `cannot_send`, `address_refused` and `foreign_address` follow from the snapshot;
+/// others are the caller's to add.
+pub fn virtual_router(
+    config: &config::VirtualRouter,
+    snapshot: &RouterSnapshot,
+    addresses: &[AddressSnapshot],
+    checks: Vec<Check>,
+    lease: Option<Duration>,
+    now: WallTime,
+) -> VirtualRouter {
+    VirtualRouter {
+        name: config.name.clone(),
+        interface: config.interface.clone(),
+        vrid: config.vrid.get(),
+        family: config.family,
+        vrrp_version: 3,
+        state: snapshot.state,
+        reason: snapshot.reason,
+        since: now.minus(snapshot.age),
+        phase: snapshot.phase,
+        heard: snapshot.heard,
+        pending: snapshot.pending,
+        priority: Priorities { configured: config.priority, effective: snapshot.priority },
+        preempt_mode: config.preempt_mode,
+        preempt_in_ms: snapshot.preempt_in.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        active_router: snapshot.active_router.map(ActiveRouter::from),
+        addresses: config.addresses.iter().map(|address| virtual_address(address, addresses)).collect(),
+        checks,
+        alarms: alarms(config, snapshot, addresses),
+        advertisement_interval: Span(config.advertisement_interval.duration()),
+        active_adver_interval: Span(snapshot.active_adver_interval.duration()),
+        source_address: snapshot.source,
+        peers: config.peers.clone(),
+        lease: lease.map(Span),
+        send_failing: snapshot
+            .send_failing
+            .map(|(span, errno)| SendFailing { since: now.minus(span), error: errno_words(errno) }),
+        statistics: snapshot.statistics,
+    }
+}
+
+/// A check that has not run yet.
+pub fn pending_check(config: &config::Check, now: WallTime) -> Check {
+    let (weight, on_failure) = match config.effect {
+        config::Effect::Weight(weight) => (Some(weight), None),
+        config::Effect::Demote => (None, Some(OnFailure::Demote)),
+        config::Effect::Fault => (None, Some(OnFailure::Fault)),
+        config::Effect::Alert => (None, Some(OnFailure::Alert)),
+    };
+    Check {
+        name: config.name.clone(),
+        state: CheckState::Pending,
+        weight,
+        on_failure,
+        message: "has not run yet".to_owned(),
+        since: now,
+        last_run: None,
+        interval: Span(config.interval),
+        timeout: Span(config.timeout),
+        rise: config.rise,
+        fall: config.fall,
+    }
+}
+
+impl From<vrrp_proto::snapshot::ActiveRouter> for ActiveRouter {
+    fn from(router: vrrp_proto::snapshot::ActiveRouter) -> Self {
+        Self { address: router.address, priority: router.priority, this_node: router.this_node }
+    }
+}
+
+/// An address that the snapshot does not know is one that is not there yet.
+fn virtual_address(address: &netlink::Address, snapshots: &[AddressSnapshot]) -> Address {
+    let snapshot = snapshots.iter().find(|snapshot| snapshot.address == address.ip);
+    Address {
+        address: with_prefix(address),
+        present: snapshot.is_some_and(|snapshot| snapshot.present),
+        foreign: snapshot.is_some_and(|snapshot| snapshot.foreign),
+        refused: snapshot
+            .filter(|snapshot| !snapshot.present)
+            .and_then(|snapshot| snapshot.refused)
+            .map(errno_words),
+    }
+}
+
+fn alarms(
+    config: &config::VirtualRouter,
+    snapshot: &RouterSnapshot,
+    addresses: &[AddressSnapshot],
+) -> Vec<Alarm> {
+    let interface = &config.interface;
+    let mut alarms = Vec::new();
+    if let Some((_, errno)) = snapshot.send_failing {
+        alarms.push(Alarm::cannot_send(interface, errno));
+    }
+    for address in addresses {
+        let configured = config.addresses.iter().find(|configured| configured.ip == address.address);
+        let text = configured.map_or_else(|| address.address.to_string(), with_prefix);
+        match address.refused {
+            Some(errno) if !address.present => alarms.push(Alarm::address_refused(&text, interface, errno)),
+            _ if address.present && address.foreign && !config.priority.is_owner() => {
+                // The owner's addresses are the administrator's; everywhere else this is an accident.
+                alarms.push(Alarm::foreign_address(&text, interface));
+            }
+            _ => {}
+        }
+    }
+    alarms
+}
+
+fn with_prefix(address: &netlink::Address) -> String {
+    format!("{}/{}", address.ip, address.prefix_len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::alarm::Level;
+    use crate::control::testing;
+
+    #[test]
+    fn a_failing_transmission_and_a_refused_address_are_alarms() {
+        let config = testing::config();
+        let mut snapshot = testing::snapshot();
+        snapshot.send_failing = Some((Duration::from_secs(2), libc::EPERM));
+        let address = AddressSnapshot {
+            address: config.addresses[0].ip,
+            present: false,
+            foreign: false,
+            refused: Some(libc::EACCES),
+        };
+        let now = testing::at("2026-11-23T07:05:11Z");
+        let router = virtual_router(&config, &snapshot, &[address], Vec::new(), None, now);
+        let names: Vec<(&str, Level)> =
+            router.alarms.iter().map(|alarm| (alarm.name.as_str(), alarm.level)).collect();
+        assert_eq!(names, [("cannot_send", Level::Critical), ("address_refused", Level::Degraded)]);
+        assert_eq!(router.addresses[0].refused.as_deref(), Some("permission denied (EACCES)"));
+        let failing = router.send_failing.expect("sending fails");
+        assert_eq!(failing.since, testing::at("2026-11-23T07:05:09Z"));
+        assert_eq!(failing.error, "operation not permitted (EPERM)");
+        assert_eq!(router.since, now.minus(snapshot.age));
+    }
+
+    #[test]
+    fn a_foreign_address_is_an_alarm_except_for_the_owner() {
+        let mut config = testing::config();
+        let address =
+            AddressSnapshot { address: config.addresses[0].ip, present: true, foreign: true, refused: None };
+        let now = testing::at("2026-11-23T07:05:11Z");
+        let describe =
+            |config: &_| virtual_router(config, &testing::snapshot(), &[address], Vec::new(), None, now);
+        assert_eq!(describe(&config).alarms[0].name, "foreign_address");
+        assert!(describe(&config).addresses[0].foreign);
+        config.priority = vrrp_proto::Priority::OWNER;
+        assert_eq!(describe(&config).alarms, []);
+    }
+
+    #[test]
+    fn a_check_has_a_weight_or_an_effect() {
+        let mut config = testing::check_config("registry");
+        let now = testing::at("2026-11-23T07:05:11Z");
+        let check = pending_check(&config, now);
+        assert_eq!(
+            (check.state, check.weight, check.on_failure),
+            (CheckState::Pending, None, Some(OnFailure::Demote))
+        );
+        config.effect = config::Effect::Weight(-60);
+        let check = pending_check(&config, now);
+        assert_eq!((check.weight, check.on_failure), (Some(-60), None));
+    }
+}

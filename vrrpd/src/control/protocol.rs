@@ -1,0 +1,425 @@
+//! What is said on the control socket: one line of JSON asks, one line of JSON answers.
+//!
+//! The payloads are what `vrrpctl --json` prints. Each has a `version`; fields are added over time
+//! and never change their meaning.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use vrrp_proto::snapshot::{LinkStatistics, Phase, Reason, StateName, Statistics};
+use vrrp_proto::{Family, Priority};
+
+use super::alarm::Alarm;
+use super::exit;
+use super::time::{Span, WallTime};
+use crate::history::Event;
+
+/// Version of every payload.
+pub const VERSION: u32 = 1;
+
+/// Longest request in bytes, its newline included.
+pub const REQUEST_BYTES: usize = 64 * 1024;
+
+/// What a client asks for. An unknown request or field is refused: half of a command is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// State of one virtual router, or of all. Answer: [`Answer::State`].
+    State {
+        /// Name of the virtual router.
+        name: Option<String>,
+    },
+    /// Last result of one check, or of all. Answer: [`Answer::Checks`].
+    Check {
+        /// Name of the check.
+        name: Option<String>,
+        /// Run them first, and answer when they have ended. For uid 0.
+        #[serde(default)]
+        now: bool,
+    },
+    /// Read the configuration again. For uid 0. Answer: [`Answer::Reloaded`], or a [`Refusal`] with
+    /// 78 and every fault of the file.
+    Reload {
+        /// Why, for the history.
+        reason: Option<String>,
+    },
+    /// The causes of the present state. Answer: [`Answer::Why`].
+    Why {
+        /// Name of the virtual router; all without it.
+        name: Option<String>,
+    },
+    /// What happened. Answer: [`Answer::History`].
+    History {
+        /// Name of a virtual router, check, hook or interface; everything without it.
+        name: Option<String>,
+        /// Nothing before this.
+        since: Option<WallTime>,
+    },
+    /// The configuration in force. Answer: [`Answer::Config`].
+    ConfigShow {},
+}
+
+impl Request {
+    /// Does it change or start something, so that it is for uid 0 only?
+    pub const fn changes(&self) -> bool {
+        match self {
+            Self::Reload { .. } | Self::Check { now: true, .. } => true,
+            Self::State { .. }
+            | Self::Check { now: false, .. }
+            | Self::Why { .. }
+            | Self::History { .. }
+            | Self::ConfigShow {} => false,
+        }
+    }
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Request::State`].
+    State(State),
+    /// To [`Request::Check`].
+    Checks(Checks),
+    /// To [`Request::Reload`].
+    Reloaded(Reloaded),
+    /// To [`Request::Why`].
+    Why(Why),
+    /// To [`Request::History`].
+    History(Events),
+    /// To [`Request::ConfigShow`].
+    Config(ConfigText),
+    /// To any request that was not served.
+    Error(Refusal),
+}
+
+/// A request was not served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// Exit code for the program that asked ([`exit`]).
+    pub exit_code: u8,
+    /// Why, and what to do about it.
+    pub message: String,
+}
+
+impl Refusal {
+    /// Wrong usage.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { exit_code: exit::USAGE, message: message.into() }
+    }
+
+    /// A name that does not exist: wrong usage, answered with the names that do.
+    pub fn unknown_name<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let known: Vec<&str> = known.collect();
+        if known.is_empty() {
+            return Self::usage(format!("there is no {kind} \"{name}\": none is configured"));
+        }
+        let nearest = known.iter().find(|other| strsim::damerau_levenshtein(name, other) <= 2);
+        let hint = nearest.map(|other| format!(" (did you mean \"{other}\"?)")).unwrap_or_default();
+        Self::usage(format!("there is no {kind} \"{name}\"{hint}; there are: {}", known.join(", ")))
+    }
+}
+
+/// `vrrpctl state --json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// [`VERSION`].
+    pub version: u32,
+    /// When this was true; ages are counted back from here.
+    pub time: WallTime,
+    /// Name of this node.
+    pub node: String,
+    /// In the order of the configuration.
+    pub virtual_routers: Vec<VirtualRouter>,
+    /// Conditions that belong to no virtual router.
+    pub alarms: Vec<Alarm>,
+    /// The process that answers.
+    pub daemon: Daemon,
+    /// Interfaces that virtual routers run on.
+    pub interfaces: Vec<Interface>,
+}
+
+/// One interface, with the packets that belonged to no virtual router of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Why they were discarded.
+    pub statistics: LinkStatistics,
+}
+
+impl State {
+    /// This state with only the virtual router `name`, or all of it without a name.
+    ///
+    /// # Errors
+    /// There is no such virtual router; the message lists those that exist.
+    pub fn only(mut self, name: Option<&str>) -> Result<Self, Refusal> {
+        let Some(name) = name else { return Ok(self) };
+        let Some(index) = self.virtual_routers.iter().position(|router| router.name == name) else {
+            let known = self.virtual_routers.iter().map(|router| router.name.as_str());
+            return Err(Refusal::unknown_name("virtual router", name, known));
+        };
+        self.virtual_routers = vec![self.virtual_routers.swap_remove(index)];
+        Ok(self)
+    }
+}
+
+/// The daemon's process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Daemon {
+    /// Version of the program.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Time since it started.
+    pub uptime: Span,
+    /// Scheduling of the protocol thread as it really is: `realtime` or `normal`.
+    pub scheduling: String,
+    /// The longest that the protocol loop woke up after a deadline, in microseconds.
+    pub loop_lateness_max_us: u64,
+    /// Events that were too many to be recorded.
+    pub reports_lost: u64,
+}
+
+/// One virtual router.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VirtualRouter {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Name of the interface it runs on.
+    pub interface: String,
+    /// 1 to 255.
+    pub vrid: u8,
+    /// `ipv4` or `ipv6`.
+    pub family: Family,
+    /// 3.
+    pub vrrp_version: u8,
+    /// `initialize`, `backup` or `active`.
+    pub state: StateName,
+    /// Why it is in that state.
+    pub reason: Reason,
+    /// When it entered the state.
+    pub since: WallTime,
+    /// What is under way.
+    pub phase: Phase,
+    /// Has an advertisement been heard since the start, or is it Active itself?
+    pub heard: bool,
+    /// Do checks that have not reported yet hold it back?
+    pub pending: bool,
+    /// Configured and in force.
+    pub priority: Priorities,
+    /// Does it take over from a living Active Router of lower priority?
+    pub preempt_mode: bool,
+    /// Milliseconds until it may do so, while `preempt_delay` runs.
+    pub preempt_in_ms: Option<u64>,
+    /// Who is Active, when known.
+    pub active_router: Option<ActiveRouter>,
+    /// In configured order.
+    pub addresses: Vec<Address>,
+    /// In configured order.
+    pub checks: Vec<Check>,
+    /// Conditions that a person should look at.
+    pub alarms: Vec<Alarm>,
+    /// Our Advertisement_Interval.
+    pub advertisement_interval: Span,
+    /// The one that the Active Router announced.
+    pub active_adver_interval: Span,
+    /// Source of our advertisements, when there is one.
+    pub source_address: Option<IpAddr>,
+    /// Unicast peers; empty: multicast.
+    pub peers: Vec<IpAddr>,
+    /// How long the kernel keeps addresses that are not renewed; null: for ever.
+    pub lease: Option<Span>,
+    /// Set while advertisements cannot be sent.
+    pub send_failing: Option<SendFailing>,
+    /// Counters under the names of RFC 8347.
+    pub statistics: Statistics,
+}
+
+impl VirtualRouter {
+    /// The state as people read it: `ACTIVE`, `BACKUP` or `INITIALIZE`.
+    pub fn state_word(&self) -> &'static str {
+        state_word(self.state)
+    }
+}
+
+/// A state as people read it, in capitals.
+pub fn state_word(state: StateName) -> &'static str {
+    match state {
+        StateName::Initialize => "INITIALIZE",
+        StateName::Backup => "BACKUP",
+        StateName::Active => "ACTIVE",
+    }
+}
+
+/// Priority of a virtual router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Priorities {
+    /// As in the file.
+    pub configured: Priority,
+    /// With the checks applied.
+    pub effective: Priority,
+}
+
+/// The Active Router as this node knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActiveRouter {
+    /// Source of its advertisements.
+    pub address: IpAddr,
+    /// As it advertises.
+    pub priority: Priority,
+    /// Is it us?
+    pub this_node: bool,
+}
+
+/// One virtual address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// With its prefix length: `192.0.2.201/32`.
+    pub address: String,
+    /// Is it on the interface?
+    pub present: bool,
+    /// Was it there before us, so that we never remove it?
+    pub foreign: bool,
+    /// Why the kernel refused it last, while it is absent.
+    pub refused: Option<String>,
+}
+
+/// State of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckState {
+    /// Not run often enough to know.
+    Pending,
+    /// Good.
+    Passing,
+    /// Bad.
+    Failing,
+}
+
+impl CheckState {
+    /// The word in JSON and tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Passing => "passing",
+            Self::Failing => "failing",
+        }
+    }
+}
+
+/// What a failing check does, where it has no weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// Priority / 10.
+    Demote,
+    /// Leave and hold nothing.
+    Fault,
+    /// Be shown, move nothing.
+    Alert,
+}
+
+/// A check and its last result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// Its name in the configuration.
+    pub name: String,
+    /// `pending`, `passing` or `failing`.
+    pub state: CheckState,
+    /// Added to the priority, while failing (below zero) or passing; null: see `on_failure`.
+    pub weight: Option<i16>,
+    /// What a failure does; null: see `weight`.
+    pub on_failure: Option<OnFailure>,
+    /// What the last run said.
+    pub message: String,
+    /// When it entered the state.
+    pub since: WallTime,
+    /// When the last run ended.
+    pub last_run: Option<WallTime>,
+    /// From the start of one run to that of the next.
+    pub interval: Span,
+    /// Deadline of one run.
+    pub timeout: Span,
+    /// Passing runs in a row until it passes.
+    pub rise: u32,
+    /// Failing runs in a row until it fails.
+    pub fall: u32,
+}
+
+/// Transmission has been failing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendFailing {
+    /// Since the first of the failures in a row.
+    pub since: WallTime,
+    /// What the kernel says.
+    pub error: String,
+}
+
+/// `vrrpctl check --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checks {
+    /// [`VERSION`].
+    pub version: u32,
+    /// When this was true.
+    pub time: WallTime,
+    /// In the order of the configuration.
+    pub checks: Vec<Check>,
+}
+
+/// `vrrpctl reload --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What changed, one sentence each; empty: nothing.
+    pub changes: Vec<String>,
+    /// What the file says that is allowed but doubtful.
+    pub warnings: Vec<String>,
+}
+
+/// `vrrpctl why --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// [`VERSION`].
+    pub version: u32,
+    /// When this was true.
+    pub time: WallTime,
+    /// In the order of the configuration.
+    pub virtual_routers: Vec<WhyRouter>,
+}
+
+/// The causes of one virtual router's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyRouter {
+    /// Its name.
+    pub name: String,
+    /// Sentences, the present state first, then back to its causes, then what holds it back.
+    pub lines: Vec<String>,
+}
+
+/// `vrrpctl history --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// [`VERSION`].
+    pub version: u32,
+    /// When this was true.
+    pub time: WallTime,
+    /// Oldest first.
+    pub events: Vec<Event>,
+    /// Older events that are no longer kept.
+    pub forgotten: u64,
+}
+
+/// `vrrpctl config show --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigText {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The effective configuration, as a file that parses back to itself.
+    pub toml: String,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! Values that the tests of this crate share: the two bootstrap nodes of the examples.
+
+use std::time::Duration;
+
+use vrrp_proto::snapshot::{Phase, Reason, RouterSnapshot, StateName, Statistics};
+use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
+
+use super::describe;
+use super::protocol::{Check, CheckState, Daemon, State, VERSION, VirtualRouter};
+use super::time::{Span, WallTime};
+use crate::config;
+
+/// The present of every test.
+pub(crate) const NOW: &str = "2026-11-23T07:05:11Z";
+
+pub(crate) fn at(text: &str) -> WallTime {
+    text.parse().expect("a time in a test")
+}
+
+pub(crate) fn config() -> config::VirtualRouter {
+    config::VirtualRouter {
+        name: "bootstrap".to_owned(),
+        interface: "eth0".to_owned(),
+        vrid: Vrid::new(201).expect("201 is in range"),
+        family: Family::Ipv4,
+        priority: Priority::new(150),
+        advertisement_interval: AdverInterval::DEFAULT,
+        addresses: vec![netlink::Address { ip: "192.0.2.201".parse().expect("an address"), prefix_len: 32 }],
+        source_address: None,
+        peers: Vec::new(),
+        ipv4_checksum: config::Ipv4Checksum::Auto,
+        startup_delay: Duration::ZERO,
+        preempt_mode: true,
+        preempt_delay: Duration::ZERO,
+        strict: false,
+        lease: config::Lease::Auto,
+        checks: vec!["registry".to_owned()],
+        hooks: Vec::new(),
+        garp: config::Announcements {
+            count: 5,
+            interval: Duration::from_millis(100),
+            second_after: Duration::from_secs(5),
+            refresh: Duration::from_secs(60),
+            form: config::GarpForm::Request,
+        },
+    }
+}
+
+/// Active for three minutes, because the other node fell silent.
+pub(crate) fn snapshot() -> RouterSnapshot {
+    let address = "192.0.2.193".parse().expect("an address");
+    RouterSnapshot {
+        alarms: vrrp_proto::snapshot::Alarms::default(),
+        checksum_form: vrrp_proto::packet::ChecksumForm::PseudoHeader,
+        state: StateName::Active,
+        reason: Reason::NoResponse,
+        phase: Phase::Settled,
+        age: Duration::from_secs(180),
+        priority: Priority::new(150),
+        pending: false,
+        heard: true,
+        active_router: Some(vrrp_proto::snapshot::ActiveRouter {
+            address,
+            priority: Priority::new(150),
+            this_node: true,
+        }),
+        active_adver_interval: AdverInterval::DEFAULT,
+        preempt_in: None,
+        source: Some(address),
+        send_failing: None,
+        statistics: Statistics { advertisement_sent: 180, master_transitions: 1, ..Statistics::default() },
+    }
+}
+
+pub(crate) fn check_config(name: &str) -> config::Check {
+    config::Check {
+        name: name.to_owned(),
+        probe: config::Probe::Tcp(config::Tcp { address: "192.0.2.193:443".to_owned(), source: None }),
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_millis(1500),
+        rise: 2,
+        fall: 3,
+        effect: config::Effect::Demote,
+    }
+}
+
+/// The check `registry`, passing for an hour.
+pub(crate) fn check() -> Check {
+    let now = at(NOW);
+    Check {
+        state: CheckState::Passing,
+        weight: Some(-60),
+        on_failure: None,
+        message: "200 in 3 ms".to_owned(),
+        since: now.minus(Duration::from_secs(3600)),
+        last_run: Some(now.minus(Duration::from_millis(700))),
+        ..describe::pending_check(&check_config("registry"), now)
+    }
+}
+
+/// The virtual router `bootstrap`, Active and well.
+pub(crate) fn router() -> VirtualRouter {
+    let address = vrrp_proto::snapshot::AddressSnapshot {
+        address: config().addresses[0].ip,
+        present: true,
+        foreign: false,
+        refused: None,
+    };
+    describe::virtual_router(
+        &config(),
+        &snapshot(),
+        &[address],
+        vec![check()],
+        Some(Duration::from_secs(2)),
+        at(NOW),
+    )
+}
+
+/// A Backup of the node 192.0.2.194, which has priority 200.
+pub(crate) fn backup() -> VirtualRouter {
+    let mut router = router();
+    router.state = StateName::Backup;
+    router.reason = Reason::HigherPriority;
+    router.addresses[0].present = false;
+    router.active_router = Some(super::protocol::ActiveRouter {
+        address: "192.0.2.194".parse().expect("an address"),
+        priority: Priority::new(200),
+        this_node: false,
+    });
+    router
+}
+
+pub(crate) fn state(virtual_routers: Vec<VirtualRouter>) -> State {
+    State {
+        version: VERSION,
+        time: at(NOW),
+        node: "bootstrap-a".to_owned(),
+        virtual_routers,
+        alarms: Vec::new(),
+        interfaces: Vec::new(),
+        daemon: Daemon {
+            loop_lateness_max_us: 120,
+            reports_lost: 0,
+            version: "0.1.0".to_owned(),
+            pid: 4711,
+            uptime: Span(Duration::from_secs(3700)),
+            scheduling: "realtime".to_owned(),
+        },
+    }
+}

@@ -1,0 +1,249 @@
+//! Is it well? If not: why, and what to type.
+//!
+//! `vrrpctl state` takes its exit code and its indented lines from here, `why` its last lines.
+
+use std::time::Duration;
+
+use vrrp_proto::snapshot::{Phase, Reason, StateName};
+
+use super::alarm::Level;
+use super::protocol::{Check, CheckState, OnFailure, State, VirtualRouter};
+use super::time::{WallTime, age};
+
+/// One thing that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is; a `Fine` one is only told.
+    pub level: Level,
+    /// What is the matter.
+    pub message: String,
+    /// What to do or to type, if anything.
+    pub remedy: Option<String>,
+}
+
+/// The worst level of everything in `state`.
+pub fn overall(state: &State) -> Level {
+    let routers = state.virtual_routers.iter().map(|router| level(&findings(router, state.time)));
+    let alarms = state.alarms.iter().map(|alarm| alarm.level);
+    routers.chain(alarms).max().unwrap_or(Level::Fine)
+}
+
+/// The worst level of some findings.
+pub fn level(findings: &[Finding]) -> Level {
+    findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Fine)
+}
+
+/// All that is to be said about a virtual router at `now`, the state first.
+pub fn findings(router: &VirtualRouter, now: WallTime) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(of_state(router));
+    findings.extend(of_addresses(router));
+    findings.extend(router.alarms.iter().map(|alarm| Finding {
+        level: alarm.level,
+        message: alarm.message.clone(),
+        remedy: Some(alarm.remedy.clone()),
+    }));
+    findings.extend(router.checks.iter().filter_map(|check| of_check(check, now)));
+    findings.extend(of_priority(router));
+    findings.extend(of_preemption(router));
+    findings
+}
+
+fn of_state(router: &VirtualRouter) -> Option<Finding> {
+    let interface = &router.interface;
+    let name = &router.name;
+    match router.state {
+        StateName::Initialize => Some(of_initialize(router)),
+        StateName::Backup if router.reason == Reason::AddressRefused && router.active_router.is_none() => {
+            Some(critical(
+                "nobody holds the addresses: the kernel refused them here",
+                format!("vrrpctl history {name}"),
+            ))
+        }
+        StateName::Backup if router.reason == Reason::AddressRefused => Some(degraded(
+            "cannot take over: the kernel refused an address",
+            format!("vrrpctl history {name}"),
+        )),
+        StateName::Backup if router.reason == Reason::CannotSend => Some(critical(
+            format!("gave the role up: advertisements could not be sent on {interface}"),
+            "nft list ruleset: let IP protocol 112 leave".to_owned(),
+        )),
+        StateName::Backup if !router.heard => Some(degraded(
+            "nothing heard yet: no advertisement has arrived since the start",
+            format!(
+                "tcpdump -n -i {interface} ip proto 112 or ip6 proto 112; does the other node run, with the same vrid?"
+            ),
+        )),
+        StateName::Active if router.phase == Phase::Asking => {
+            Some(degraded("asking whether a better router takes over", format!("vrrpctl why {name}")))
+        }
+        StateName::Backup | StateName::Active if router.phase == Phase::BackOff => Some(degraded(
+            "waiting before the next attempt to hold the addresses",
+            format!("vrrpctl history {name}"),
+        )),
+        StateName::Backup | StateName::Active => None,
+    }
+}
+
+fn of_initialize(router: &VirtualRouter) -> Finding {
+    let interface = &router.interface;
+    match router.reason {
+        Reason::InterfaceMissing => critical(
+            format!("there is no interface {interface}"),
+            "ip link; correct interface in the configuration, then vrrpctl reload".to_owned(),
+        ),
+        Reason::InterfaceDown => critical(
+            format!("interface {interface} is down or has no carrier"),
+            format!("ip link set {interface} up; look at the cable and the switch port"),
+        ),
+        Reason::NoPrimaryIpAddress => critical(
+            format!("interface {interface} has no {} address to send from", router.family),
+            format!("ip address show dev {interface}; add one, or set source_address"),
+        ),
+        Reason::NoVirtualIpAddresses => {
+            let missing = router.addresses.iter().find(|address| !address.present);
+            let address = missing.map_or("ADDRESS", |address| &address.address);
+            critical(
+                format!("priority 255 means owner, but its addresses are not on {interface}"),
+                format!("ip address add {address} dev {interface}; or set a priority of 1 to 254"),
+            )
+        }
+        Reason::StartupDelay => Finding {
+            level: Level::Degraded,
+            message: "waits for startup_delay to end".to_owned(),
+            remedy: None,
+        },
+        Reason::Shutdown => Finding {
+            level: Level::Degraded,
+            message: "stopped by the operator; takes no part in the election".to_owned(),
+            remedy: None,
+        },
+        Reason::CheckFailed => {
+            let fault = |check: &&Check| {
+                check.state == CheckState::Failing && check.on_failure == Some(OnFailure::Fault)
+            };
+            let name = router.checks.iter().find(fault).map_or("", |check| check.name.as_str());
+            critical(
+                "holds nothing: a check with on_failure = \"fault\" is failing",
+                format!("vrrpctl check {name}").trim_end().to_owned(),
+            )
+        }
+        other => critical(
+            format!("takes no part in the election: {}", other.as_str()),
+            format!("vrrpctl why {}", router.name),
+        ),
+    }
+}
+
+fn of_addresses(router: &VirtualRouter) -> Option<Finding> {
+    // While they are being added this is no fault, and a refused one has an alarm of its own.
+    if router.state != StateName::Active || router.phase != Phase::Settled {
+        return None;
+    }
+    let missing: Vec<&str> = router
+        .addresses
+        .iter()
+        .filter(|address| !address.present)
+        .map(|address| address.address.as_str())
+        .collect();
+    if missing.is_empty() {
+        return None;
+    }
+    Some(critical(
+        format!("Active without {}", missing.join(", ")),
+        format!("vrrpctl history {}; ip address show dev {}", router.name, router.interface),
+    ))
+}
+
+fn of_check(check: &Check, now: WallTime) -> Option<Finding> {
+    let lasted = age(now.since(check.since));
+    let since = check.since.clock(now);
+    let message = match check.state {
+        CheckState::Passing => return None,
+        CheckState::Failing => {
+            format!("check {} is failing since {since} ({lasted}): {}", check.name, check.message)
+        }
+        CheckState::Pending if !is_late(check, now) => {
+            return Some(Finding {
+                level: Level::Fine,
+                message: format!("check {} has not reported yet", check.name),
+                remedy: None,
+            });
+        }
+        CheckState::Pending => {
+            format!("check {} has no result since {since} ({lasted}): {}", check.name, check.message)
+        }
+    };
+    Some(degraded(message, format!("vrrpctl check {}", check.name)))
+}
+
+/// Has a check been pending for longer than `rise` or `fall` runs can take, with room to spare?
+fn is_late(check: &Check, now: WallTime) -> bool {
+    const SPARE: Duration = Duration::from_secs(5);
+    let runs = check.rise.max(check.fall).saturating_mul(2);
+    let longest = check.interval.0.saturating_mul(runs).saturating_add(check.timeout.0).saturating_add(SPARE);
+    now.since(check.since) > longest
+}
+
+fn of_priority(router: &VirtualRouter) -> Option<Finding> {
+    let (configured, effective) = (router.priority.configured, router.priority.effective);
+    (effective < configured).then(|| Finding {
+        level: Level::Degraded,
+        message: format!("priority {effective} = {configured} configured{}", arithmetic(router)),
+        remedy: None,
+    })
+}
+
+/// What the checks do to the priority: `, -60 by check registry`.
+fn arithmetic(router: &VirtualRouter) -> String {
+    let mut terms = String::new();
+    for check in &router.checks {
+        let term = match (check.state, check.weight, check.on_failure) {
+            (CheckState::Failing, Some(weight), _) if weight < 0 => {
+                format!(", {weight} by check {}", check.name)
+            }
+            (CheckState::Passing, Some(weight), _) if weight > 0 => {
+                format!(", +{weight} by check {}", check.name)
+            }
+            (CheckState::Failing, None, Some(OnFailure::Demote)) => {
+                format!(", demoted by check {}", check.name)
+            }
+            _ => continue,
+        };
+        terms.push_str(&term);
+    }
+    terms
+}
+
+fn of_preemption(router: &VirtualRouter) -> Option<Finding> {
+    if router.state != StateName::Backup {
+        return None;
+    }
+    let active = router.active_router.filter(|active| !active.this_node)?;
+    let ours = router.priority.effective;
+    if active.priority >= ours {
+        return None;
+    }
+    let than = format!("priority {ours} is above that of {} ({})", active.address, active.priority);
+    let message = if !router.preempt_mode {
+        format!("{than}, but preempt_mode = false leaves it alone")
+    } else if let Some(ms) = router.preempt_in_ms {
+        format!("takes over from {} in {} (preempt_delay)", active.address, age(Duration::from_millis(ms)))
+    } else if router.pending {
+        format!("{than}; takes over when its checks have passed")
+    } else {
+        return None;
+    };
+    Some(Finding { level: Level::Fine, message, remedy: None })
+}
+
+fn degraded(message: impl Into<String>, remedy: String) -> Finding {
+    Finding { level: Level::Degraded, message: message.into(), remedy: Some(remedy) }
+}
+
+fn critical(message: impl Into<String>, remedy: String) -> Finding {
+    Finding { level: Level::Critical, message: message.into(), remedy: Some(remedy) }
+}
+
+#[cfg(test)]
+mod tests;

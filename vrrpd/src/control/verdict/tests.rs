@@ -1,0 +1,156 @@
+use vrrp_proto::Priority;
+
+use super::*;
+use crate::control::alarm::Alarm;
+use crate::control::testing::{self, at, backup, router};
+
+fn of(router: &VirtualRouter) -> (Level, Vec<String>) {
+    let findings = findings(router, at(testing::NOW));
+    (level(&findings), findings.into_iter().map(|finding| finding.message).collect())
+}
+
+#[test]
+fn a_healthy_pair_has_nothing_to_say() {
+    assert_eq!(of(&router()), (Level::Fine, vec![]));
+    assert_eq!(of(&backup()), (Level::Fine, vec![]));
+    assert_eq!(overall(&testing::state(vec![router(), backup()])).exit_code(), 0);
+}
+
+#[test]
+fn the_worst_of_all_is_the_exit_code() {
+    let mut lost = router();
+    lost.addresses[0].present = false;
+    assert_eq!(overall(&testing::state(vec![router(), lost])).exit_code(), 2);
+    let mut state = testing::state(vec![router()]);
+    state.alarms.push(Alarm::checksum_form_conflict());
+    assert_eq!(overall(&state).exit_code(), 1);
+}
+
+#[test]
+fn initialize_is_critical_unless_it_is_wanted() {
+    for (reason, level) in [
+        (Reason::InterfaceMissing, Level::Critical),
+        (Reason::InterfaceDown, Level::Critical),
+        (Reason::NoPrimaryIpAddress, Level::Critical),
+        (Reason::NoVirtualIpAddresses, Level::Critical),
+        (Reason::CheckFailed, Level::Critical),
+        (Reason::AddressRefused, Level::Critical),
+        (Reason::StartupDelay, Level::Degraded),
+        (Reason::Shutdown, Level::Degraded),
+    ] {
+        let mut router = router();
+        (router.state, router.reason) = (StateName::Initialize, reason);
+        assert_eq!(of(&router).0, level, "{reason:?}");
+    }
+}
+
+#[test]
+fn a_missing_address_counts_only_when_it_should_be_there() {
+    let mut router = router();
+    router.addresses[0].present = false;
+    assert_eq!(of(&router), (Level::Critical, vec!["Active without 192.0.2.201/32".to_owned()]));
+    router.phase = Phase::Claiming;
+    assert_eq!(of(&router).0, Level::Fine);
+}
+
+#[test]
+fn a_backup_that_heard_nothing_is_degraded() {
+    let mut backup = backup();
+    backup.heard = false;
+    backup.active_router = None;
+    let (level, messages) = of(&backup);
+    assert_eq!(level, Level::Degraded);
+    assert!(messages[0].starts_with("nothing heard yet"), "{messages:?}");
+}
+
+#[test]
+fn a_refused_address_is_critical_when_nobody_else_is_active() {
+    let mut backup = backup();
+    backup.reason = Reason::AddressRefused;
+    assert_eq!(of(&backup).0, Level::Degraded);
+    backup.active_router = None;
+    assert_eq!(of(&backup).0, Level::Critical);
+}
+
+#[test]
+fn a_router_that_cannot_send_is_critical() {
+    let mut backup = backup();
+    backup.reason = Reason::CannotSend;
+    assert_eq!(of(&backup).0, Level::Critical);
+    let mut active = router();
+    active.alarms.push(Alarm::cannot_send("eth0", libc::EPERM));
+    assert_eq!(of(&active).0, Level::Critical);
+}
+
+#[test]
+fn a_failing_check_explains_the_priority() {
+    let mut backup = backup();
+    backup.priority.effective = Priority::new(90);
+    backup.checks[0].state = CheckState::Failing;
+    backup.checks[0].message = "503 instead of 200".to_owned();
+    assert_eq!(
+        of(&backup),
+        (
+            Level::Degraded,
+            vec![
+                "check registry is failing since 06:05:11 UTC (1 h): 503 instead of 200".to_owned(),
+                "priority 90 = 150 configured, -60 by check registry".to_owned(),
+            ]
+        )
+    );
+}
+
+#[test]
+fn a_pending_check_is_degraded_only_when_it_is_late() {
+    let now = at(testing::NOW);
+    let mut router = router();
+    router.checks[0].state = CheckState::Pending;
+    // At most six runs of 2 s, one timeout of 1.5 s and 5 s to spare.
+    router.checks[0].since = now.minus(Duration::from_secs(18));
+    assert_eq!(of(&router).0, Level::Fine);
+    router.checks[0].since = now.minus(Duration::from_secs(19));
+    assert_eq!(of(&router).0, Level::Degraded);
+}
+
+#[test]
+fn a_raised_priority_is_no_fault() {
+    let mut router = router();
+    router.priority.effective = Priority::new(160);
+    assert_eq!(of(&router).0, Level::Fine);
+}
+
+#[test]
+fn a_backup_of_higher_priority_says_what_it_waits_for() {
+    let mut waiting = backup();
+    waiting.active_router = waiting
+        .active_router
+        .map(|active| super::super::protocol::ActiveRouter { priority: Priority::new(100), ..active });
+    waiting.preempt_in_ms = Some(42_300);
+    assert_eq!(
+        of(&waiting),
+        (Level::Fine, vec!["takes over from 192.0.2.194 in 42 s (preempt_delay)".to_owned()])
+    );
+    waiting.preempt_in_ms = None;
+    waiting.pending = true;
+    assert_eq!(
+        of(&waiting).1,
+        ["priority 150 is above that of 192.0.2.194 (100); takes over when its checks have passed"]
+    );
+    waiting.preempt_mode = false;
+    assert_eq!(
+        of(&waiting).1,
+        ["priority 150 is above that of 192.0.2.194 (100), but preempt_mode = false leaves it alone"]
+    );
+}
+
+#[test]
+fn each_finding_that_is_not_fine_names_a_remedy_or_an_end() {
+    for reason in
+        [Reason::InterfaceMissing, Reason::InterfaceDown, Reason::NoPrimaryIpAddress, Reason::CheckFailed]
+    {
+        let mut router = router();
+        (router.state, router.reason) = (StateName::Initialize, reason);
+        let findings = findings(&router, at(testing::NOW));
+        assert!(findings.iter().all(|finding| finding.remedy.is_some()), "{findings:?}");
+    }
+}

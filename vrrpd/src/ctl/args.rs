@@ -1,0 +1,108 @@
+//! The command line of `vrrpctl`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use super::DEFAULT_CONFIG;
+use crate::control::DEFAULT_SOCKET;
+use crate::control::time::{Span, WallTime};
+
+/// Asks a running vrrpd who holds the addresses, and why.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vrrpctl",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 fine; 1 degraded, or a condition is false; 2 critical; 64 wrong usage; \
+                  69 the daemon cannot be reached; 77 not permitted; 78 a fault in the configuration."
+)]
+pub struct Args {
+    /// Control socket of the daemon.
+    #[arg(long, global = true, value_name = "PATH", env = "VRRPD_SOCKET", default_value = DEFAULT_SOCKET)]
+    pub(super) socket: PathBuf,
+
+    /// Print JSON, one object on one line.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show who is Active, since when and why; exits with 1 or 2 when something is wrong.
+    State {
+        /// A virtual router; all without it.
+        name: Option<String>,
+    },
+    /// Show the same again each second, until interrupted.
+    Watch {
+        /// A virtual router; all without it.
+        name: Option<String>,
+    },
+    /// Tell the chain of causes that led to the present state.
+    Why {
+        /// A virtual router; all without it.
+        name: Option<String>,
+    },
+    /// List what happened, oldest first.
+    History {
+        /// A virtual router, check, hook or interface; everything without it.
+        name: Option<String>,
+        /// Nothing before this: an RFC 3339 time, or how long ago ("10m", "2h", "7d").
+        #[arg(long, value_name = "T")]
+        since: Option<String>,
+    },
+    /// Show the checks, their last results and what they said; exits with 1 unless all pass.
+    Check {
+        /// A check; all without it.
+        name: Option<String>,
+        /// Run them first (root only).
+        #[arg(long)]
+        now: bool,
+    },
+    /// Read the configuration again; a faulty file changes nothing (root only).
+    Reload {
+        /// Why, for the history.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Check or show the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+/// What is to be done with the configuration.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Check a file without the daemon; exits with 78 and every fault.
+    Check {
+        /// The file.
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
+    /// Print the effective configuration, every default filled in, as a file.
+    Show {
+        /// The file; without it, what the running daemon has.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+/// `10m` before `now`, or a time of RFC 3339.
+pub(super) fn point_in_time(text: &str, now: WallTime) -> Result<WallTime, String> {
+    if let Ok(Span(span)) = text.parse() {
+        return Ok(now.minus(span));
+    }
+    text.parse().map_err(|_| {
+        format!(
+            "--since \"{text}\" is neither a time nor a span: write \"2026-11-23T07:02:11Z\", or how long \
+             ago as \"90s\", \"10m\", \"2h\" or \"7d\""
+        )
+    })
+}

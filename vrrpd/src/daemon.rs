@@ -1,0 +1,433 @@
+//! The daemon: starts its threads, and keeps the slow half of the world on the main one.
+//!
+//! The protocol runs on a thread of its own (`protocol`), the kernel is spoken with on
+//! another (`kernel`). Here is what may wait: signals, checks, hooks, clients, the log and
+//! the history. One loop takes in what they say, one at a time.
+
+mod forms;
+mod observe;
+mod reports;
+mod roster;
+mod starts;
+mod systemd;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+use vrrp_proto::action::Input;
+use vrrp_proto::tracking::TrackerState;
+
+use crate::check::{CheckResult, Checks};
+use crate::config::{self, Config, HookState, Scheduling};
+use crate::control::protocol::{Answer, Refusal, Reloaded, Request, VERSION};
+use crate::control::server::{Call, Limits};
+use crate::control::time::WallTime;
+use crate::control::{exit, server, socket};
+use crate::history::{History, What};
+use crate::hook::{HookResult, Hooks};
+use crate::kernel::{self, KernelThread};
+use crate::launcher::{self, Launcher, LauncherHandle};
+use crate::mailbox::Mailbox;
+use crate::protocol::{self, Note, ProtocolThread, Wires};
+use crate::{logging, privilege};
+
+use forms::Forms;
+use observe::Observer;
+use roster::{Order, Roster};
+use starts::Starts;
+use systemd::Systemd;
+
+/// Messages that wait for the protocol thread.
+const TO_PROTOCOL: usize = 1024;
+/// Actions that wait for the kernel thread.
+const TO_KERNEL: usize = 1024;
+/// Notes that wait for the main thread.
+const TO_MAIN: usize = 1024;
+/// The longest that the end is put off for addresses that still answer: the longest wait for a
+/// successor, and some time to remove them.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// The longest that the end is put off for hooks.
+const LAST_HOOKS: Duration = Duration::from_secs(2);
+
+/// Runs the daemon with this configuration file until it is told to end.
+///
+/// Comes first in `main`: it forks the launcher, for which the process must have one thread.
+pub fn run(path: &Path) -> ExitCode {
+    logging::start();
+    let config = match config::load(path) {
+        Ok((config, warnings)) => {
+            warnings.iter().for_each(|warning| warn!("{}: {}", path.display(), warning.message));
+            config
+        }
+        Err(faults) => {
+            eprint!("{faults}");
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    if let Err(missing) = privilege::check() {
+        eprintln!("vrrpd: {missing}");
+        return ExitCode::from(exit::NOT_PERMITTED);
+    }
+    match start(path, config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(path: &Path, config: Config) -> io::Result<()> {
+    let launcher = Launcher::start()?;
+    launcher::drop_rights()?;
+    privilege::bound_realtime();
+    if config.daemon.scheduling == Scheduling::Realtime
+        && let Err(error) = privilege::lock_memory()
+    {
+        warn!("memory is not locked, a page fault may delay an advertisement: {error}");
+    }
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
+    runtime.block_on(async {
+        let launcher = launcher.handle()?;
+        Daemon::new(path, config, launcher)?.run().await
+    })
+}
+
+/// Everything that the main thread knows.
+struct Daemon {
+    path: PathBuf,
+    config: Config,
+    wires: Wires,
+    protocol: ProtocolThread,
+    kernel: KernelThread,
+    kernel_notes: mpsc::UnboundedReceiver<kernel::Note>,
+    roster: Roster,
+    checks: Checks,
+    check_results: mpsc::Receiver<CheckResult>,
+    hooks: Hooks,
+    hook_results: mpsc::Receiver<HookResult>,
+    calls: mpsc::Receiver<Call>,
+    server: tokio::task::JoinHandle<io::Result<()>>,
+    history: History,
+    observer: Observer,
+    forms: Forms,
+    starts: Starts,
+    systemd: Systemd,
+    /// When a discarded packet was last a warning, by what was wrong and for whom.
+    warned: BTreeMap<String, tokio::time::Instant>,
+    /// The signal to end has come.
+    ending: bool,
+}
+
+impl Daemon {
+    fn new(path: &Path, config: Config, launcher: LauncherHandle) -> io::Result<Self> {
+        let (control, warnings) =
+            socket::Socket::bind(&config.daemon.control_socket, &config.daemon.read_group)
+                .map_err(io::Error::other)?;
+        warnings.iter().for_each(|warning| warn!("{warning}"));
+        let (call_sender, calls) = mpsc::channel(16);
+        let server = tokio::spawn(server::serve(control, call_sender, Limits::default()));
+
+        let wires = Wires {
+            messages: Mailbox::new(TO_PROTOCOL)?,
+            kernel: Mailbox::new(TO_KERNEL)?,
+            notes: Mailbox::new(TO_MAIN)?,
+        };
+        let state_dir = config.daemon.state_dir.clone();
+        let (kernel_sender, kernel_notes) = mpsc::unbounded_channel();
+        let kernel = KernelThread::start(
+            wires.kernel.clone(),
+            wires.messages.clone(),
+            kernel_sender,
+            state_dir.clone(),
+        )?;
+        let (scheduled, class) = std::sync::mpsc::channel();
+        let protocol = ProtocolThread::start(wires.clone(), config.daemon.scheduling, scheduled)?;
+        let scheduling = match class.recv().map_err(io::Error::other)? {
+            Ok(()) => config.daemon.scheduling,
+            Err(error) => {
+                warn!("no realtime scheduling, advertisements may be late on a busy machine: {error}");
+                Scheduling::Normal
+            }
+        };
+        let (starts, trouble) = Starts::note(&state_dir);
+        trouble.iter().for_each(|trouble| warn!("{trouble}; going on without it"));
+        let (check_sender, check_results) = mpsc::channel(64);
+        let (hook_sender, hook_results) = mpsc::channel(64);
+        Ok(Self {
+            path: path.to_owned(),
+            wires,
+            protocol,
+            kernel,
+            kernel_notes,
+            roster: Roster::default(),
+            checks: Checks::new(launcher.clone(), check_sender),
+            check_results,
+            hooks: Hooks::new(&config, launcher, hook_sender),
+            hook_results,
+            calls,
+            server,
+            history: History::default(),
+            observer: Observer::new(&config, scheduling),
+            forms: Forms::load(&state_dir),
+            starts,
+            systemd: Systemd::from_environment(),
+            warned: BTreeMap::new(),
+            ending: false,
+            config,
+        })
+    }
+
+    async fn run(mut self) -> io::Result<()> {
+        let notes = self.wires.notes.watch()?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let mut tick = self.systemd.ticks();
+        self.record(What::Started { version: env!("CARGO_PKG_VERSION").to_owned() });
+        info!(version = env!("CARGO_PKG_VERSION"), node = %self.config.daemon.node, "vrrpd starts");
+        self.put_in_force();
+        self.systemd.ready();
+        let mut rerun = self.observer.take_rerun();
+        let mut farewell = None;
+        loop {
+            tokio::select! {
+                biased;
+                ready = notes.readable() => {
+                    self.wires.notes.acknowledge();
+                    while let Some(note) = self.wires.notes.pop() {
+                        self.note(note);
+                    }
+                    ready?.clear_ready();
+                }
+                Some(note) = self.kernel_notes.recv() => self.kernel_note(note),
+                Some(result) = self.check_results.recv() => self.check_result(result),
+                Some(result) = self.hook_results.recv() => self.hook_result(result),
+                _ = terminate.recv() => self.end("SIGTERM", &mut farewell),
+                _ = interrupt.recv() => self.end("SIGINT", &mut farewell),
+                _ = hang_up.recv() => drop(self.reload(None, "SIGHUP", None)),
+                Some(call) = self.calls.recv() => self.call(call),
+                Some(call) = rerun.recv() => self.observer.ask(&self.roster, &self.wires, call),
+                _ = tick.tick() => self.tick()?,
+                () = expired(farewell), if farewell.is_some() => {
+                    warn!("the kernel did not confirm in time that all addresses are gone");
+                    break;
+                }
+            }
+            if self.ending && self.roster.iter().next().is_none() {
+                break;
+            }
+        }
+        self.finish().await;
+        Ok(())
+    }
+
+    /// Tells the threads what the configuration asks of them.
+    fn put_in_force(&mut self) {
+        let forms = &self.forms;
+        let orders = self.roster.apply(&self.config, |name| forms.get(name), self.starts.may_resume());
+        for order in orders {
+            match order {
+                Order::Protocol(message) => self.wires.messages.push_waiting(message),
+                Order::Kernel(message) => self.wires.kernel.push_waiting(message),
+            }
+        }
+        self.hooks.apply(&self.config);
+        self.checks.apply(&self.config.checks);
+    }
+
+    /// Every router hands over; the loop ends when nothing is left of them.
+    fn end(&mut self, signal: &str, farewell: &mut Option<tokio::time::Instant>) {
+        if std::mem::replace(&mut self.ending, true) {
+            return;
+        }
+        info!("{signal}: handing over and ending");
+        self.systemd.stopping();
+        self.record(What::Command { uid: None, command: signal.to_owned(), reason: None });
+        for (router, entry) in self.roster.iter().filter(|(_, entry)| !entry.leaving) {
+            self.hooks.notify(&entry.config.name, &reports::stopped(entry.config.priority));
+            self.wires.messages.push_waiting(protocol::Message::Input(Input::Shutdown { router }));
+        }
+        *farewell = Some(tokio::time::Instant::now() + FAREWELL);
+    }
+
+    async fn finish(self) {
+        self.wires.messages.push_waiting(protocol::Message::Stop);
+        self.wires.kernel.push_waiting(kernel::Message::Stop);
+        let unfinished = self.hooks.drain(LAST_HOOKS).await;
+        if unfinished > 0 {
+            warn!("{unfinished} hooks did not end in time");
+        }
+        self.server.abort();
+        self.protocol.join();
+        self.kernel.join();
+        self.starts.forget();
+        info!("vrrpd ends");
+    }
+
+    /// Reads the file again. A faulty one changes nothing.
+    fn reload(
+        &mut self,
+        uid: Option<u32>,
+        command: &str,
+        reason: Option<String>,
+    ) -> Result<Reloaded, Refusal> {
+        self.record(What::Command { uid, command: command.to_owned(), reason });
+        self.systemd.reloading();
+        let loaded = config::load(&self.path);
+        let answer = match loaded {
+            Err(faults) => {
+                let diagnostics = faults.to_string();
+                error!(
+                    "the configuration is faulty and was not taken over; running on what was\n{diagnostics}"
+                );
+                self.record(What::ReloadRefused { diagnostics: diagnostics.clone() });
+                Err(Refusal { exit_code: exit::CONFIG, message: diagnostics })
+            }
+            Ok((config, warnings)) => {
+                let differences = config::differences(&self.config, &config);
+                let mut reloaded = Reloaded { version: VERSION, changes: Vec::new(), warnings: Vec::new() };
+                for difference in &differences {
+                    let words = difference.to_string();
+                    if difference.needs_restart() {
+                        reloaded.warnings.push(format!("{words}: takes effect at the next start"));
+                    }
+                    info!("reload: {words}");
+                    reloaded.changes.push(words);
+                }
+                reloaded.warnings.extend(warnings.iter().map(|warning| warning.message.clone()));
+                reloaded.warnings.iter().for_each(|warning| warn!("{warning}"));
+                self.take_over(config);
+                self.record(What::Reloaded { changes: reloaded.changes.clone() });
+                Ok(reloaded)
+            }
+        };
+        self.systemd.ready();
+        answer
+    }
+
+    fn take_over(&mut self, config: Config) {
+        // What is read at start only stays as it was started.
+        let config = Config { daemon: self.config.daemon.clone(), ..config };
+        for (_, entry) in self.roster.iter().filter(|(_, entry)| !entry.leaving) {
+            let gone = !config.virtual_routers.iter().any(|new| {
+                (&new.interface, new.vrid, new.family)
+                    == (&entry.config.interface, entry.config.vrid, entry.config.family)
+            });
+            if gone {
+                self.hooks.notify(&entry.config.name, &reports::stopped(entry.config.priority));
+            }
+        }
+        self.config = config;
+        self.observer.configured(&self.config);
+        if !self.ending {
+            self.put_in_force();
+        }
+    }
+
+    fn call(&mut self, call: Call) {
+        let uid = Some(call.peer.uid);
+        match call.request {
+            Request::Reload { reason } => {
+                let answer = self.reload(uid, "reload", reason).map_or_else(Answer::Error, Answer::Reloaded);
+                // The client may have gone.
+                let _ = call.answer.send(answer);
+            }
+            Request::ConfigShow {} => {
+                let _ = call.answer.send(observe::config_text(&self.config));
+            }
+            Request::Check { ref name, now: true } => {
+                let command = format!("check {} --now", name.as_deref().unwrap_or("(all)"));
+                self.record(What::Command { uid, command, reason: None });
+                self.run_checks(name.clone(), call);
+            }
+            _ => self.observer.ask(&self.roster, &self.wires, call),
+        }
+    }
+
+    /// Runs the checks, and answers when their results have been counted.
+    fn run_checks(&mut self, name: Option<String>, call: Call) {
+        let names = self.config.checks.iter().map(|check| &check.name);
+        let wanted = names.filter(|check| name.as_ref().is_none_or(|name| name == *check));
+        let runs: Vec<_> = wanted.map(|check| self.checks.run_now(check)).collect();
+        let (done, calls) = (self.observer.rerun(), call);
+        tokio::spawn(async move {
+            for run in runs {
+                run.await;
+            }
+            // The results are on their way to the main loop, and this comes behind them.
+            let _ = done.send(calls).await;
+        });
+    }
+
+    fn check_result(&mut self, result: CheckResult) {
+        let state = match result.state {
+            crate::check::CheckState::Pending => TrackerState::Pending,
+            crate::check::CheckState::Passing => TrackerState::Passing,
+            crate::check::CheckState::Failing => TrackerState::Failing,
+        };
+        if result.state != result.previous_state {
+            let tracker = self.roster.tracker(&result.name);
+            reports::log_check(&result);
+            self.record(self.observer.check_changed(&result, &self.config));
+            self.wires.messages.push_waiting(protocol::Message::Input(Input::Tracked { tracker, state }));
+        }
+        self.observer.check_result(&result);
+    }
+
+    fn hook_result(&mut self, result: HookResult) {
+        if result.passed {
+            tracing::debug!(hook = result.hook, "{}", result.message);
+            return;
+        }
+        warn!(virtual_router = result.virtual_router, hook = result.hook, "hook failed: {}", result.message);
+        let HookResult { hook, virtual_router, message, .. } = result;
+        self.record(What::HookFailed { hook, virtual_router, message });
+    }
+
+    fn note(&mut self, note: Note) {
+        match note {
+            Note::Report(report, at) => self.report(report, at),
+            Note::Observed(observation) if self.observer.is_heartbeat(&observation) => self.systemd.alive(),
+            Note::Observed(observation) => {
+                self.observer.answer(&observation, &self.roster, &self.config, &self.history, &self.protocol);
+            }
+        }
+    }
+
+    /// The protocol loop is asked for a sign of life; the answer is passed on to the watchdog.
+    fn tick(&mut self) -> io::Result<()> {
+        if self.protocol.has_ended() || self.kernel.has_ended() {
+            return Err(io::Error::other("a thread of the daemon has ended by a bug; see the lines above"));
+        }
+        self.observer.heartbeat(&self.wires);
+        Ok(())
+    }
+
+    fn record(&mut self, what: What) {
+        self.history.record(WallTime::now(), what);
+    }
+}
+
+async fn expired(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What hooks hear of a state.
+fn hook_state(state: vrrp_proto::snapshot::StateName) -> HookState {
+    match state {
+        vrrp_proto::snapshot::StateName::Active => HookState::Active,
+        vrrp_proto::snapshot::StateName::Backup => HookState::Backup,
+        vrrp_proto::snapshot::StateName::Initialize => HookState::Fault,
+    }
+}

@@ -1,0 +1,317 @@
+//! Answers to those who look: the state of the core is asked for, and told in the words of
+//! [`crate::control::protocol`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use vrrp_proto::action::Report;
+use vrrp_proto::parameters::RouterId;
+use vrrp_proto::snapshot;
+
+use super::roster::{Roster, lease_seconds};
+use crate::check::{self, CheckResult};
+use crate::config::{self, Config, Scheduling};
+use crate::control::alarm::Alarm;
+use crate::control::describe;
+use crate::control::exit;
+use crate::control::facts::Facts;
+use crate::control::protocol::{
+    Answer, Check, CheckState, ConfigText, Daemon, Interface, Refusal, Request, State, VERSION,
+};
+use crate::control::server::Call;
+use crate::control::time::{Span, WallTime};
+use crate::history::{History, What};
+use crate::protocol::{Message, Observation, ProtocolThread, Wires};
+
+/// The question that nobody but the watchdog waits for.
+const HEARTBEAT: u64 = 0;
+/// Addresses for which an observation has room from the start.
+const ROOM: usize = 64;
+
+/// What is known beside the core, and who waits for an answer.
+#[derive(Debug)]
+pub(super) struct Observer {
+    started: std::time::Instant,
+    scheduling: Scheduling,
+    checks: Vec<Check>,
+    hooks: Vec<String>,
+    /// Whose packet raised an alarm.
+    alarm_sources: BTreeMap<(RouterId, &'static str), IpAddr>,
+    waiting: VecDeque<(u64, Call)>,
+    next_token: u64,
+    rerun: mpsc::Sender<Call>,
+    rerun_done: Option<mpsc::Receiver<Call>>,
+}
+
+impl Observer {
+    pub(super) fn new(config: &Config, scheduling: Scheduling) -> Self {
+        let (rerun, rerun_done) = mpsc::channel(64);
+        let mut observer = Self {
+            started: std::time::Instant::now(),
+            scheduling,
+            checks: Vec::new(),
+            hooks: Vec::new(),
+            alarm_sources: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            next_token: HEARTBEAT + 1,
+            rerun,
+            rerun_done: Some(rerun_done),
+        };
+        observer.configured(config);
+        observer
+    }
+
+    /// Another configuration is in force: checks that stay keep what they said.
+    pub(super) fn configured(&mut self, config: &Config) {
+        let now = WallTime::now();
+        let before = std::mem::take(&mut self.checks);
+        self.checks = config
+            .checks
+            .iter()
+            .map(|check| {
+                let fresh = describe::pending_check(check, now);
+                match before.iter().find(|known| known.name == check.name) {
+                    Some(known) => Check {
+                        state: known.state,
+                        message: known.message.clone(),
+                        since: known.since,
+                        last_run: known.last_run,
+                        ..fresh
+                    },
+                    None => fresh,
+                }
+            })
+            .collect();
+        self.hooks = config.hooks.iter().map(|hook| hook.name.clone()).collect();
+    }
+
+    /// Where calls come back to whose checks have been run.
+    pub(super) fn rerun(&self) -> mpsc::Sender<Call> {
+        self.rerun.clone()
+    }
+
+    /// The other end of [`rerun`](Self::rerun), once.
+    pub(super) fn take_rerun(&mut self) -> mpsc::Receiver<Call> {
+        self.rerun_done.take().expect("the main loop takes it once")
+    }
+
+    /// Takes note of one run of a check.
+    pub(super) fn check_result(&mut self, result: &CheckResult) {
+        let Some(known) = self.checks.iter_mut().find(|check| check.name == result.name) else { return };
+        let at = WallTime::from(result.at);
+        known.message.clone_from(&result.message);
+        known.last_run = Some(at);
+        if result.state != result.previous_state {
+            known.state = check_state(result.state);
+            known.since = at;
+        }
+    }
+
+    /// The event that a check changed its state.
+    pub(super) fn check_changed(&self, result: &CheckResult, config: &Config) -> What {
+        let named = config.virtual_routers.iter().filter(|router| router.checks.contains(&result.name));
+        What::CheckChanged {
+            check: result.name.clone(),
+            from: check_state(result.previous_state),
+            to: check_state(result.state),
+            message: result.message.clone(),
+            virtual_routers: named.map(|router| router.name.clone()).collect(),
+        }
+    }
+
+    /// Failing checks of a virtual router, for whoever wants to know why its priority changed.
+    pub(super) fn failing<'a>(&'a self, config: &'a config::VirtualRouter) -> impl Iterator<Item = &'a str> {
+        let failing =
+            |check: &&Check| check.state != CheckState::Passing && config.checks.contains(&check.name);
+        self.checks.iter().filter(failing).map(|check| check.name.as_str())
+    }
+
+    /// Remembers whose packet raised an alarm.
+    pub(super) fn alarm(&mut self, report: &Report) {
+        if let Report::Alarm { router, alarm, raised: true, source } = *report {
+            self.alarm_sources.insert((router, alarm.as_str()), source);
+        }
+    }
+
+    /// Asks the core for what it knows; the call is answered when that has come.
+    pub(super) fn ask(&mut self, roster: &Roster, wires: &Wires, call: Call) {
+        let token = self.next_token;
+        self.next_token += 1;
+        let asked: Vec<RouterId> = roster.iter().map(|(router, _)| router).collect();
+        let observation = Observation {
+            routers: Vec::with_capacity(asked.len()),
+            addresses: Vec::with_capacity(asked.len() * ROOM),
+            asked_links: roster.links().collect(),
+            links: Vec::with_capacity(roster.links().count()),
+            asked,
+            token,
+            ..Observation::default()
+        };
+        match wires.messages.push(Message::Observe(Box::new(observation))) {
+            Ok(()) => self.waiting.push_back((token, call)),
+            Err(_) => refuse(call, "the protocol thread is overloaded; try again"),
+        }
+    }
+
+    /// Asks the protocol loop for a sign of life.
+    pub(super) fn heartbeat(&self, wires: &Wires) {
+        // A full queue is no sign of life.
+        let _ = wires.messages.push(Message::Observe(Box::default()));
+    }
+
+    pub(super) fn is_heartbeat(&self, observation: &Observation) -> bool {
+        observation.token == HEARTBEAT
+    }
+
+    /// Answers the call that this observation was made for.
+    pub(super) fn answer(
+        &mut self,
+        observation: &Observation,
+        roster: &Roster,
+        config: &Config,
+        history: &History,
+        protocol: &ProtocolThread,
+    ) {
+        while let Some((token, call)) = self.waiting.pop_front() {
+            if token != observation.token {
+                refuse(call, "the answer was lost; try again");
+                continue;
+            }
+            let state = self.state(observation, roster, config, protocol);
+            let facts = Facts { state: &state, checks: &self.checks, hooks: &self.hooks, history };
+            let answer = match &call.request {
+                Request::Check { name, now: true } => {
+                    Some(facts.checks(name.as_deref()).map_or_else(Answer::Error, Answer::Checks))
+                }
+                request => facts.answer(request),
+            };
+            match answer {
+                // The client may have gone.
+                Some(answer) => drop(call.answer.send(answer)),
+                None => refuse(call, "this request is not answered from the state"),
+            }
+            return;
+        }
+    }
+
+    fn state(
+        &self,
+        observation: &Observation,
+        roster: &Roster,
+        config: &Config,
+        protocol: &ProtocolThread,
+    ) -> State {
+        let time = WallTime::now();
+        let mut virtual_routers = Vec::new();
+        for (&router, snapshot) in observation.asked.iter().zip(&observation.routers) {
+            let Some((entry, snapshot)) = roster.get(router).filter(|entry| !entry.leaving).zip(*snapshot)
+            else {
+                continue;
+            };
+            let addresses: Vec<_> = observation
+                .addresses
+                .iter()
+                .filter(|(of, _)| *of == router)
+                .map(|(_, address)| *address)
+                .collect();
+            let checks = self
+                .checks
+                .iter()
+                .filter(|check| entry.config.checks.contains(&check.name))
+                .cloned()
+                .collect();
+            let lease = lease_seconds(&entry.config).map(|seconds| Duration::from_secs(u64::from(seconds)));
+            let mut described =
+                describe::virtual_router(&entry.config, &snapshot, &addresses, checks, lease, time);
+            described.alarms.extend(self.peer_alarms(router, &entry.config, &snapshot));
+            virtual_routers.push(described);
+        }
+        // In the order of the file.
+        let place = |name: &str| config.virtual_routers.iter().position(|router| router.name == name);
+        virtual_routers.sort_by_key(|router| place(&router.name));
+        let lateness = protocol.gauges.lateness_max_ns.load(Ordering::Relaxed);
+        let scheduling = match self.scheduling {
+            Scheduling::Realtime => "realtime",
+            Scheduling::Normal => "normal",
+        };
+        State {
+            version: VERSION,
+            time,
+            node: config.daemon.node.clone(),
+            virtual_routers,
+            alarms: Vec::new(),
+            interfaces: observation
+                .asked_links
+                .iter()
+                .zip(&observation.links)
+                .map(|(&link, &statistics)| Interface { name: roster.interface(link).to_owned(), statistics })
+                .collect(),
+            daemon: Daemon {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                uptime: Span(self.started.elapsed()),
+                scheduling: scheduling.to_owned(),
+                loop_lateness_max_us: lateness / 1000,
+                reports_lost: protocol.gauges.reports_lost.load(Ordering::Relaxed),
+            },
+        }
+    }
+
+    /// The alarms that advertisements of other routers raised.
+    fn peer_alarms(
+        &self,
+        router: RouterId,
+        config: &config::VirtualRouter,
+        snapshot: &snapshot::RouterSnapshot,
+    ) -> Vec<Alarm> {
+        let source = |alarm: snapshot::Alarm| self.alarm_sources.get(&(router, alarm.as_str())).copied();
+        snapshot
+            .alarms
+            .iter()
+            .filter_map(|alarm| Some(describe_alarm(alarm, source(alarm)?, config, snapshot)))
+            .collect()
+    }
+}
+
+/// What a person is told of an alarm of the core.
+fn describe_alarm(
+    alarm: snapshot::Alarm,
+    peer: IpAddr,
+    config: &config::VirtualRouter,
+    snapshot: &snapshot::RouterSnapshot,
+) -> Alarm {
+    match alarm {
+        snapshot::Alarm::AddressListMismatch => Alarm::address_list_mismatch(peer),
+        snapshot::Alarm::IntervalMismatch => {
+            Alarm::interval_mismatch(peer, snapshot.active_adver_interval, config.advertisement_interval)
+        }
+        snapshot::Alarm::ChecksumFormConflict => Alarm::checksum_form_conflict(),
+        snapshot::Alarm::LinkLocalMissing => Alarm::link_local_missing(peer),
+        snapshot::Alarm::HopLimitNot255 => Alarm::hop_limit_not_255(peer),
+        snapshot::Alarm::EqualPriority => Alarm::equal_priority(peer, config.priority),
+        snapshot::Alarm::DuplicateOwner => Alarm::duplicate_owner(peer),
+        snapshot::Alarm::TwoActiveRouters => Alarm::two_active_routers(peer, config.vrid, &config.interface),
+    }
+}
+
+/// The configuration in force, as a file.
+pub(super) fn config_text(config: &Config) -> Answer {
+    Answer::Config(ConfigText { version: VERSION, toml: config::to_toml(config) })
+}
+
+fn refuse(call: Call, message: &str) {
+    let refusal = Refusal { exit_code: exit::UNAVAILABLE, message: message.to_owned() };
+    // The client may have gone.
+    let _ = call.answer.send(Answer::Error(refusal));
+}
+
+fn check_state(state: check::CheckState) -> CheckState {
+    match state {
+        check::CheckState::Pending => CheckState::Pending,
+        check::CheckState::Passing => CheckState::Passing,
+        check::CheckState::Failing => CheckState::Failing,
+    }
+}

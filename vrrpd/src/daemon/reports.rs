@@ -1,0 +1,259 @@
+//! What the threads report, to where it belongs: the log, the history, the hooks, the state files.
+
+use std::collections::btree_map::Entry;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{debug, error, info, warn};
+use vrrp_proto::action::{Input, Report};
+use vrrp_proto::parameters::{InterfaceState, RouterId};
+use vrrp_proto::snapshot::{Reason, StateName};
+use vrrp_proto::{Instant, Priority};
+
+use super::{Daemon, hook_state};
+use crate::check::{self, CheckResult};
+use crate::config::HookState;
+use crate::control::errno_words;
+use crate::control::protocol::ActiveRouter;
+use crate::control::time::WallTime;
+use crate::history::{LinkChange, What};
+use crate::hook::Transition;
+use crate::{clock, kernel, protocol};
+
+/// A discarded packet is a warning at most so often for each fault and router; the counters have
+/// them all.
+const WARNING_SPACING: Duration = Duration::from_secs(60);
+
+impl Daemon {
+    /// Takes in what the core reported, at the time when it did.
+    pub(super) fn report(&mut self, report: Report, at: Instant) {
+        self.observer.alarm(&report);
+        match report {
+            Report::Discarded { link, router, source, error } => {
+                let place =
+                    router.map_or_else(|| self.roster.interface(link).to_owned(), |router| self.name(router));
+                let source = source.map_or_else(|| "?".to_owned(), |source| source.to_string());
+                return self.discarded(&place, &source, &error);
+            }
+            Report::Gone { router } => return self.gone(router),
+            Report::ChecksumForm { router, form } => {
+                let name = self.name(router);
+                info!(
+                    virtual_router = name,
+                    "the peer speaks the checksum form {}; so do we now",
+                    form.name()
+                );
+                if let Err(trouble) = self.forms.learn(&name, form) {
+                    debug!("{trouble}");
+                }
+                return;
+            }
+            _ => {}
+        }
+        if let Some(what) = self.event(report) {
+            self.history.record(WallTime::now().minus(clock::now() - at), what);
+        }
+    }
+
+    /// Takes in what the kernel thread has to say to people.
+    pub(super) fn kernel_note(&mut self, note: kernel::Note) {
+        match note {
+            kernel::Note::Interface { name, state } => {
+                let change = match state {
+                    InterfaceState::Up => LinkChange::Up,
+                    InterfaceState::Down => LinkChange::Down,
+                    InterfaceState::Missing => LinkChange::Vanished,
+                };
+                info!(interface = name, "interface is {}", interface_word(state));
+                let on_it = self.config.virtual_routers.iter().filter(|router| router.interface == name);
+                let virtual_routers = on_it.map(|router| router.name.clone()).collect();
+                self.record(What::LinkChanged { interface: name, change, virtual_routers });
+            }
+            kernel::Note::Refused { router, address, message } => {
+                let virtual_router = self.name(router);
+                error!(virtual_router, %address, "{message}");
+                let (address, error) = (address.to_string(), message);
+                self.record(What::AddressRefused { virtual_router, address, error });
+            }
+            kernel::Note::Trouble(message) => warn!("{message}"),
+        }
+    }
+
+    /// Logs a report, tells the hooks, and says what the history keeps of it.
+    fn event(&mut self, report: Report) -> Option<What> {
+        Some(match report {
+            Report::Transition { router, from, to, reason, priority, rival, silent } => {
+                self.transition(router, from, to, reason, priority, rival.map(|(address, _)| address));
+                What::Transition {
+                    virtual_router: self.name(router),
+                    from,
+                    to,
+                    reason,
+                    priority,
+                    active_router: rival.map(|(address, priority)| ActiveRouter {
+                        address,
+                        priority,
+                        this_node: false,
+                    }),
+                    silent_ms: silent.map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX)),
+                }
+            }
+            Report::PriorityChanged { router, from, to } => {
+                let config = &self.roster.get(router)?.config;
+                let failing: Vec<&str> = self.observer.failing(config).collect();
+                let why = match (failing.is_empty(), to == config.priority) {
+                    (_, true) => "all checks pass".to_owned(),
+                    (true, false) => "configured".to_owned(),
+                    (false, false) => format!("not passing: {}", failing.join(", ")),
+                };
+                info!(virtual_router = config.name, "priority {from} -> {to}: {why}");
+                What::PriorityChanged { virtual_router: self.name(router), from, to, why }
+            }
+            Report::Asking { router, priority } => {
+                let virtual_router = self.name(router);
+                info!(virtual_router, "resigned at priority {priority}, to let a better router take over");
+                What::Asking { virtual_router, priority }
+            }
+            Report::Kept { router, rival } => {
+                let virtual_router = self.name(router);
+                info!(virtual_router, "no better router took over; going on as Active");
+                let rival =
+                    rival.map(|(address, priority)| ActiveRouter { address, priority, this_node: false });
+                What::Kept { virtual_router, rival }
+            }
+            Report::AddressLost { router, index } => {
+                let address = self.address(router, index);
+                let virtual_router = self.name(router);
+                warn!(virtual_router, address, "somebody removed the address; putting it back");
+                What::AddressLost { virtual_router, address }
+            }
+            Report::Sending { router, failing: Some(errno) } => {
+                let (virtual_router, error) = (self.name(router), errno_words(errno));
+                error!(virtual_router, "advertisements cannot be sent: {error}");
+                What::SendFailing { virtual_router, error }
+            }
+            Report::Sending { router, failing: None } => {
+                let virtual_router = self.name(router);
+                info!(virtual_router, "advertisements are sent again");
+                What::SendRecovered { virtual_router }
+            }
+            Report::Alarm { router, alarm, raised, source } => {
+                let (virtual_router, name) = (Some(self.name(router)), alarm.as_str().to_owned());
+                if raised {
+                    warn!(virtual_router = self.name(router), %source, "alarm: {name}");
+                    let message = format!("shown by {source}");
+                    What::AlarmRaised { virtual_router, name, message }
+                } else {
+                    info!(virtual_router = self.name(router), "alarm over: {name}");
+                    What::AlarmCleared { virtual_router, name }
+                }
+            }
+            // The kernel thread tells it in the kernel's words.
+            Report::AddressRefused { .. }
+            | Report::Discarded { .. }
+            | Report::Gone { .. }
+            | Report::ChecksumForm { .. } => return None,
+        })
+    }
+
+    fn transition(
+        &self,
+        router: RouterId,
+        from: StateName,
+        to: StateName,
+        reason: Reason,
+        priority: Priority,
+        rival: Option<std::net::IpAddr>,
+    ) {
+        let Some(entry) = self.roster.get(router) else { return };
+        let config = &entry.config;
+        info!(
+            virtual_router = config.name,
+            interface = config.interface,
+            vrid = config.vrid.get(),
+            family = %config.family,
+            priority = priority.get(),
+            "{} -> {}: {}",
+            from.as_str(),
+            to.as_str(),
+            reason.as_str()
+        );
+        // Another reason for the same state is nothing to run a program for; `stopped` was told
+        // when the order was given.
+        if from != to && reason != Reason::Shutdown {
+            let transition = Transition {
+                state: hook_state(to),
+                previous_state: hook_state(from),
+                reason: reason.as_str().to_owned(),
+                priority: priority.get(),
+                active_router: if to == StateName::Backup { rival } else { None },
+                at: Timestamp::now(),
+            };
+            self.hooks.notify(&config.name, &transition);
+        }
+    }
+
+    /// Nothing is left of a router that was told to leave.
+    fn gone(&mut self, router: RouterId) {
+        self.roster.remove(router);
+        self.wires.kernel.push_waiting(kernel::Message::Forget(router));
+        self.wires.messages.push_waiting(protocol::Message::Input(Input::Remove { router }));
+    }
+
+    fn discarded(&mut self, place: &str, source: &str, error: &vrrp_proto::packet::ParseError) {
+        let key = format!("{place} {}", error.reason().name());
+        let now = tokio::time::Instant::now();
+        self.warned.retain(|_, last| now - *last < WARNING_SPACING);
+        match self.warned.entry(key) {
+            Entry::Occupied(_) => debug!("{place}: discarded an advertisement from {source}: {error}"),
+            Entry::Vacant(vacant) => {
+                vacant.insert(now);
+                warn!(
+                    "{place}: discarded an advertisement from {source}: {error} (further ones are counted)"
+                );
+            }
+        }
+    }
+
+    fn name(&self, router: RouterId) -> String {
+        self.roster
+            .get(router)
+            .map_or_else(|| format!("router {}", router.0), |entry| entry.config.name.clone())
+    }
+
+    fn address(&self, router: RouterId, index: u16) -> String {
+        let config = self.roster.get(router).map(|entry| &entry.config);
+        config
+            .and_then(|config| config.addresses.get(usize::from(index)))
+            .map_or_else(|| format!("address {index}"), ToString::to_string)
+    }
+}
+
+/// What hooks are told when a router leaves for good.
+pub(super) fn stopped(priority: Priority) -> Transition {
+    Transition {
+        state: HookState::Stopped,
+        previous_state: HookState::Fault,
+        reason: Reason::Shutdown.as_str().to_owned(),
+        priority: priority.get(),
+        active_router: None,
+        at: Timestamp::now(),
+    }
+}
+
+/// A line for a check that changed its state.
+pub(super) fn log_check(result: &CheckResult) {
+    match result.state {
+        check::CheckState::Failing => warn!(check = result.name, "failing: {}", result.message),
+        check::CheckState::Passing => info!(check = result.name, "passing: {}", result.message),
+        check::CheckState::Pending => {}
+    }
+}
+
+fn interface_word(state: InterfaceState) -> &'static str {
+    match state {
+        InterfaceState::Up => "up",
+        InterfaceState::Down => "down",
+        InterfaceState::Missing => "missing",
+    }
+}

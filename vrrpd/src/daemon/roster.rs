@@ -1,0 +1,347 @@
+//! Who is who: names of the configuration to numbers of the core, and what each thread is told of
+//! them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use vrrp_proto::action::Input;
+use vrrp_proto::packet::arp::GarpForm;
+use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy};
+use vrrp_proto::parameters::{Announcements, LinkId, Parameters, RouterId, VirtualAddress};
+use vrrp_proto::tracking::{Effect, TrackerId, TrackerState, Tracking};
+use vrrp_proto::{AdverInterval, Family, Vrid};
+
+use crate::config::{self, Config, Ipv4Checksum, Lease};
+use crate::kernel::{self, Place};
+use crate::protocol;
+
+/// Numbers given out so far. A number of an interface or a check stays its own for ever; that of a
+/// router is free again when nothing is left of the router.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    routers: BTreeMap<RouterId, Entry>,
+    links: Vec<String>,
+    trackers: Vec<String>,
+}
+
+/// A virtual router and what it is known by.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) config: config::VirtualRouter,
+    /// Shut down, until nothing is left of it.
+    pub(super) leaving: bool,
+    parameters: Parameters,
+    place: Place,
+}
+
+/// A message for one of the threads.
+pub(super) enum Order {
+    Protocol(protocol::Message),
+    Kernel(kernel::Message),
+}
+
+impl Roster {
+    /// Takes over a configuration and says what each thread has to be told, in order. What did not
+    /// change is not mentioned. Routers are known by interface, family and VRID: a new name is not a
+    /// new router.
+    ///
+    /// `form_of` knows the checksum form that the peers of a router were last heard in.
+    pub(super) fn apply(
+        &mut self,
+        config: &Config,
+        form_of: impl Fn(&str) -> Option<ChecksumForm>,
+        may_resume: bool,
+    ) -> Vec<Order> {
+        let mut orders = self.retire(config);
+        for new in &config.virtual_routers {
+            let known =
+                self.routers.iter().find(|(_, entry)| !entry.leaving && key(&entry.config) == key(new));
+            let (router, before) = match known {
+                Some((&router, entry)) => (router, Some(entry.clone())),
+                None => (self.free_number(), None),
+            };
+            let entry = self.entry(new, config, before.as_ref(), form_of(&new.name), may_resume);
+            if before
+                .as_ref()
+                .is_none_or(|before| before.parameters != entry.parameters || before.config.garp != new.garp)
+            {
+                let (link, family, form) = (entry.place.link, new.family, garp_form(new));
+                orders.push(Order::Protocol(protocol::Message::Wiring { router, link, family, form }));
+                let parameters = Box::new(entry.parameters.clone());
+                orders
+                    .push(Order::Protocol(protocol::Message::Input(Input::Configure { router, parameters })));
+            }
+            if before.is_none_or(|before| before.place != entry.place) {
+                orders.push(Order::Kernel(kernel::Message::Place(router, Box::new(entry.place.clone()))));
+            }
+            self.routers.insert(router, entry);
+        }
+        orders
+    }
+
+    /// Forgets a router of which nothing is left.
+    pub(super) fn remove(&mut self, router: RouterId) {
+        self.routers.remove(&router);
+    }
+
+    pub(super) fn get(&self, router: RouterId) -> Option<&Entry> {
+        self.routers.get(&router)
+    }
+
+    /// All routers, by number, those that are leaving among them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RouterId, &Entry)> {
+        self.routers.iter().map(|(&router, entry)| (router, entry))
+    }
+
+    /// Numbers of all interfaces.
+    pub(super) fn links(&self) -> impl Iterator<Item = LinkId> {
+        (0..self.links.len()).map(|index| LinkId(number(index)))
+    }
+
+    /// Name of an interface.
+    pub(super) fn interface(&self, link: LinkId) -> &str {
+        self.links.get(usize::from(link.0)).map_or("?", String::as_str)
+    }
+
+    /// Number of a check; it gets one when it has none.
+    pub(super) fn tracker(&mut self, check: &str) -> TrackerId {
+        TrackerId(number(index_of(&mut self.trackers, check)))
+    }
+
+    /// Routers that are not in the configuration any more leave; checks that are not are undecided
+    /// should they return.
+    fn retire(&mut self, config: &Config) -> Vec<Order> {
+        let mut orders = Vec::new();
+        for (&router, entry) in &mut self.routers {
+            let stays = config.virtual_routers.iter().any(|new| key(new) == key(&entry.config));
+            if !stays && !entry.leaving {
+                entry.leaving = true;
+                orders.push(Order::Protocol(protocol::Message::Input(Input::Shutdown { router })));
+            }
+        }
+        for (index, name) in self.trackers.iter().enumerate() {
+            if !config.checks.iter().any(|check| check.name == *name) {
+                let (tracker, state) = (TrackerId(number(index)), TrackerState::Pending);
+                orders.push(Order::Protocol(protocol::Message::Input(Input::Tracked { tracker, state })));
+            }
+        }
+        orders
+    }
+
+    fn entry(
+        &mut self,
+        new: &config::VirtualRouter,
+        config: &Config,
+        before: Option<&Entry>,
+        heard: Option<ChecksumForm>,
+        may_resume: bool,
+    ) -> Entry {
+        let link = LinkId(number(index_of(&mut self.links, &new.interface)));
+        let effects =
+            new.checks.iter().filter_map(|name| config.checks.iter().find(|check| check.name == *name));
+        let tracking = effects
+            .map(|check| Tracking { tracker: self.tracker(&check.name), effect: effect(check.effect) })
+            .collect();
+        let (policy, first_form) = checksum(new);
+        // The form that was heard counts at the start; later the core knows better.
+        let form = match before {
+            Some(before) if before.parameters.checksum_policy == policy => before.parameters.checksum_form,
+            _ => heard.filter(|_| policy == ChecksumPolicy::Either).unwrap_or(first_form),
+        };
+        let lease = lease_seconds(new);
+        Entry {
+            config: new.clone(),
+            leaving: false,
+            parameters: Parameters {
+                link,
+                vrid: new.vrid,
+                family: new.family,
+                priority: new.priority,
+                interval: new.advertisement_interval,
+                addresses: new
+                    .addresses
+                    .iter()
+                    .map(|address| VirtualAddress { ip: address.ip, prefix_len: address.prefix_len })
+                    .collect(),
+                peers: new.peers.iter().copied().collect(),
+                preempt_mode: new.preempt_mode,
+                preempt_delay: new.preempt_delay,
+                startup_delay: new.startup_delay,
+                strict: new.strict,
+                checksum_policy: policy,
+                checksum_form: form,
+                leased: lease.is_some(),
+                announcements: Announcements {
+                    count: new.garp.count,
+                    interval: new.garp.interval,
+                    second_after: new.garp.second_after,
+                    refresh: new.garp.refresh,
+                },
+                tracking,
+            },
+            place: Place {
+                link,
+                interface: new.interface.clone(),
+                family: new.family,
+                source_address: new.source_address,
+                global_source: new.peers.iter().any(|peer| match peer {
+                    IpAddr::V4(_) => false,
+                    IpAddr::V6(peer) => !peer.is_unicast_link_local(),
+                }),
+                addresses: new.addresses.clone(),
+                owner: new.priority.is_owner(),
+                lease,
+                may_resume,
+            },
+        }
+    }
+
+    fn free_number(&self) -> RouterId {
+        let free = (0..=u16::MAX).map(RouterId).find(|router| !self.routers.contains_key(router));
+        free.expect("an interface has 510 virtual routers at most, and a configuration is 1 MiB at most")
+    }
+}
+
+/// What makes a virtual router the same one.
+fn key(config: &config::VirtualRouter) -> (&str, Family, Vrid) {
+    (&config.interface, config.family, config.vrid)
+}
+
+/// Kernel lifetime of a router's addresses in seconds, or none.
+///
+/// It ends before a backup claims, as far as whole seconds allow: three intervals after the last
+/// advertisement at the earliest, while the kernel may be up to a second late. Two seconds are the
+/// least that survives a renewal each second.
+pub(super) fn lease_seconds(config: &config::VirtualRouter) -> Option<u32> {
+    if config.priority.is_owner() {
+        return None;
+    }
+    match config.lease {
+        Lease::Off => None,
+        Lease::Seconds(seconds) => Some(seconds),
+        Lease::Auto => Some(auto_lease(config.advertisement_interval)),
+    }
+}
+
+fn auto_lease(interval: AdverInterval) -> u32 {
+    let three_intervals = u32::from(interval.centiseconds()) * 3;
+    (three_intervals.saturating_sub(100) / 100).max(2)
+}
+
+fn checksum(config: &config::VirtualRouter) -> (ChecksumPolicy, ChecksumForm) {
+    match config.ipv4_checksum {
+        // What deployed routers understand comes first; `strict` goes by the letter.
+        Ipv4Checksum::Auto if config.strict => (ChecksumPolicy::Either, ChecksumForm::MessageOnly),
+        Ipv4Checksum::Auto => (ChecksumPolicy::Either, ChecksumForm::PseudoHeader),
+        Ipv4Checksum::Rfc9568 => (ChecksumPolicy::Only(ChecksumForm::MessageOnly), ChecksumForm::MessageOnly),
+        Ipv4Checksum::PseudoHeader => {
+            (ChecksumPolicy::Only(ChecksumForm::PseudoHeader), ChecksumForm::PseudoHeader)
+        }
+    }
+}
+
+fn effect(effect: config::Effect) -> Effect {
+    match effect {
+        config::Effect::Demote => Effect::Demote,
+        config::Effect::Fault => Effect::Fault,
+        config::Effect::Alert => Effect::Alert,
+        config::Effect::Weight(weight) => Effect::Weight(weight),
+    }
+}
+
+fn garp_form(config: &config::VirtualRouter) -> GarpForm {
+    match config.garp.form {
+        config::GarpForm::Request => GarpForm::Request,
+        config::GarpForm::Reply => GarpForm::Reply,
+    }
+}
+
+fn index_of(names: &mut Vec<String>, name: &str) -> usize {
+    names.iter().position(|known| known == name).unwrap_or_else(|| {
+        names.push(name.to_owned());
+        names.len() - 1
+    })
+}
+
+fn number(index: usize) -> u16 {
+    u16::try_from(index).expect("a configuration of 1 MiB names fewer than 65536 things")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Config {
+        config::parse("test.toml", text).expect("a valid configuration").0
+    }
+
+    fn two(priority: u8, extra: &str) -> Config {
+        parsed(&format!(
+            "[virtual_router.one]\ninterface = \"eth0\"\nvrid = 1\npriority = {priority}\naddresses = [\"192.0.2.1\"]\n{extra}\n\
+             [virtual_router.two]\ninterface = \"eth0\"\nvrid = 2\npriority = 100\naddresses = [\"192.0.2.2\"]\n"
+        ))
+    }
+
+    fn configured(orders: &[Order]) -> Vec<u16> {
+        orders
+            .iter()
+            .filter_map(|order| match order {
+                Order::Protocol(protocol::Message::Input(Input::Configure { router, .. })) => Some(router.0),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_untouched_router_is_not_mentioned() {
+        let mut roster = Roster::default();
+        assert_eq!(configured(&roster.apply(&two(150, ""), |_| None, true)), [0, 1]);
+        assert!(roster.apply(&two(150, ""), |_| None, true).is_empty());
+        let orders = roster.apply(&two(120, ""), |_| None, true);
+        assert_eq!(configured(&orders), [0]);
+        assert!(!orders.iter().any(|order| matches!(order, Order::Kernel(_))), "its place is the same");
+    }
+
+    #[test]
+    fn a_router_that_is_gone_shuts_down_and_its_number_is_free_when_nothing_is_left() {
+        let mut roster = Roster::default();
+        roster.apply(&two(150, ""), |_| None, true);
+        let one = parsed(
+            "[virtual_router.two]\ninterface = \"eth0\"\nvrid = 2\npriority = 100\naddresses = [\"192.0.2.2\"]\n",
+        );
+        let orders = roster.apply(&one, |_| None, true);
+        let shut = |order: &Order| {
+            matches!(
+                order,
+                Order::Protocol(protocol::Message::Input(Input::Shutdown { router: RouterId(0) }))
+            )
+        };
+        assert!(matches!(&orders[..], [order] if shut(order)));
+        assert_eq!(configured(&roster.apply(&two(150, ""), |_| None, true)), [2], "0 is not gone yet");
+        roster.remove(RouterId(0));
+        assert_eq!(roster.free_number(), RouterId(0));
+    }
+
+    #[test]
+    fn a_weight_that_changes_in_the_check_reaches_the_routers_that_name_it() {
+        let check = |weight: i16| {
+            let check = format!(
+                "checks = [\"c\"]\n[check.c]\ntcp = {{ address = \"127.0.0.1:1\" }}\nweight = {weight}\n"
+            );
+            two(150, &check)
+        };
+        let mut roster = Roster::default();
+        roster.apply(&check(-60), |_| None, true);
+        assert_eq!(configured(&roster.apply(&check(-70), |_| None, true)), [0]);
+    }
+
+    #[test]
+    fn the_lease_ends_before_three_intervals_have_passed() {
+        let auto =
+            |centiseconds| auto_lease(AdverInterval::from_centiseconds(centiseconds).expect("in range"));
+        assert_eq!(auto(1), 2);
+        assert_eq!(auto(100), 2);
+        assert_eq!(auto(200), 5);
+        assert_eq!(auto(4095), 121);
+    }
+}

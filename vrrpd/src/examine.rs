@@ -1,0 +1,73 @@
+//! What `vrrpd --check` can see of the machine, without rights and without changing anything.
+//!
+//! Nothing of it is a fault of the file: an interface may come later. It is said, and no more.
+
+use std::path::Path;
+
+use netlink::{Requester, Table};
+
+use crate::config::{Config, Probe, VirtualRouter};
+
+/// A sentence for each thing that this machine lacks now and that the configuration counts on.
+pub(crate) fn machine(config: &Config) -> Vec<String> {
+    let mut findings = Vec::new();
+    match table() {
+        Ok(table) => config.virtual_routers.iter().for_each(|router| place(router, &table, &mut findings)),
+        Err(error) => findings.push(format!("the interfaces of this machine cannot be listed: {error}")),
+    }
+    for check in &config.checks {
+        let (what, file) = match &check.probe {
+            Probe::Exec(exec) => ("program", exec.argv.first().map(Path::new)),
+            Probe::Http(http) => ("ca_file", http.ca_file.as_deref()),
+            Probe::Tcp(_) => continue,
+        };
+        if let Some(file) = file.filter(|file| !file.exists()) {
+            findings.push(format!("check.{}: the {what} {} does not exist", check.name, file.display()));
+        }
+    }
+    for hook in &config.hooks {
+        if let Some(program) = hook.exec.argv.first().filter(|program| !Path::new(program).exists()) {
+            findings.push(format!("hook.{}: the program {program} does not exist", hook.name));
+        }
+    }
+    findings
+}
+
+fn table() -> Result<Table, netlink::Error> {
+    let mut requester = Requester::open()?;
+    let mut table = Table::new();
+    table.replace(requester.links()?, requester.addresses()?);
+    Ok(table)
+}
+
+fn place(router: &VirtualRouter, table: &Table, findings: &mut Vec<String>) {
+    let (name, interface) = (&router.name, &router.interface);
+    let Some(link) = table.link_by_name(interface) else {
+        return findings.push(format!("virtual_router.{name}: there is no interface {interface} now"));
+    };
+    if !link.up || !link.carrier {
+        findings
+            .push(format!("virtual_router.{name}: the interface {interface} is down or has no carrier now"));
+    }
+    if let Some(source) = router.source_address
+        && !table.addresses_of(link.index).any(|entry| entry.address.ip == source)
+    {
+        findings.push(format!("virtual_router.{name}: source_address {source} is not on {interface} now"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_and_what_is_there_is_not() {
+        let text = "[virtual_router.a]\ninterface = \"nosuch0\"\nvrid = 7\npriority = 150\naddresses = [\"192.0.2.7\"]\n\
+                    checks = [\"missing\", \"there\"]\n\
+                    [check.missing]\nexec = [\"/no/such/program\"]\n[check.there]\nexec = [\"/bin/sh\"]\n";
+        let (config, _) = crate::config::parse("test.toml", text).expect("a valid configuration");
+        let findings = machine(&config);
+        assert_eq!(findings.len(), 2, "{findings:?}");
+        assert!(findings[0].contains("nosuch0") && findings[1].contains("/no/such/program"), "{findings:?}");
+    }
+}

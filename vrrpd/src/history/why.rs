@@ -1,0 +1,167 @@
+//! Why is it so? The chain of causes that led to the present state.
+
+use vrrp_proto::snapshot::Reason;
+
+use super::sentence::because;
+use super::{Event, History, LinkChange, What};
+use crate::control::alarm::Level;
+use crate::control::protocol::{CheckState, State, VirtualRouter, state_word};
+use crate::control::time::{WallTime, age};
+use crate::control::verdict;
+
+/// States that are explained: the present one and the one before it.
+const STATES: usize = 2;
+
+/// The story of the virtual router `name` in sentences: the present state and its reason, then each
+/// cause before it with its time, then what is the matter now and what to type. Ages count back from
+/// the time of `state`. Empty when `state` has no such virtual router.
+pub fn why(name: &str, state: &State, history: &History) -> Vec<String> {
+    let Some(router) = state.virtual_routers.iter().find(|router| router.name == name) else {
+        return Vec::new();
+    };
+    let events: Vec<&Event> = history.iter().filter(|event| event.what.moves(name)).collect();
+    let mut lines = Vec::new();
+    story(router, &events, state.time, &mut lines);
+    if history.forgotten() > 0 && !events.iter().any(|event| matches!(event.what, What::Transition { .. })) {
+        lines.push("  what led to it is no longer in the history".to_owned());
+    }
+    present(router, state.time, &mut lines);
+    lines
+}
+
+/// The present state and the one before, each with its chain of causes, newest first.
+fn story(router: &VirtualRouter, events: &[&Event], now: WallTime, lines: &mut Vec<String>) {
+    let mut end = events.len();
+    for number in 0..STATES {
+        let transition = last(&events[..end], is_transition);
+        let lasted = age(now.since(router.since));
+        match (number, transition) {
+            (0, Some(index)) if leads_to(&events[index].what, router) => lines.push(format!(
+                "{} is {} since {} ({lasted}): {}",
+                router.name,
+                router.state_word(),
+                router.since.clock(now),
+                cause_of_transition(&events[index].what)
+            )),
+            (0, _) => {
+                // Nothing recorded led here: it started like this, or the history has wrapped.
+                lines.push(headline_without_history(router, now, &lasted));
+                if let Some(start) = last(events, |what| matches!(what, What::Started { .. })) {
+                    push_cause(events[start], now, lines);
+                }
+                return;
+            }
+            (_, Some(index)) => {
+                lines.push(format!("  at {}: {}", events[index].time.clock(now), events[index].what))
+            }
+            (_, None) => return,
+        }
+        let Some(index) = transition else { return };
+        let from = last(&events[..index], is_transition).map_or(0, |previous| previous + 1);
+        causes(&events[from..index], &events[index].what, now, lines);
+        end = index;
+    }
+}
+
+/// What is the matter at present, and what to type.
+fn present(router: &VirtualRouter, now: WallTime, lines: &mut Vec<String>) {
+    for finding in verdict::findings(router, now) {
+        let sign = if finding.level == Level::Fine { "now:" } else { "now !" };
+        lines.push(format!("  {sign} {}", finding.message));
+        lines.extend(finding.remedy.map(|remedy| format!("      -> {remedy}")));
+    }
+}
+
+fn headline_without_history(router: &VirtualRouter, now: WallTime, lasted: &str) -> String {
+    let reason =
+        because(router.state, router.reason, router.priority.effective, router.active_router.as_ref(), None);
+    format!(
+        "{} is {} since {} ({lasted}): {reason}",
+        router.name,
+        router.state_word(),
+        router.since.clock(now)
+    )
+}
+
+/// Adds the chain of causes of `effect` found in `earlier`, the events since the state before.
+fn causes(mut earlier: &[&Event], effect: &What, now: WallTime, lines: &mut Vec<String>) {
+    let mut effect = effect;
+    while let Some(index) = cause(earlier, effect) {
+        push_cause(earlier[index], now, lines);
+        effect = &earlier[index].what;
+        earlier = &earlier[..index];
+    }
+}
+
+fn push_cause(event: &Event, now: WallTime, lines: &mut Vec<String>) {
+    lines.push(format!("  because at {}: {}", event.time.clock(now), event.what));
+}
+
+/// Index of the event that brought `effect` about, if one in `earlier` can have done so.
+fn cause(earlier: &[&Event], effect: &What) -> Option<usize> {
+    match effect {
+        What::Transition { reason, priority, .. } => match reason {
+            Reason::GaveWay | Reason::Preempted | Reason::HigherPriority | Reason::NoBetterRouter => {
+                // The change that made the priority what it was at the transition.
+                last(earlier, |what| matches!(what, What::PriorityChanged { to, .. } if to == priority))
+            }
+            Reason::CheckFailed => {
+                last(earlier, |what| matches!(what, What::CheckChanged { to: CheckState::Failing, .. }))
+            }
+            Reason::InterfaceMissing => last(earlier, |what| is_link(what, &[LinkChange::Vanished])),
+            Reason::InterfaceDown => {
+                last(earlier, |what| is_link(what, &[LinkChange::Down, LinkChange::CarrierLost]))
+            }
+            Reason::NoPrimaryIpAddress => {
+                last(earlier, |what| is_link(what, &[LinkChange::SourceAddressLost]))
+            }
+            Reason::AddressRefused => last(earlier, |what| matches!(what, What::AddressRefused { .. })),
+            Reason::CannotSend => last(earlier, |what| matches!(what, What::SendFailing { .. })),
+            Reason::Shutdown => last(earlier, |what| matches!(what, What::Command { .. })),
+            Reason::Startup | Reason::Resumed => last(earlier, |what| {
+                let link = [LinkChange::Up, LinkChange::Appeared, LinkChange::SourceAddressFound];
+                is_link(what, &link)
+                    || matches!(what, What::Started { .. })
+                    || matches!(what, What::CheckChanged { to: CheckState::Passing, .. })
+            }),
+            Reason::Priority | Reason::NoResponse | Reason::StartupDelay | Reason::NoVirtualIpAddresses => {
+                None
+            }
+        },
+        What::PriorityChanged { .. } => {
+            last(earlier, |what| matches!(what, What::CheckChanged { .. } | What::Reloaded { .. }))
+        }
+        What::Reloaded { .. } => last(earlier, |what| matches!(what, What::Command { .. })),
+        _ => None,
+    }
+}
+
+fn is_transition(what: &What) -> bool {
+    matches!(what, What::Transition { .. })
+}
+
+fn is_link(what: &What, changes: &[LinkChange]) -> bool {
+    matches!(what, What::LinkChanged { change, .. } if changes.contains(change))
+}
+
+/// Is this the transition into the state that `router` is in?
+fn leads_to(what: &What, router: &VirtualRouter) -> bool {
+    matches!(what, What::Transition { to, .. } if *to == router.state)
+}
+
+fn cause_of_transition(what: &What) -> String {
+    match what {
+        What::Transition { from, to, reason, priority, active_router, silent_ms, .. } => {
+            let because = because(*to, *reason, *priority, active_router.as_ref(), *silent_ms);
+            format!("{because} (was {})", state_word(*from))
+        }
+        other => other.to_string(),
+    }
+}
+
+fn last(events: &[&Event], is_it: impl Fn(&What) -> bool) -> Option<usize> {
+    events.iter().rposition(|event| is_it(&event.what))
+}
+
+#[cfg(test)]
+mod tests;
