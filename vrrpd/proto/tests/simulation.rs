@@ -6,6 +6,8 @@
 //! `VRRPD_SEEDS=100000` runs more seeds; `VRRPD_SEED=17 cargo test -p vrrp-proto --test simulation
 //! replay` shows the last events of one.
 
+#[path = "simulation/found.rs"]
+mod found;
 #[path = "simulation/host.rs"]
 mod host;
 #[path = "simulation/judge.rs"]
@@ -16,6 +18,7 @@ mod kernel;
 mod plan;
 #[path = "simulation/random.rs"]
 mod random;
+mod scene;
 #[path = "simulation/settings.rs"]
 mod settings;
 #[path = "simulation/world.rs"]

@@ -50,7 +50,8 @@ impl VirtualRouter {
             self.advertise(cx);
             self.clear_two_active(cx);
             if missed >= STALL {
-                self.back_from_stall(cx);
+                // The neighbours may have followed another router meanwhile.
+                self.announce_again(cx);
             }
         }
         self.announcing_timeout(cx);
@@ -202,15 +203,6 @@ impl VirtualRouter {
     pub(super) fn is_stalled(&self, now: Instant) -> bool {
         let State::Active { adver } = self.state else { return false };
         now - adver >= self.parameters.interval.duration().saturating_mul(STALL)
-    }
-
-    /// The sockets have been read, and nobody else is Active: what was lost meanwhile is put back,
-    /// and the neighbours are told again.
-    fn back_from_stall(&mut self, cx: &mut Context<'_>) {
-        if self.holding.any_lost() {
-            self.acquire_all(cx);
-        }
-        self.announce_again(cx);
     }
 
     /// Sends one advertisement with the priority in force, and renews the lease with it.

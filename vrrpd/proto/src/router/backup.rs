@@ -56,10 +56,7 @@ impl VirtualRouter {
         }
         // Who preempts a living router must answer before the other stops to; who follows silence
         // has nobody to wait for.
-        let living = why == Reason::Preempted
-            && self.rival.is_some_and(|rival| {
-                rival.is_active && cx.now < rival.heard_at + 3 * rival.interval.duration()
-            });
+        let living = why == Reason::Preempted && self.rival.is_some_and(|rival| rival.lives(cx.now));
         self.state = State::Claiming {
             advertise_at: (!living).then(|| cx.now + CLAIM_WAIT),
             give_up: cx.now + self.patience(),
@@ -119,14 +116,40 @@ impl VirtualRouter {
         self.enter(StateName::Backup, reason, cx);
     }
 
-    /// Skew_Time and Active_Down_Interval follow the priority; the timer only ever comes forward.
+    /// Skew_Time and Active_Down_Interval follow the priority; the timer only ever comes forward,
+    /// unless it is a living router that now outranks us.
     pub(super) fn backup_health_changed(&mut self, before: Health, cx: &mut Context<'_>) {
         let State::Backup { active_down } = self.state else { return };
         if self.priority() > before.priority || before.pending && !self.health().pending {
             self.preempt_from = None;
         }
+        let outranked = self.accepts_rival(cx.now);
         let recomputed = self.active_down().max(cx.now);
-        self.state = State::Backup { active_down: active_down.min(recomputed) };
+        let earlier = active_down.min(recomputed);
+        self.state = State::Backup { active_down: if outranked { recomputed } else { earlier } };
+    }
+
+    /// A lowered priority takes back a claim, except over a living router that is still lower.
+    pub(super) fn claim_priority_lowered(&mut self, cx: &mut Context<'_>) {
+        let preempts = matches!(self.state, State::Claiming { advertise_at: None, .. });
+        if self.accepts_rival(cx.now) || !preempts {
+            self.abort_claim(self.reason, cx);
+        }
+    }
+
+    /// The Active Router that was ignored for its lower priority (row 9) may be above a lowered one:
+    /// then its last advertisement keeps us Backup after all (rows 7 and 8).
+    fn accepts_rival(&mut self, now: Instant) -> bool {
+        let Some(rival) = self.rival.filter(|rival| self.lower_ignored && rival.lives(now)) else {
+            return false;
+        };
+        let Rival { address: source, priority, interval, heard_at: arrived, .. } = rival;
+        let last = Advertisement { source, priority, interval, arrived };
+        let accepted = self.accepts(last);
+        if accepted {
+            self.accept(last);
+        }
+        accepted
     }
 
     /// When the Active_Down_Timer runs out, by the priority and the interval in force.
@@ -198,5 +221,12 @@ impl VirtualRouter {
     pub(super) fn outranked_by(&self, priority: Priority, source: std::net::IpAddr) -> bool {
         let own = self.facts.source;
         priority > self.priority() || priority == self.priority() && own.is_none_or(|own| source > own)
+    }
+}
+
+impl Rival {
+    /// Active, and not silent for as long as the first of its backups waits.
+    fn lives(&self, now: Instant) -> bool {
+        self.is_active && now < self.heard_at + 3 * self.interval.duration()
     }
 }

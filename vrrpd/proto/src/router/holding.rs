@@ -196,9 +196,13 @@ impl VirtualRouter {
         (self.holding.outstanding > 0).then(|| self.holding.progress + self.patience())
     }
 
-    /// When the addresses that are missing from a part are tried again.
+    /// When missing addresses are asked for again: those of a part after the back-off, those that were
+    /// lost in a stall as soon as the sockets have been read.
     pub(super) fn retry_at(&self) -> Option<Instant> {
-        (self.holding.part && self.holding.outstanding == 0).then_some(self.back_off.not_before)
+        if self.holding.part {
+            return (self.holding.outstanding == 0).then_some(self.back_off.not_before);
+        }
+        (self.holding.any_lost() && !self.owner()).then_some(Instant::ZERO)
     }
 
     /// How long the kernel may keep an address away.

@@ -58,9 +58,7 @@ impl VirtualRouter {
         match self.state {
             State::Initialize => self.try_startup(cx),
             State::Backup { .. } => self.backup_health_changed(before, cx),
-            State::Claiming { .. } if health.priority < before.priority => {
-                self.abort_claim(self.reason, cx);
-            }
+            State::Claiming { .. } if health.priority < before.priority => self.claim_priority_lowered(cx),
             State::Active { .. } => self.active_priority_changed(before.priority, cx),
             State::Asking { .. } if health.priority > before.priority => self.keep(cx),
             _ => {}
