@@ -115,6 +115,8 @@ pub(crate) struct Scene {
     pub(crate) kernel: Kernel,
     /// What becomes of advertisements.
     pub(crate) sending: Result<(), i32>,
+    /// TTL or Hop Limit of what is heard.
+    pub(crate) hop_limit: u8,
     /// Of the last request to the kernel.
     pub(crate) ticket: Ticket,
     actions: Vec<Action>,
@@ -128,6 +130,7 @@ impl Scene {
             now: Instant::from_nanos(1_000_000_000_000),
             kernel: Kernel::Prompt,
             sending: Ok(()),
+            hop_limit: 255,
             ticket: Ticket::default(),
             actions: Vec::new(),
         };
@@ -211,7 +214,7 @@ impl Scene {
         let length = encode(&mut message, vrid, priority, interval, &list, source, destination, form)
             .expect("the advertisement is sound");
         let payload = &message[..length];
-        let datagram = Datagram { source, destination, hop_limit: 255, payload };
+        let datagram = Datagram { source, destination, hop_limit: self.hop_limit, payload };
         self.input(Input::Received { link: LINK, datagram, arrived });
     }
 

@@ -7,9 +7,9 @@ use super::scene::{
 };
 use crate::action::{Outcome, Report};
 use crate::packet::{ChecksumForm, ChecksumPolicy};
-use crate::parameters::Parameters;
+use crate::parameters::{Facts, Parameters};
 use crate::snapshot::{Alarm, Reason, StateName};
-use crate::{AdverInterval, Priority};
+use crate::{AdverInterval, Family, Priority};
 
 #[test]
 fn losing_advertisements_are_answered_once_in_ten_milliseconds() {
@@ -292,4 +292,76 @@ fn deviations_of_an_accepted_router_raise_alarms_on_the_first_packet_only() {
     assert_eq!(scene.statistics().interval_errors, 3);
     scene.hear_interval(OTHER, 200, AdverInterval::DEFAULT.centiseconds());
     assert_eq!(scene.alarms()[2..], [(Alarm::IntervalMismatch, false), (Alarm::EqualPriority, false)]);
+}
+
+#[test]
+fn who_took_over_again_has_three_intervals_to_get_through() {
+    let mut scene = Scene::active(parameters());
+    scene.sending = Err(1);
+    scene.run_for(4 * A);
+    assert_eq!(scene.reason(), Reason::CannotSend);
+    // Somebody follows, and goes: now it is our turn, and the firewall may be open by now.
+    scene.hear(PEER, 100);
+    while scene.state() != StateName::Active {
+        scene.next_timeout();
+    }
+    scene.run_for(2 * A);
+    assert_eq!(scene.state(), StateName::Active);
+    scene.run_for(2 * A);
+    assert_eq!(scene.reason(), Reason::CannotSend);
+}
+
+#[test]
+fn a_new_ethernet_address_is_told_at_once() {
+    let mut scene = Scene::active(parameters());
+    let mac = crate::MacAddress::new([2, 0, 0, 0, 0, 8]);
+    scene.facts(Facts { mac, ..super::scene::facts(super::scene::OWN) });
+    assert_eq!(scene.deeds(), ["advertise 150", "announce 0..1"]);
+}
+
+#[test]
+fn a_router_that_changes_its_form_conflicts_with_nobody() {
+    let mut scene = Scene::backup(parameters());
+    scene.hear_form(PEER, 200, ChecksumForm::PseudoHeader);
+    scene.hear_form(PEER, 200, ChecksumForm::MessageOnly);
+    assert_eq!(scene.statistics().checksum_form_conflicts, 0);
+    assert_eq!(scene.form_towards("224.0.0.18"), ChecksumForm::MessageOnly);
+}
+
+/// An IPv6 router that hears one advertisement; in unicast of the peer that is configured.
+fn hears_six(source: &str, unicast: bool, strict: bool, hop_limit: u8) -> Scene {
+    let peers: &[&str] = if unicast { &[source] } else { &[] };
+    let mut scene = Scene::backup(Parameters {
+        family: Family::Ipv6,
+        addresses: super::scene::addresses(&["fe80::5e:1"]),
+        strict,
+        ..super::scene::unicast(peers)
+    });
+    scene.hop_limit = hop_limit;
+    scene.hear(source, 200);
+    scene
+}
+
+#[test]
+fn keepalived_in_ipv6_unicast_is_accepted_with_an_alarm_unless_strict() {
+    let accepted = hears_six("fe80::a", true, false, 64);
+    assert_eq!(accepted.alarms(), [(Alarm::HopLimitNot255, true)]);
+    assert_eq!(accepted.reason(), Reason::HigherPriority);
+    for (unicast, strict, hop_limit) in [(true, true, 64), (false, false, 64), (true, false, 63)] {
+        let refused = hears_six("fe80::a", unicast, strict, hop_limit);
+        assert_eq!(refused.statistics().ip_ttl_errors, 1, "{unicast} {strict} {hop_limit}");
+    }
+    let mut four = Scene::backup(unicast(&[PEER]));
+    four.hop_limit = 64;
+    four.hear(PEER, 200);
+    assert_eq!(four.statistics().ip_ttl_errors, 1);
+}
+
+#[test]
+fn a_global_source_is_for_lax_unicast_only() {
+    assert_eq!(hears_six("2001:db8::a", true, false, 255).reason(), Reason::HigherPriority);
+    for (unicast, strict) in [(true, true), (false, false)] {
+        let refused = hears_six("2001:db8::a", unicast, strict, 255);
+        assert_eq!(refused.statistics().source_errors, 1, "{unicast} {strict}");
+    }
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::scene::{
-    A, OTHER, PEER, Scene, down_interval, ms, parameters, unicast, with_check, with_priority,
+    A, OTHER, OWN, PEER, Scene, down_interval, facts, ms, parameters, unicast, with_check, with_priority,
 };
 use crate::packet::ChecksumForm;
-use crate::parameters::Parameters;
+use crate::parameters::{Facts, InterfaceState, Parameters};
 use crate::snapshot::{Reason, StateName};
 use crate::tracking::Effect;
 use crate::tracking::TrackerState::{Failing, Passing};
@@ -243,4 +243,48 @@ fn until_something_is_heard_the_snapshot_says_so() {
     assert!(scene.snapshot().heard);
     let active = scene.snapshot().active_router.expect("it was heard");
     assert_eq!((active.address, active.this_node), (super::scene::ip(OTHER), false));
+}
+
+#[test]
+fn a_time_stamp_of_the_future_counts_as_now() {
+    let mut scene = Scene::backup(parameters());
+    let future = scene.now + 100 * A;
+    scene.hear_as(OTHER, 200, 100, ChecksumForm::PseudoHeader, future);
+    assert_eq!(scene.timeout(), Some(down_interval(150)));
+}
+
+#[test]
+fn who_resigned_is_not_shown_as_active() {
+    let mut scene = Scene::backup(parameters());
+    scene.hear(OTHER, 200);
+    scene.hear(OTHER, 0);
+    assert!(scene.snapshot().active_router.is_none());
+}
+
+#[test]
+fn after_a_lost_link_nothing_learned_is_left() {
+    let mut scene = Scene::backup(parameters());
+    scene.hear_interval(OTHER, 200, 4095);
+    scene.hear_interval(PEER, 100, 100);
+    let up = facts(OWN);
+    scene.facts(Facts { interface: InterfaceState::Down, ..up });
+    scene.facts(up);
+    assert_eq!(scene.timeout(), Some(down_interval(150)));
+    scene.next_timeout();
+    assert_eq!(scene.reason(), Reason::NoResponse);
+}
+
+#[test]
+fn trust_in_pending_checks_ends_with_the_role() {
+    let mut scene = Scene::active(parameters());
+    scene.configure(with_check(Effect::Demote));
+    assert_eq!(scene.snapshot().priority.get(), 150);
+    scene.hear(OTHER, 200);
+    scene.run_for(ms(20));
+    assert_eq!(scene.snapshot().priority.get(), 15);
+    for _ in 0..20 {
+        scene.hear(OTHER, 1);
+        scene.run_for(A);
+    }
+    assert_eq!(scene.state(), StateName::Backup);
 }

@@ -315,3 +315,68 @@ fn the_priority_of_a_preempted_router_is_remembered() {
     let active = scene.snapshot().active_router.expect("it is us");
     assert_eq!((active.this_node, active.priority), (true, Priority::new(150)));
 }
+
+#[test]
+fn who_died_after_it_was_outranked_is_silent_and_not_living() {
+    let mut scene = Scene::backup(with_addresses(&THREE));
+    scene.kernel = Kernel::Mute;
+    scene.hear(PEER, 100);
+    scene.next_timeout();
+    assert_eq!(scene.deeds(), ["acquire 0..3"]);
+    assert_eq!(scene.timeout(), Some(ms(1)));
+}
+
+#[test]
+fn a_slow_kernel_that_makes_progress_is_waited_for() {
+    let mut scene = preempting_mute();
+    for index in 0..3 {
+        scene.hear(PEER, 100);
+        scene.added(index);
+        scene.run_for(ms(900));
+    }
+    scene.hear(PEER, 0);
+    scene.forget();
+    for index in 0..3 {
+        scene.run_for(2 * A);
+        scene.added(index);
+    }
+    assert_eq!((scene.state(), scene.count("release")), (StateName::Active, 0));
+    assert!(!scene.advertised().contains(&0));
+}
+
+/// Refused everything, and some time later only a part.
+fn refused_twice(between: impl Fn(&mut Scene)) -> Scene {
+    let mut scene = Scene::backup(with_addresses(&THREE));
+    scene.kernel = Kernel::Refusing(0);
+    scene.next_timeout();
+    assert_eq!(scene.reason(), Reason::AddressRefused);
+    scene.kernel = Kernel::Refusing(1);
+    between(&mut scene);
+    scene.forget();
+    while scene.count("acquire") == 0 {
+        scene.next_timeout();
+    }
+    scene
+}
+
+#[test]
+fn who_was_refused_before_and_heard_nobody_since_holds_the_part() {
+    let scene = refused_twice(|_| {});
+    assert_eq!((scene.state(), scene.advertised()), (StateName::Active, vec![150]));
+}
+
+#[test]
+fn who_was_refused_before_and_heard_another_since_resigns_for_it() {
+    let scene = refused_twice(|scene| scene.hear(PEER, 100));
+    assert_eq!(scene.advertised(), [150, 0, 0, 0]);
+}
+
+#[test]
+fn a_lower_router_is_left_alone_while_the_back_off_runs() {
+    let mut scene = Scene::backup(with_addresses(&THREE));
+    scene.kernel = Kernel::Refusing(0);
+    scene.next_timeout();
+    scene.pass(A);
+    scene.hear(PEER, 100);
+    assert_eq!(scene.timeout(), Some(down_interval(150)));
+}
