@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::control::exit;
-use crate::{config, daemon, examine};
+use crate::{config, daemon, demo, examine};
 
 /// Keeps virtual addresses on one healthy router of a group (VRRPv3, RFC 9568).
 #[derive(Debug, Parser)]
@@ -23,7 +23,10 @@ pub struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Show the main job on this one machine: two nodes and a client in private network namespaces.
+    Demo(demo::Options),
+}
 
 /// Does what the command line says. Comes first in `main`: the daemon forks before it has threads.
 pub fn run() -> ExitCode {
@@ -36,9 +39,21 @@ pub fn run() -> ExitCode {
         }
     };
     match arguments.command {
-        Some(command) => match command {},
+        Some(Command::Demo(options)) => give_demo(&options),
         None if arguments.check => check(&arguments.config),
         None => daemon::run(&arguments.config),
+    }
+}
+
+fn give_demo(options: &demo::Options) -> ExitCode {
+    match demo::run(options, &mut std::io::stdout()) {
+        Ok(verdict) => ExitCode::from(verdict.exit_code()),
+        Err(error) => {
+            let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+            let words: Vec<String> = chain.map(ToString::to_string).collect();
+            eprintln!("vrrpd: {}", words.join(": "));
+            ExitCode::from(error.exit_code())
+        }
     }
 }
 

@@ -7,7 +7,7 @@ mod args;
 mod config;
 mod print;
 mod state;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 

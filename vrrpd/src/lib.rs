@@ -7,6 +7,7 @@ pub mod config;
 pub mod control;
 pub mod ctl;
 pub mod daemon;
+pub mod demo;
 mod examine;
 pub mod history;
 pub mod hook;

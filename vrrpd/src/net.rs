@@ -11,7 +11,7 @@ mod transmitter;
 
 pub(crate) use announcer::Announcer;
 pub(crate) use receiver::{Incoming, Receiver};
-pub(crate) use sys::{lock_memory, schedule_realtime};
+pub(crate) use sys::{link_address, lock_memory, schedule_realtime};
 pub(crate) use transmitter::Transmitter;
 
 use std::io;

@@ -1,23 +1,23 @@
 //! Aligned columns.
 
 /// Lines of cells, each column as wide as its widest cell, two blanks between.
-pub(super) struct Table {
+pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table with a heading.
-    pub(super) fn new<const COLUMNS: usize>(heading: [&str; COLUMNS]) -> Self {
+    pub(crate) fn new<const COLUMNS: usize>(heading: [&str; COLUMNS]) -> Self {
         Self { rows: vec![heading.iter().map(|&cell| cell.to_owned()).collect()] }
     }
 
     /// Adds a line.
-    pub(super) fn push<const COLUMNS: usize>(&mut self, row: [String; COLUMNS]) {
+    pub(crate) fn push<const COLUMNS: usize>(&mut self, row: [String; COLUMNS]) {
         self.rows.push(row.into());
     }
 
     /// The heading and each line, without blanks at the end.
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));

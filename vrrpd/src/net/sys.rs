@@ -5,8 +5,9 @@ use std::io;
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use socket2::SockAddr;
 
-/// Address of a packet socket that is bound to an interface and receives nothing.
-pub(super) fn link_address(index: u32) -> SockAddr {
+/// Address of a packet socket that is bound to an interface, and receives what it was opened for:
+/// with protocol 0, nothing.
+pub(crate) fn link_address(index: u32) -> SockAddr {
     let family = libc::sa_family_t::try_from(libc::AF_PACKET).expect("AF_PACKET is 17");
     // SAFETY: the closure writes a sockaddr_ll, which fits a sockaddr_storage and of which every
     // octet is set (the struct is zeroed by `try_init`), and sets the length to its size.
