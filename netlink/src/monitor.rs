@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_packet_core::NLMSG_OVERRUN;
+use socket2::{SockFilter, SockRef};
 
 use crate::channel::{Channel, Received, Wait};
 use crate::wire::{Message, Messages};
@@ -63,6 +64,33 @@ impl Monitor {
             channel.socket().add_membership(group).map_err(failed)?;
         }
         Ok(Self { channel, unread: (0, 0) })
+    }
+
+    /// From here on, addresses that the socket with this port ([`Requester::port`](crate::Requester::port))
+    /// adds or renews are not told: whoever asked knows, and a renewal each second need not wake
+    /// anybody. Their removal is told as ever. A [`Table`](crate::Table) that is fed by this monitor
+    /// alone lacks them.
+    pub fn ignore_additions_by(&mut self, port: u32) -> Result<(), Error> {
+        /// Where the header of a message (`struct nlmsghdr`) has its type and its port.
+        const TYPE_AT: u32 = 4;
+        const PORT_AT: u32 = 12;
+        let code = |code: u32| u16::try_from(code).expect("opcodes have 16 bits");
+        let load = |size, at| SockFilter::new(code(libc::BPF_LD | size | libc::BPF_ABS), 0, 0, at);
+        let unless =
+            |value, skip| SockFilter::new(code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K), 0, skip, value);
+        let pass = |octets| SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, octets);
+        // The filter reads numbers in network order, the header has them in the order of the host.
+        let filter = [
+            load(libc::BPF_H, TYPE_AT),
+            unless(u32::from(libc::RTM_NEWADDR.to_be()), 3),
+            load(libc::BPF_W, PORT_AT),
+            unless(port.to_be(), 1),
+            pass(0),
+            pass(u32::MAX),
+        ];
+        SockRef::from(self.channel.socket())
+            .attach_filter(&filter)
+            .map_err(|source| Error::Socket { operation: "filter the netlink monitor".into(), source })
     }
 
     /// The next event; `None`: nothing is waiting.

@@ -9,6 +9,7 @@ mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -136,8 +137,9 @@ impl Worker {
         state_dir: PathBuf,
     ) -> Result<Self, netlink::Error> {
         // First the monitor, then the list, so that nothing falls in between.
-        let monitor = Monitor::open()?;
+        let mut monitor = Monitor::open()?;
         let mut requester = Requester::open()?;
+        monitor.ignore_additions_by(requester.port())?;
         let mut table = Table::new();
         let (links, addresses) = (requester.links()?, requester.addresses()?);
         table.replace(links, addresses);
@@ -171,24 +173,36 @@ impl Worker {
                 PollFd::new(self.messages.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN),
             ];
-            // An interrupted wait is as good as a wake-up.
+            // An interrupted wait is as good as a wake-up of both.
             let _ = poll(&mut files, timeout);
-            self.messages.acknowledge();
-            while let Some(message) = self.messages.pop() {
-                match message {
-                    Message::Kernel(Kernel::Acquire(ownership)) => self.acquire(&ownership),
-                    Message::Kernel(Kernel::Release(ownership)) => self.release(&ownership),
-                    Message::Kernel(Kernel::Renew(ownership)) => self.renew(&ownership),
-                    Message::Place(router, place) => self.place(router, *place),
-                    Message::Forget(router) => drop(self.places.remove(&router)),
-                    Message::Stop => return,
-                }
+            let [asked, told] = files.map(|file| file.any().unwrap_or(true));
+            // First what the kernel tells, so that an address that is gone is not renewed into being.
+            if told {
+                self.watch();
             }
-            self.watch();
+            if asked && self.serve().is_break() {
+                return;
+            }
             if std::mem::take(&mut self.retry) {
                 self.tell_all_facts();
             }
         }
+    }
+
+    /// Does what the other threads ask.
+    fn serve(&mut self) -> ControlFlow<()> {
+        self.messages.acknowledge();
+        while let Some(message) = self.messages.pop() {
+            match message {
+                Message::Kernel(Kernel::Acquire(ownership)) => self.acquire(&ownership),
+                Message::Kernel(Kernel::Release(ownership)) => self.release(&ownership),
+                Message::Kernel(Kernel::Renew(ownership)) => self.renew(&ownership),
+                Message::Place(router, place) => self.place(router, *place),
+                Message::Forget(router) => drop(self.places.remove(&router)),
+                Message::Stop => return ControlFlow::Break(()),
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     /// Adds addresses, and says of each what became of it as soon as that is known.

@@ -27,6 +27,32 @@ fn events_tell_whose_request_caused_them() {
 }
 
 #[test]
+fn additions_of_a_port_that_is_ignored_are_not_told_and_everything_else_is() {
+    let name = "monitor::additions_of_a_port_that_is_ignored_are_not_told_and_everything_else_is";
+    in_network_namespace(name, || {
+        let (mut ours, link) = with_veth();
+        let mut foreign = Requester::open().expect("sockets can be had");
+        let mut monitor = Monitor::open().expect("sockets can be had");
+        monitor.ignore_additions_by(ours.port()).expect("a filter");
+        let [unseen, seen] = ["192.0.2.10", "2001:db8::11"].map(host);
+        make(&mut ours, &[Request::AddAddress { link, address: unseen, lifetime: Some(60) }]);
+        make(&mut ours, &[Request::RenewAddress { link, address: unseen, lifetime: Some(60) }]);
+        make(&mut foreign, &[Request::AddAddress { link, address: seen, lifetime: Some(60) }]);
+        make(&mut ours, &[Request::RemoveAddress { link, address: unseen }]);
+        let waiting = std::iter::from_fn(|| monitor.next().expect("the kernel makes sense"));
+        let told: Vec<(Address, bool)> = waiting
+            .filter_map(|event| match event {
+                Event::AddressChanged { entry, .. } => Some((entry.address, true)),
+                Event::AddressGone { entry, .. } => Some((entry.address, false)),
+                _ => None,
+            })
+            .filter(|(address, _)| [unseen, seen].contains(address))
+            .collect();
+        assert_eq!(told, [(seen, true), (unseen, false)]);
+    });
+}
+
+#[test]
 fn links_come_change_and_go() {
     in_network_namespace("monitor::links_come_change_and_go", || {
         let mut monitor = Monitor::open().expect("sockets can be had");

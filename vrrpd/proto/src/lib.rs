@@ -5,6 +5,10 @@
 //! the daemon, under the simulation and under a fuzzer.
 #![forbid(unsafe_code)]
 
+/// The helpers of the tests name this package as the tests outside of it do.
+#[cfg(test)]
+extern crate self as vrrp_proto;
+
 pub mod action;
 pub mod interval;
 pub mod mac;

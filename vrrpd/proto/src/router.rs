@@ -10,6 +10,8 @@ mod announcing;
 mod backup;
 mod holding;
 mod initialize;
+#[cfg(test)]
+mod tests;
 mod validation;
 
 pub(crate) use validation::REPORT_SPACING;
@@ -69,6 +71,7 @@ pub(crate) struct VirtualRouter {
     back_off: BackOff,
     asked: Asked,
     announcing: Option<Announcing>,
+    announced_at: Option<Instant>,
     sending: Sending,
     forms: Box<[Heard]>,
     alarms: Alarms,
@@ -238,6 +241,7 @@ impl VirtualRouter {
             back_off: BackOff::default(),
             asked: Asked::default(),
             announcing: None,
+            announced_at: None,
             sending: Sending::default(),
             forms: vec![heard; parameters.peers.len().max(1)].into(),
             alarms: Alarms::default(),
@@ -256,7 +260,7 @@ impl VirtualRouter {
             (_, Event::Assessed(assessment)) => self.assessed(assessment, cx),
 
             (State::Initialize, Event::Timeout) => self.try_startup(cx),
-            (State::Initialize, Event::Advertisement(_)) => {}
+            (State::Initialize, Event::Advertisement(advert)) => self.heard(advert),
             (State::Initialize, Event::Shutdown) => self.shut_down_idle(cx),
 
             (&State::Backup { active_down }, Event::Timeout) => self.backup_timeout(active_down, cx),
@@ -346,6 +350,9 @@ impl VirtualRouter {
         };
         if failing.is_none() {
             self.sending.failing = None;
+            if !self.holding.is_part() {
+                self.back_off = BackOff::default();
+            }
         }
         cx.report(Report::Sending { router: self.id, failing });
     }
@@ -399,9 +406,11 @@ impl VirtualRouter {
         self.holding.is_present(index).then(|| self.listed.get(index).copied()).flatten()
     }
 
-    /// Checks that are new to a router which holds the role are trusted until they have decided.
+    /// Checks that are new to a router which holds the role are trusted until they have decided,
+    /// unless it took the role although older ones had not.
     pub(crate) fn trust_new_checks(&mut self) {
-        self.trust_pending |= matches!(self.state, State::Active { .. } | State::Asking { .. });
+        let holds = matches!(self.state, State::Active { .. } | State::Asking { .. });
+        self.trust_pending |= holds && !self.health().pending;
     }
 
     /// Writes the VRRP message of an advertisement for `destination`; `None` while there is no
@@ -412,7 +421,7 @@ impl VirtualRouter {
         destination: IpAddr,
         out: &mut [u8],
     ) -> Option<usize> {
-        let peer = self.parameters.peers.iter().position(|&peer| peer == destination).unwrap_or(0);
+        let peer = self.parameters.destinations().position(|each| each == destination)?;
         let Parameters { vrid, interval, .. } = self.parameters;
         let form = self.forms[peer].form;
         encode(out, vrid, priority, interval, &self.listed, self.facts.source?, destination, form).ok()
@@ -503,6 +512,7 @@ impl VirtualRouter {
         if to != StateName::Active {
             self.announcing = None;
             self.trust_pending = false;
+            self.one_active_at_most(cx);
         }
         cx.report(Report::Transition {
             router: self.id,

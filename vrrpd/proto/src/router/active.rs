@@ -15,6 +15,8 @@ use crate::{Instant, Priority};
 const RIVAL_KNOWN: Duration = Duration::from_secs(600);
 /// Asking in vain is repeated no sooner than this many intervals later, doubled each time.
 const ASK_AGAIN_INTERVALS: u32 = 10;
+/// An Adver_Timer that is overdue by so many intervals means that the loop was away.
+const STALL: u32 = 2;
 /// The longest distance between two questions.
 const ASK_AGAIN_MAX: Duration = Duration::from_secs(3600);
 
@@ -40,12 +42,17 @@ impl VirtualRouter {
             }
             let interval = self.parameters.interval.duration();
             let missed = (cx.now - adver).as_nanos() / interval.as_nanos();
+            let missed = u32::try_from(missed).unwrap_or(u32::MAX);
             // On the grid of the deadlines, so that late wake-ups do not add up; what was missed is
             // not made up for.
-            let step = interval.saturating_mul(u32::try_from(missed + 1).unwrap_or(u32::MAX));
+            let step = interval.saturating_mul(missed.saturating_add(1));
             self.state = State::Active { adver: adver + step };
             self.advertise(cx);
             self.clear_two_active(cx);
+            if missed >= STALL {
+                // The neighbours may have followed another router meanwhile.
+                self.announce_again(cx);
+            }
         }
         self.announcing_timeout(cx);
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= cx.now);
@@ -68,10 +75,10 @@ impl VirtualRouter {
         } else if self.outranked_by(advert.priority, advert.source) {
             self.give_way(advert, Reason::HigherPriority, cx);
         } else {
-            self.lower_rank_shown(advert.source, cx);
             if self.may_answer(cx.now) {
                 self.advertise(cx);
             }
+            self.lower_rank_shown(advert.source, cx);
         }
     }
 
@@ -101,7 +108,6 @@ impl VirtualRouter {
             return self.advertise_and_rearm(cx);
         }
         self.resign(cx);
-        self.announcing = None;
         self.state = State::Asking { until: self.successor_by(cx.now) };
         cx.report(Report::Asking { router: self.id, priority: self.priority() });
     }
@@ -187,8 +193,16 @@ impl VirtualRouter {
                 self.release_all(cx);
                 self.state = State::Initialize;
                 self.try_startup(cx);
+                self.report_gone(cx);
             }
         }
+    }
+
+    /// Was the loop away for so long that a backup may have taken over? Until the sockets have been
+    /// read (and the Adver_Timer served) nothing is put back.
+    pub(super) fn is_stalled(&self, now: Instant) -> bool {
+        let State::Active { adver } = self.state else { return false };
+        now - adver >= self.parameters.interval.duration().saturating_mul(STALL)
     }
 
     /// Sends one advertisement with the priority in force, and renews the lease with it.
@@ -204,11 +218,13 @@ impl VirtualRouter {
         self.state = State::Active { adver: cx.now + self.parameters.interval.duration() };
     }
 
-    /// Tells the others that the role is free.
+    /// Tells the others that the role is free. The addresses go on answering until somebody takes it,
+    /// so the lease is renewed with this as well: what is left of the last term may be too short.
     pub(super) fn resign(&mut self, cx: &mut Context<'_>) {
         for _ in 0..RELEASES {
             cx.actions.push(Action::Advertise { router: self.id, priority: Priority::RELEASE });
         }
+        self.renew(cx);
     }
 
     /// By when a successor has shown itself, if there is one: Skew_Time is below one interval.
@@ -239,9 +255,14 @@ impl VirtualRouter {
     }
 
     fn clear_two_active(&mut self, cx: &mut Context<'_>) {
-        if let Some(rival) = self.rival
-            && cx.now - rival.heard_at > self.patience()
-        {
+        if self.rival.is_some_and(|rival| cx.now - rival.heard_at > self.patience()) {
+            self.one_active_at_most(cx);
+        }
+    }
+
+    /// The other one is silent, or we are not Active any more.
+    pub(super) fn one_active_at_most(&mut self, cx: &mut Context<'_>) {
+        if let Some(rival) = self.rival {
             self.raise(Alarm::TwoActiveRouters, false, rival.address, cx);
         }
     }

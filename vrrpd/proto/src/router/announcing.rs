@@ -26,23 +26,26 @@ pub(super) struct Announcing {
 impl VirtualRouter {
     /// Announces what is there now, and begins the bursts.
     pub(super) fn start_announcing(&mut self, cx: &mut Context<'_>) {
-        self.announce(0..self.count(), cx);
-        let schedule = self.parameters.announcements;
-        let (count, distance) = self.burst();
-        let second = self.parameters.family == Family::Ipv4 && !schedule.second_after.is_zero();
-        let announcing = Announcing {
-            next: cx.now + distance,
-            left: count.saturating_sub(1),
-            second_at: second.then(|| cx.now + schedule.second_after),
-        };
-        self.announcing = self.after_burst(announcing, cx.now);
+        self.begin_bursts(cx.now);
+        self.announcing_timeout(cx);
     }
 
-    /// Begins anew, unless a burst is under way that serves as well.
+    /// Begins anew, unless a burst is under way that serves as well. Strangers can provoke this, so
+    /// the distance within a burst is kept to what was announced last.
     pub(super) fn announce_again(&mut self, cx: &mut Context<'_>) {
         if self.announcing.is_none_or(|announcing| announcing.left == 0) {
-            self.start_announcing(cx);
+            let (_, distance) = self.burst();
+            let earliest = self.announced_at.map_or(cx.now, |last| last + distance);
+            self.begin_bursts(earliest.max(cx.now));
+            self.announcing_timeout(cx);
         }
+    }
+
+    fn begin_bursts(&mut self, at: Instant) {
+        let schedule = self.parameters.announcements;
+        let second = self.parameters.family == Family::Ipv4 && !schedule.second_after.is_zero();
+        let second_at = second.then(|| at + schedule.second_after);
+        self.announcing = Some(Announcing { next: at, left: self.burst().0, second_at });
     }
 
     pub(super) fn announcing_timeout(&mut self, cx: &mut Context<'_>) {
@@ -50,6 +53,7 @@ impl VirtualRouter {
             return;
         };
         self.announce(0..self.count(), cx);
+        self.announced_at = Some(cx.now);
         let (count, distance) = self.burst();
         if announcing.left > 0 {
             announcing.left -= 1;

@@ -33,7 +33,9 @@ impl VirtualRouter {
         }
         let interval = self.active_adver_interval.duration();
         if cx.now - active_down > 2 * interval + interval / 128 {
-            // The loop was away, not the Active Router: listen for one interval before a claim.
+            // The loop was away, not the Active Router: listen for one interval before a claim, and
+            // let no change of priority call that back.
+            self.counting = Counting { from: cx.now, resigned: false };
             self.state = State::Backup { active_down: cx.now + interval };
             return;
         }
@@ -47,12 +49,14 @@ impl VirtualRouter {
             (false, true) => Reason::Preempted,
             (false, false) => Reason::NoResponse,
         };
+        if self.owner() {
+            // The addresses are there already, and nobody answers requests for them.
+            self.holding.owned();
+            return self.become_active(why, cx);
+        }
         // Who preempts a living router must answer before the other stops to; who follows silence
         // has nobody to wait for.
-        let living = why == Reason::Preempted
-            && self.rival.is_some_and(|rival| {
-                rival.is_active && cx.now < rival.heard_at + 3 * rival.interval.duration()
-            });
+        let living = why == Reason::Preempted && self.rival.is_some_and(|rival| rival.lives(cx.now));
         self.state = State::Claiming {
             advertise_at: (!living).then(|| cx.now + CLAIM_WAIT),
             give_up: cx.now + self.patience(),
@@ -87,15 +91,16 @@ impl VirtualRouter {
             }
         } else if self.accepts(advert) {
             self.accept(advert);
-            self.abort_claim(cx);
+            let higher = advert.priority >= self.priority();
+            self.abort_claim(if higher { Reason::HigherPriority } else { self.reason }, cx);
         }
     }
 
     /// Back to watching; nothing was said.
-    pub(super) fn abort_claim(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn abort_claim(&mut self, reason: Reason, cx: &mut Context<'_>) {
         self.release_all(cx);
         let watched_until = self.active_down().max(cx.now);
-        self.become_backup(watched_until, Reason::HigherPriority, cx);
+        self.become_backup(watched_until, reason, cx);
     }
 
     /// The claim goes out.
@@ -111,14 +116,40 @@ impl VirtualRouter {
         self.enter(StateName::Backup, reason, cx);
     }
 
-    /// Skew_Time and Active_Down_Interval follow the priority; the timer only ever comes forward.
+    /// Skew_Time and Active_Down_Interval follow the priority; the timer only ever comes forward,
+    /// unless it is a living router that now outranks us.
     pub(super) fn backup_health_changed(&mut self, before: Health, cx: &mut Context<'_>) {
         let State::Backup { active_down } = self.state else { return };
         if self.priority() > before.priority || before.pending && !self.health().pending {
             self.preempt_from = None;
         }
+        let outranked = self.accepts_rival(cx.now);
         let recomputed = self.active_down().max(cx.now);
-        self.state = State::Backup { active_down: active_down.min(recomputed) };
+        let earlier = active_down.min(recomputed);
+        self.state = State::Backup { active_down: if outranked { recomputed } else { earlier } };
+    }
+
+    /// A lowered priority takes back a claim, except over a living router that is still lower.
+    pub(super) fn claim_priority_lowered(&mut self, cx: &mut Context<'_>) {
+        let preempts = matches!(self.state, State::Claiming { advertise_at: None, .. });
+        if self.accepts_rival(cx.now) || !preempts {
+            self.abort_claim(self.reason, cx);
+        }
+    }
+
+    /// The Active Router that was ignored for its lower priority (row 9) may be above a lowered one:
+    /// then its last advertisement keeps us Backup after all (rows 7 and 8).
+    fn accepts_rival(&mut self, now: Instant) -> bool {
+        let Some(rival) = self.rival.filter(|rival| self.lower_ignored && rival.lives(now)) else {
+            return false;
+        };
+        let Rival { address: source, priority, interval, heard_at: arrived, .. } = rival;
+        let last = Advertisement { source, priority, interval, arrived };
+        let accepted = self.accepts(last);
+        if accepted {
+            self.accept(last);
+        }
+        accepted
     }
 
     /// When the Active_Down_Timer runs out, by the priority and the interval in force.
@@ -156,7 +187,8 @@ impl VirtualRouter {
     /// Row 6. Where this router is the only one that can follow, nobody gains by Skew_Time.
     fn rival_resigned(&mut self, advert: Advertisement, cx: &mut Context<'_>) {
         self.counting = Counting { from: advert.arrived, resigned: true };
-        self.back_off.peer_resigned = true;
+        // As well as we did: a plain handover says nothing about who can hold the addresses.
+        self.back_off.peer_resigned = self.back_off.attempts > 0;
         let sole_backup = self.parameters.peers.len() == 1 && !self.health().demoted;
         let active_down = if sole_backup { cx.now } else { self.active_down() };
         self.state = State::Backup { active_down };
@@ -189,5 +221,12 @@ impl VirtualRouter {
     pub(super) fn outranked_by(&self, priority: Priority, source: std::net::IpAddr) -> bool {
         let own = self.facts.source;
         priority > self.priority() || priority == self.priority() && own.is_none_or(|own| source > own)
+    }
+}
+
+impl Rival {
+    /// Active, and not silent for as long as the first of its backups waits.
+    fn lives(&self, now: Instant) -> bool {
+        self.is_active && now < self.heard_at + 3 * self.interval.duration()
     }
 }

@@ -64,12 +64,20 @@ impl Holding {
         !self.engaged && !self.releasing
     }
 
+    pub(super) fn is_part(&self) -> bool {
+        self.part
+    }
+
     pub(super) fn any_present(&self) -> bool {
         (0..self.addresses.len()).any(|index| self.is_present(index))
     }
 
     pub(super) fn is_present(&self, index: usize) -> bool {
         matches!(self.addresses.get(index), Some(Held::Present { .. }))
+    }
+
+    pub(super) fn any_lost(&self) -> bool {
+        self.outstanding == 0 && self.addresses.contains(&Held::Absent)
     }
 
     fn all_present(&self) -> bool {
@@ -156,7 +164,10 @@ impl VirtualRouter {
         before: &std::sync::Arc<[VirtualAddress]>,
         cx: &mut Context<'_>,
     ) {
-        self.holding.ticket.0 = self.holding.ticket.0.wrapping_add(1);
+        // With nothing engaged the only outcome to come is that of a release, which names no address.
+        if self.holding.engaged {
+            self.holding.ticket.0 = self.holding.ticket.0.wrapping_add(1);
+        }
         let after = self.parameters.addresses.clone();
         let state_of =
             |address| before.iter().position(|old| old == address).map(|old| self.holding.addresses[old]);
@@ -185,9 +196,13 @@ impl VirtualRouter {
         (self.holding.outstanding > 0).then(|| self.holding.progress + self.patience())
     }
 
-    /// When the addresses that are missing from a part are tried again.
+    /// When missing addresses are asked for again: those of a part after the back-off, those that were
+    /// lost in a stall as soon as the sockets have been read.
     pub(super) fn retry_at(&self) -> Option<Instant> {
-        (self.holding.part && self.holding.outstanding == 0).then_some(self.back_off.not_before)
+        if self.holding.part {
+            return (self.holding.outstanding == 0).then_some(self.back_off.not_before);
+        }
+        (self.holding.any_lost() && !self.owner()).then_some(Instant::ZERO)
     }
 
     /// How long the kernel may keep an address away.
@@ -221,7 +236,9 @@ impl VirtualRouter {
                 self.state = State::Leaving { release_at: self.successor_by(cx.now), then };
                 self.enter(crate::snapshot::StateName::Backup, Reason::AddressRefused, cx);
             }
-            State::Initialize | State::Backup { .. } | State::Asking { .. } | State::Leaving { .. } => {}
+            // Nobody better may be there; what is missing is then tried again.
+            State::Asking { .. } => self.holding.part = true,
+            State::Initialize | State::Backup { .. } | State::Leaving { .. } => {}
         }
     }
 
@@ -273,7 +290,9 @@ impl VirtualRouter {
             return self.refused(cx);
         }
         self.holding.part = false;
-        self.back_off = super::BackOff::default();
+        if self.sending.failing.is_none() {
+            self.back_off = super::BackOff::default();
+        }
         if matches!(self.state, State::Claiming { .. }) {
             self.claimed(cx);
         }
@@ -286,7 +305,9 @@ impl VirtualRouter {
         self.holding.addresses[usize::from(index)] = Held::Absent;
         if matches!(self.state, State::Active { .. } | State::Asking { .. }) {
             self.statistics.addresses_put_back += 1;
-            self.acquire(index..index + 1, cx);
+            if !self.is_stalled(cx.now) {
+                self.acquire(index..index + 1, cx);
+            }
             cx.report(Report::AddressLost { router: self.id, index });
         }
     }

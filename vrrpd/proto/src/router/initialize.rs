@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Context, Counting, State, VirtualRouter};
+use super::{Context, Counting, Next, State, VirtualRouter};
 use crate::Instant;
 use crate::action::Report;
 use crate::parameters::{Facts, InterfaceState};
@@ -48,13 +48,17 @@ impl VirtualRouter {
                 State::Initialize => self.try_startup(cx),
                 State::Backup { .. } | State::Claiming { .. } => self.drop_out(Reason::CheckFailed, cx),
                 State::Active { .. } | State::Asking { .. } => self.leave(Reason::CheckFailed, cx),
-                State::Leaving { .. } => {}
+                State::Leaving { release_at, .. } => {
+                    self.state = State::Leaving { release_at, then: Next::Initialize };
+                    let reason = if self.wanted { Reason::CheckFailed } else { Reason::Shutdown };
+                    self.enter(StateName::Initialize, reason, cx);
+                }
             };
         }
         match self.state {
             State::Initialize => self.try_startup(cx),
             State::Backup { .. } => self.backup_health_changed(before, cx),
-            State::Claiming { .. } if health.priority < before.priority => self.abort_claim(cx),
+            State::Claiming { .. } if health.priority < before.priority => self.claim_priority_lowered(cx),
             State::Active { .. } => self.active_priority_changed(before.priority, cx),
             State::Asking { .. } if health.priority > before.priority => self.keep(cx),
             _ => {}
@@ -123,6 +127,7 @@ impl VirtualRouter {
 
     pub(super) fn enter_initialize(&mut self, reason: Reason, cx: &mut Context<'_>) {
         self.state = State::Initialize;
+        self.one_active_at_most(cx);
         self.rival = None;
         self.lower_ignored = false;
         self.enter(StateName::Initialize, reason, cx);
@@ -141,9 +146,13 @@ impl VirtualRouter {
 
     /// Addresses were found that the daemon before left behind. It renewed them straight after an
     /// advertisement, and no backup claims before three intervals have passed since that: going on
-    /// is safe until then. (Facts come after the sockets were opened and read.)
+    /// is safe until then, unless a better router preempted the dead one. (Facts come after the
+    /// sockets were opened and read.)
     fn may_resume(&self, renewed: Instant, now: Instant) -> bool {
         let silence = 3 * self.parameters.interval.duration();
-        self.parameters.leased && renewed <= now && now + LEFT_OVER_MARGIN < renewed + silence
+        self.parameters.leased
+            && self.rival.is_none()
+            && renewed <= now
+            && now + LEFT_OVER_MARGIN < renewed + silence
     }
 }

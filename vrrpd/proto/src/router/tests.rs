@@ -1,0 +1,13 @@
+//! What is decided beyond the letter of the RFC, one sentence at a time.
+
+#[path = "../../tests/scene/mod.rs"]
+mod scene;
+
+mod active;
+mod announcing;
+mod asking;
+mod backup;
+mod claiming;
+mod leaving;
+mod reconfiguring;
+mod resuming;

@@ -1,0 +1,140 @@
+//! A reload changes what it changes, and nothing else.
+
+use super::scene::{
+    A, OTHER, PEER, Scene, addresses, down_interval, ms, parameters, unicast, with_addresses, with_check,
+    with_priority,
+};
+use crate::AdverInterval;
+use crate::action::Report;
+use crate::packet::ChecksumForm;
+use crate::parameters::Parameters;
+use crate::snapshot::{Phase, StateName};
+use crate::tracking::{Effect, TrackerId, Tracking};
+
+const TWO: [&str; 2] = ["192.0.2.1", "192.0.2.4"];
+
+fn transitions(scene: &Scene) -> usize {
+    scene.reports().iter().filter(|report| matches!(report, Report::Transition { .. })).count()
+}
+
+#[test]
+fn the_same_parameters_again_go_unnoticed() {
+    for mut scene in [Scene::active(with_addresses(&TWO)), Scene::backup(with_addresses(&TWO))] {
+        let timer = scene.node.poll_timeout();
+        scene.pass(ms(50));
+        scene.configure(with_addresses(&TWO));
+        assert_eq!(scene.deeds(), [""; 0]);
+        assert_eq!((scene.node.poll_timeout(), scene.reports()), (timer, vec![]));
+    }
+}
+
+#[test]
+fn an_added_address_is_acquired_announced_and_advertised_without_a_transition() {
+    let mut scene = Scene::active(with_addresses(&TWO));
+    scene.configure(with_addresses(&["192.0.2.1", "192.0.2.7", "192.0.2.4"]));
+    assert_eq!(scene.deeds(), ["acquire 0..3", "advertise 150", "announce 1..2"]);
+    assert_eq!(scene.present(), [true; 3]);
+    assert_eq!(transitions(&scene), 0);
+}
+
+#[test]
+fn a_removed_address_is_released_and_the_others_are_not_touched() {
+    let mut scene = Scene::active(with_addresses(&TWO));
+    scene.configure(with_addresses(&["192.0.2.4"]));
+    assert_eq!(scene.deeds()[0], "release 0..1");
+    assert_eq!(scene.count("release"), 1);
+    assert_eq!(scene.present(), [true]);
+    assert_eq!((scene.advertised(), transitions(&scene)), (vec![150], 0));
+}
+
+#[test]
+fn a_backup_only_takes_note_of_new_addresses() {
+    let mut scene = Scene::backup(parameters());
+    let timer = scene.node.poll_timeout();
+    scene.configure(with_addresses(&TWO));
+    assert_eq!(scene.deeds(), [""; 0]);
+    assert_eq!(scene.node.poll_timeout(), timer);
+    scene.next_timeout();
+    assert_eq!(scene.deeds()[0], "acquire 0..2");
+}
+
+#[test]
+fn a_new_interval_is_told_before_the_backups_time_out_by_the_old_one() {
+    let mut scene = Scene::active(parameters());
+    scene.pass(ms(50));
+    scene.configure(Parameters { interval: AdverInterval::MAX, ..parameters() });
+    assert_eq!((scene.deeds(), transitions(&scene)), (vec!["advertise 150".to_owned()], 0));
+    assert_eq!(scene.timeout(), Some(AdverInterval::MAX.duration()));
+}
+
+#[test]
+fn a_new_interval_means_nothing_to_a_backup() {
+    let mut scene = Scene::backup(parameters());
+    scene.hear(OTHER, 200);
+    let timer = scene.node.poll_timeout();
+    scene.configure(Parameters { interval: AdverInterval::MIN, ..parameters() });
+    assert_eq!((scene.deeds().len(), scene.node.poll_timeout()), (0, timer));
+    assert_eq!(scene.snapshot().active_adver_interval, AdverInterval::DEFAULT);
+}
+
+#[test]
+fn a_raised_priority_is_advertised_without_a_transition() {
+    let mut scene = Scene::active(parameters());
+    scene.pass(ms(50));
+    scene.configure(with_priority(200));
+    assert_eq!((scene.deeds(), transitions(&scene)), (vec!["advertise 200".to_owned()], 0));
+}
+
+#[test]
+fn a_lowered_priority_asks_like_a_failing_check_and_is_kept_without_a_transition() {
+    let mut scene = Scene::active(parameters());
+    scene.configure(with_priority(100));
+    assert_eq!(scene.snapshot().phase, Phase::Asking);
+    scene.run_for(2 * A);
+    assert_eq!((scene.state(), transitions(&scene)), (StateName::Active, 0));
+    assert_eq!(scene.advertised()[3..], [100]);
+}
+
+#[test]
+fn a_backup_with_a_new_priority_is_not_started_anew() {
+    let mut scene = Scene::backup(parameters());
+    scene.hear(OTHER, 254);
+    scene.pass(A);
+    scene.configure(with_priority(200));
+    assert_eq!((scene.state(), scene.timeout()), (StateName::Backup, Some(down_interval(200) - A)));
+}
+
+#[test]
+fn a_check_that_is_added_is_trusted_by_who_holds_the_role() {
+    let mut scene = Scene::active(parameters());
+    scene.configure(with_check(Effect::Demote));
+    assert_eq!((scene.deeds(), scene.snapshot().priority.get()), (vec![], 150));
+}
+
+#[test]
+fn a_reload_does_not_promote_who_became_active_on_pending_checks() {
+    let mut scene = Scene::backup(with_check(Effect::Demote));
+    scene.next_timeout();
+    scene.pass(ms(50));
+    assert_eq!(scene.snapshot().priority.get(), 15);
+    scene.configure(with_check(Effect::Demote));
+    assert_eq!(scene.snapshot().priority.get(), 15);
+}
+
+#[test]
+fn checks_of_another_router_do_not_concern_this_one() {
+    let other = Tracking { tracker: TrackerId(7), effect: Effect::Demote };
+    let mut scene = Scene::active(parameters());
+    scene.check(crate::tracking::TrackerState::Failing);
+    assert_eq!(scene.deeds(), [""; 0]);
+    assert!(!parameters().tracking.contains(&other));
+}
+
+#[test]
+fn new_peers_are_spoken_to_in_the_configured_form() {
+    let mut scene = Scene::active(unicast(&[PEER]));
+    scene.hear_form(PEER, 100, ChecksumForm::MessageOnly);
+    scene.configure(Parameters { addresses: addresses(&["192.0.2.1"]), ..unicast(&[OTHER, PEER]) });
+    assert_eq!(scene.form_towards(OTHER), ChecksumForm::PseudoHeader);
+    assert_eq!(scene.state(), StateName::Active);
+}

@@ -1,0 +1,134 @@
+//! Start: with a delay, and with addresses that the daemon before left behind.
+
+use std::time::Duration;
+
+use super::scene::{
+    A, Kernel, OTHER, OWN, Scene, down_interval, facts, ms, parameters, with_check, with_priority,
+};
+use crate::action::Outcome;
+use crate::parameters::{Facts, InterfaceState, Parameters};
+use crate::snapshot::{Reason, StateName};
+use crate::tracking::Effect;
+
+fn leased() -> Parameters {
+    Parameters { leased: true, ..parameters() }
+}
+
+/// The first facts after a crash: the addresses are there, renewed `ago` before now.
+fn after_crash(scene: &Scene, ago: Duration) -> Facts {
+    Facts { left_over: Some(scene.now.saturating_sub(ago)), ..facts(OWN) }
+}
+
+fn restart(parameters: Parameters, ago: Duration) -> Scene {
+    let mut scene = Scene::new(parameters);
+    let facts = after_crash(&scene, ago);
+    scene.facts(facts);
+    scene
+}
+
+#[test]
+fn a_restart_within_the_lease_goes_on_as_active_at_once() {
+    let scene = restart(leased(), 3 * A - ms(21));
+    assert_eq!(scene.deeds(), ["advertise 150", "renew", "announce 0..1", "active resumed", "acquire 0..1"]);
+    assert_eq!(scene.present(), [true]);
+}
+
+#[test]
+fn a_restart_after_the_lease_removes_the_addresses_and_starts_as_backup() {
+    for ago in [3 * A - ms(20), 3 * A, Duration::from_secs(900)] {
+        let scene = restart(leased(), ago);
+        assert_eq!(scene.deeds(), ["backup startup", "release 0..1"], "{ago:?}");
+        assert_eq!(scene.timeout(), Some(down_interval(150)));
+    }
+}
+
+#[test]
+fn a_renewal_in_the_future_proves_nothing() {
+    let mut scene = Scene::new(leased());
+    let future = Facts { left_over: Some(scene.now + ms(1)), ..facts(OWN) };
+    scene.facts(future);
+    assert_eq!(scene.state(), StateName::Backup);
+}
+
+#[test]
+fn without_a_lease_nothing_is_proven() {
+    let scene = restart(parameters(), ms(100));
+    assert_eq!((scene.state(), scene.count("release")), (StateName::Backup, 1));
+}
+
+#[test]
+fn who_finds_another_active_router_in_the_socket_does_not_resume() {
+    for priority in [200, 100] {
+        let mut scene = Scene::new(leased());
+        scene.hear(OTHER, priority);
+        let facts = after_crash(&scene, A);
+        scene.facts(facts);
+        assert_eq!(scene.advertised(), [0; 0]);
+        assert_eq!((scene.state(), scene.count("release")), (StateName::Backup, 1));
+    }
+}
+
+#[test]
+fn left_over_addresses_go_where_the_router_cannot_start() {
+    let mut scene = Scene::new(leased());
+    let facts = Facts { interface: InterfaceState::Down, ..after_crash(&scene, A) };
+    scene.facts(facts);
+    assert_eq!((scene.state(), scene.count("release")), (StateName::Initialize, 1));
+}
+
+#[test]
+fn a_resumed_router_trusts_its_checks_until_they_have_decided() {
+    let scene = restart(Parameters { leased: true, ..with_check(Effect::Demote) }, A);
+    assert_eq!(scene.advertised(), [150]);
+}
+
+#[test]
+fn an_owner_starts_as_active_whatever_was_left_behind() {
+    let scene = restart(Parameters { leased: true, ..with_priority(255) }, Duration::from_secs(900));
+    assert_eq!(scene.deeds(), ["advertise 255", "announce 0..1", "active priority"]);
+    assert_eq!(scene.count("release"), 0, "its addresses are the administrator's");
+}
+
+#[test]
+fn an_owner_without_its_addresses_waits_for_them() {
+    let mut scene = Scene::new(with_priority(255));
+    scene.facts(Facts { owned: false, ..facts(OWN) });
+    assert_eq!((scene.state(), scene.reason()), (StateName::Initialize, Reason::NoVirtualIpAddresses));
+    scene.facts(facts(OWN));
+    assert_eq!(scene.state(), StateName::Active);
+}
+
+#[test]
+fn startup_delay_keeps_the_router_out_until_it_is_over() {
+    let mut scene = Scene::new(Parameters { startup_delay: 30 * A, ..parameters() });
+    scene.facts(facts(OWN));
+    assert_eq!((scene.state(), scene.reason()), (StateName::Initialize, Reason::StartupDelay));
+    assert_eq!(scene.timeout(), Some(30 * A));
+    scene.next_timeout();
+    assert_eq!((scene.state(), scene.timeout()), (StateName::Backup, Some(down_interval(150))));
+}
+
+#[test]
+fn the_lease_is_renewed_with_an_advertisement_and_by_nothing_else() {
+    let mut scene = Scene::active(leased());
+    scene.run_for(3 * A);
+    assert_eq!(scene.deeds(), ["advertise 150", "renew"].repeat(3));
+}
+
+#[test]
+fn a_short_interval_renews_twice_a_second() {
+    let interval = crate::AdverInterval::MIN;
+    let mut scene = Scene::active(Parameters { interval, ..leased() });
+    scene.run_for(2 * A);
+    assert_eq!((scene.count("advertise"), scene.count("renew")), (200, 4));
+}
+
+#[test]
+fn what_was_there_before_us_is_shown_as_foreign() {
+    let mut scene = Scene::backup(parameters());
+    scene.kernel = Kernel::Mute;
+    scene.next_timeout();
+    scene.outcome(Outcome::Added { index: 0, foreign: true });
+    let address = scene.node.addresses(super::scene::ROUTER).next().expect("one address");
+    assert!(address.present && address.foreign);
+}

@@ -1,0 +1,300 @@
+//! The protocol thread allocates and frees nothing in the core (decision 36): a counting allocator
+//! watches every call of a node with two routers through two rounds of all that happens to it.
+
+mod scene;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::IpAddr;
+
+use vrrp_proto::action::{Action, Input, Outcome, Ticket};
+use vrrp_proto::node::{ANNOUNCEMENT_MAX, MESSAGE_MAX};
+use vrrp_proto::packet::arp::GarpForm;
+use vrrp_proto::packet::{ChecksumForm, Datagram, ParseError, encode};
+use vrrp_proto::parameters::{Facts, InterfaceState, LinkId, Parameters, RouterId};
+use vrrp_proto::snapshot::{RouterSnapshot, StateName};
+use vrrp_proto::tracking::{Effect, TrackerId, TrackerState};
+use vrrp_proto::{AdverInterval, Family, Instant, Node, Priority, Vrid};
+
+use crate::scene::{A, LINK, VRID, addresses, facts, ip, ms, parameters, with_check};
+
+/// Counts what the present thread asks of the allocator.
+struct Counting;
+
+thread_local! {
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    CALLS.with(|calls| calls.set(calls.get() + 1));
+}
+
+// SAFETY: every call goes to `System` unchanged; counting neither allocates nor unwinds, because the
+// thread-local is initialised in constant time and has no destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`, which is that of `System`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: `pointer` came from `System`, since `alloc` and `realloc` above take it from there.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as for `dealloc`; the caller keeps the contract on `size`.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn calls() -> u64 {
+    CALLS.with(Cell::get)
+}
+
+const FOUR: RouterId = RouterId(0);
+const SIX: RouterId = RouterId(1);
+
+/// A node, the buffer of the caller, and how often the allocator was called by it.
+struct Watched {
+    node: Node,
+    now: Instant,
+    actions: Vec<Action>,
+    tickets: [Ticket; 2],
+    allocator_calls: u64,
+}
+
+impl Watched {
+    fn new() -> Self {
+        let four = Parameters {
+            addresses: addresses(&["192.0.2.1", "192.0.2.4"]),
+            leased: true,
+            ..with_check(Effect::Demote)
+        };
+        let six = Parameters {
+            family: Family::Ipv6,
+            addresses: addresses(&["fe80::5e:1", "2001:db8::1"]),
+            peers: [ip("fe80::a"), ip("fe80::c")].into(),
+            ..parameters()
+        };
+        let mut watched = Self {
+            node: Node::new(),
+            now: Instant::from_nanos(1_000_000_000_000),
+            actions: Vec::with_capacity(256),
+            tickets: [Ticket::default(); 2],
+            allocator_calls: 0,
+        };
+        for (router, parameters) in [(FOUR, four), (SIX, six)] {
+            let parameters = Box::new(parameters);
+            watched.handle(Input::Configure { router, parameters });
+        }
+        watched
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        let before = calls();
+        self.node.handle(input, self.now, &mut self.actions);
+        self.allocator_calls += calls() - before;
+        for action in &self.actions {
+            if let Action::Acquire(request) | Action::Release(request) = action {
+                self.tickets[usize::from(request.router.0)] = request.ticket;
+            }
+        }
+        // What the caller drops must not be the last owner of anything either.
+        let before = calls();
+        self.actions.clear();
+        self.allocator_calls += calls() - before;
+    }
+
+    fn both(&mut self, each: impl Fn(RouterId) -> Input<'static>) {
+        for router in [FOUR, SIX] {
+            self.handle(each(router));
+        }
+    }
+
+    fn outcome(&mut self, outcome: Outcome) {
+        for router in [FOUR, SIX] {
+            let ticket = self.tickets[usize::from(router.0)];
+            self.handle(Input::Outcome { router, ticket, outcome });
+        }
+    }
+
+    /// Both families hear an advertisement.
+    fn hear(&mut self, priority: u8, form: ChecksumForm) {
+        for (source, own, list) in [
+            ("192.0.2.9", "224.0.0.18", ["192.0.2.1", "192.0.2.77"]),
+            ("fe80::c", "fe80::b", ["fe80::5e:1", "2001:db8::1"]),
+        ] {
+            let list = list.map(ip);
+            self.receive(LINK, ip(source), ip(own), VRID, priority, &list, form);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of a packet")]
+    fn receive(
+        &mut self,
+        link: LinkId,
+        source: IpAddr,
+        destination: IpAddr,
+        vrid: u8,
+        priority: u8,
+        list: &[IpAddr],
+        form: ChecksumForm,
+    ) {
+        let mut message = [0; MESSAGE_MAX];
+        let vrid = Vrid::new(vrid).expect("not zero");
+        let priority = Priority::new(priority);
+        let length =
+            encode(&mut message, vrid, priority, AdverInterval::DEFAULT, list, source, destination, form)
+                .expect("the advertisement is sound");
+        let datagram = Datagram { source, destination, hop_limit: 255, payload: &message[..length] };
+        let arrived = self.now;
+        self.handle(Input::Received { link, datagram, arrived });
+    }
+
+    fn run_for(&mut self, time: std::time::Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.handle(Input::Woke);
+            self.handle(Input::Drained);
+        }
+        self.now = end;
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        let before = calls();
+        let at = self.node.poll_timeout();
+        self.allocator_calls += calls() - before;
+        at
+    }
+
+    fn snapshot(&mut self, router: RouterId) -> RouterSnapshot {
+        let before = calls();
+        let snapshot = self.node.snapshot(router, self.now).expect("configured");
+        let present = self.node.addresses(router).filter(|address| address.present).count();
+        self.allocator_calls += calls() - before;
+        assert!(present <= 2);
+        snapshot
+    }
+
+    fn expect_state(&mut self, state: StateName) {
+        for router in [FOUR, SIX] {
+            assert_eq!(self.snapshot(router).state, state, "{router:?}");
+        }
+    }
+
+    /// The octets that the actions ask for are written to the caller's buffers.
+    fn write(&mut self) {
+        let (mut message, mut frame) = ([0; MESSAGE_MAX], [0; ANNOUNCEMENT_MAX]);
+        let before = calls();
+        let mut written = 0;
+        for router in [FOUR, SIX] {
+            for destination in self.node.destinations(router) {
+                let length = self.node.advertisement(router, Priority::DEFAULT, destination, &mut message);
+                written += usize::from(length.is_some());
+            }
+            for index in 0..2 {
+                let length = self.node.announcement(router, index, GarpForm::Request, &mut frame);
+                written += usize::from(length.is_some());
+            }
+        }
+        self.allocator_calls += calls() - before;
+        assert_eq!(written, 1 + 2 + 2 + 2);
+    }
+}
+
+/// Everything that happens in the life of a router between configuration and shutdown.
+fn round(watched: &mut Watched) {
+    watched.expect_state(StateName::Backup);
+
+    // Silence: Backup, Claiming, Active; two addresses for each router.
+    watched.run_for(4 * A);
+    watched.outcome(Outcome::Added { index: 0, foreign: false });
+    watched.outcome(Outcome::Added { index: 1, foreign: true });
+    watched.outcome(Outcome::Acquired);
+    watched.run_for(10 * A);
+    watched.expect_state(StateName::Active);
+    watched.write();
+    for result in [Ok(()), Err(1), Ok(())] {
+        watched.both(|router| Input::Sent { router, priority: Priority::new(150), result });
+    }
+    watched.both(|router| Input::Announced { router, sent: 2, failed: 1 });
+
+    // A rival of lower rank, in the other checksum form, and one that resigns.
+    watched.hear(100, ChecksumForm::MessageOnly);
+    watched.run_for(A);
+    watched.hear(0, ChecksumForm::PseudoHeader);
+    watched.run_for(A);
+
+    // A third party removes an address; it is put back, then refused.
+    watched.outcome(Outcome::Lost { index: 1 });
+    watched.outcome(Outcome::Added { index: 1, foreign: false });
+    watched.outcome(Outcome::Acquired);
+
+    // Discards: each place where a packet is counted.
+    let (group, list) = (ip("224.0.0.18"), [ip("192.0.2.1")]);
+    let form = ChecksumForm::PseudoHeader;
+    watched.receive(LINK, ip("192.0.2.9"), group, 77, 100, &list, form);
+    watched.receive(LINK, ip("192.0.2.3"), group, VRID, 100, &list, form);
+    watched.receive(LINK, ip("0.0.0.0"), group, VRID, 100, &list, form);
+    watched.receive(LINK, ip("192.0.2.9"), ip("192.0.2.3"), VRID, 100, &list, form);
+    watched.handle(Input::Damaged { link: LINK, error: ParseError::Fragment });
+    let payload: &[u8] = &[0x31, VRID, 100, 9, 0, 100, 0, 0];
+    let datagram = Datagram { source: ip("192.0.2.9"), destination: group, hop_limit: 255, payload };
+    let arrived = watched.now;
+    watched.handle(Input::Received { link: LINK, datagram, arrived });
+
+    // A failing check asks in vain, and comes back.
+    watched.handle(Input::Tracked { tracker: TrackerId(0), state: TrackerState::Failing });
+    watched.run_for(2 * A);
+    watched.handle(Input::Tracked { tracker: TrackerId(0), state: TrackerState::Passing });
+    watched.expect_state(StateName::Active);
+
+    // A better router: Active, Leaving, Backup; it resigns, and we follow.
+    watched.hear(200, form);
+    watched.run_for(ms(20));
+    watched.outcome(Outcome::Released);
+    watched.expect_state(StateName::Backup);
+    watched.hear(0, form);
+    watched.run_for(A);
+    watched.outcome(Outcome::Refused { index: 0, errno: 13 });
+    watched.outcome(Outcome::Refused { index: 1, errno: 13 });
+    watched.outcome(Outcome::Acquired);
+    watched.run_for(2 * A);
+    watched.outcome(Outcome::Released);
+
+    // The link goes and comes.
+    let down = |facts: Facts| Facts { interface: InterfaceState::Down, ..facts };
+    watched.handle(Input::Facts { router: FOUR, facts: down(facts("192.0.2.3")) });
+    watched.handle(Input::Facts { router: SIX, facts: down(facts("fe80::b")) });
+    watched.outcome(Outcome::Released);
+    watched.expect_state(StateName::Initialize);
+    start(watched);
+}
+
+fn start(watched: &mut Watched) {
+    watched.handle(Input::Facts { router: FOUR, facts: facts("192.0.2.3") });
+    watched.handle(Input::Facts { router: SIX, facts: facts("fe80::b") });
+}
+
+#[test]
+fn nothing_is_allocated_or_freed_between_configuration_and_shutdown() {
+    let mut watched = Watched::new();
+    assert!(watched.allocator_calls > 0, "configuration allocates, and the counter sees it");
+    watched.handle(Input::Tracked { tracker: TrackerId(0), state: TrackerState::Passing });
+    start(&mut watched);
+    watched.allocator_calls = 0;
+    for nth in 1..=2 {
+        round(&mut watched);
+        assert_eq!(watched.allocator_calls, 0, "round {nth}");
+    }
+    watched.both(|router| Input::Shutdown { router });
+    assert_eq!(watched.allocator_calls, 0, "shutdown");
+}

@@ -1,0 +1,382 @@
+//! One router of one [`Node`], a kernel that does what it is told (or not), and time that a test
+//! moves by hand. Everything goes through the public interface.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vrrp_proto::action::{Action, Input, Outcome, Report, Ticket};
+use vrrp_proto::node::MESSAGE_MAX;
+use vrrp_proto::packet::{Advert, ChecksumForm, ChecksumPolicy, Datagram, Rules, encode};
+use vrrp_proto::parameters::{
+    Announcements, Facts, InterfaceState, LinkId, Parameters, RouterId, VirtualAddress,
+};
+use vrrp_proto::snapshot::{Alarm, Reason, RouterSnapshot, StateName, Statistics};
+use vrrp_proto::tracking::{Effect, TrackerId, TrackerState, Tracking};
+use vrrp_proto::{AdverInterval, Family, Instant, MacAddress, Node, Priority, Vrid};
+
+pub(crate) const ROUTER: RouterId = RouterId(0);
+pub(crate) const LINK: LinkId = LinkId(0);
+pub(crate) const VRID: u8 = 51;
+/// Our own address, and those of the others: the second is below, the third above ours.
+pub(crate) const OWN: &str = "192.0.2.3";
+pub(crate) const PEER: &str = "192.0.2.2";
+pub(crate) const OTHER: &str = "192.0.2.9";
+
+/// The advertisement interval unless a test says otherwise, and what follows from it.
+pub(crate) const A: Duration = Duration::from_secs(1);
+
+pub(crate) const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().expect("the address is well-formed")
+}
+
+/// Active_Down_Interval of `priority` with an interval of one second.
+pub(crate) fn down_interval(priority: u8) -> Duration {
+    AdverInterval::DEFAULT.active_down_interval(Priority::new(priority))
+}
+
+/// A router of priority 150 for one IPv4 address that answers with one announcement and repeats none.
+pub(crate) fn parameters() -> Parameters {
+    Parameters {
+        link: LINK,
+        vrid: Vrid::new(VRID).expect("not zero"),
+        family: Family::Ipv4,
+        priority: Priority::new(150),
+        interval: AdverInterval::DEFAULT,
+        addresses: addresses(&["192.0.2.1"]),
+        peers: [].into(),
+        preempt_mode: true,
+        preempt_delay: Duration::ZERO,
+        startup_delay: Duration::ZERO,
+        strict: false,
+        checksum_policy: ChecksumPolicy::Either,
+        checksum_form: ChecksumForm::PseudoHeader,
+        leased: false,
+        announcements: Announcements {
+            count: 1,
+            interval: ms(100),
+            second_after: Duration::ZERO,
+            refresh: Duration::ZERO,
+        },
+        tracking: Vec::new(),
+    }
+}
+
+pub(crate) fn with_priority(priority: u8) -> Parameters {
+    Parameters { priority: Priority::new(priority), ..parameters() }
+}
+
+pub(crate) fn with_addresses(list: &[&str]) -> Parameters {
+    Parameters { addresses: addresses(list), ..parameters() }
+}
+
+pub(crate) fn with_check(effect: Effect) -> Parameters {
+    Parameters { tracking: vec![Tracking { tracker: TrackerId(0), effect }], ..parameters() }
+}
+
+pub(crate) fn unicast(peers: &[&str]) -> Parameters {
+    Parameters { peers: peers.iter().map(|peer| ip(peer)).collect(), ..parameters() }
+}
+
+pub(crate) fn addresses(list: &[&str]) -> std::sync::Arc<[VirtualAddress]> {
+    let prefix_len = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
+    list.iter().map(|text| VirtualAddress { ip: ip(text), prefix_len: prefix_len(ip(text)) }).collect()
+}
+
+/// An interface that is up, with `source` as its address.
+pub(crate) fn facts(source: &str) -> Facts {
+    Facts {
+        interface: InterfaceState::Up,
+        mac: MacAddress::new([2, 0, 0, 0, 0, 7]),
+        source: Some(ip(source)),
+        owned: true,
+        left_over: None,
+    }
+}
+
+/// What the kernel does with what it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kernel {
+    /// Everything, at once.
+    Prompt,
+    /// Nothing, until the test says so.
+    Mute,
+    /// It adds the addresses below this index and refuses the others; it removes them all.
+    Refusing(u16),
+}
+
+pub(crate) struct Scene {
+    pub(crate) node: Node,
+    pub(crate) now: Instant,
+    pub(crate) kernel: Kernel,
+    /// What becomes of advertisements.
+    pub(crate) sending: Result<(), i32>,
+    /// TTL or Hop Limit of what is heard.
+    pub(crate) hop_limit: u8,
+    /// Of the last request to the kernel.
+    pub(crate) ticket: Ticket,
+    actions: Vec<Action>,
+}
+
+impl Scene {
+    /// Configured; nothing is known of the interface.
+    pub(crate) fn new(parameters: Parameters) -> Self {
+        let mut scene = Self {
+            node: Node::new(),
+            now: Instant::from_nanos(1_000_000_000_000),
+            kernel: Kernel::Prompt,
+            sending: Ok(()),
+            hop_limit: 255,
+            ticket: Ticket::default(),
+            actions: Vec::new(),
+        };
+        scene.configure(parameters);
+        scene
+    }
+
+    /// Started; a router that is not the owner is Backup now.
+    pub(crate) fn backup(parameters: Parameters) -> Self {
+        let own = if parameters.family == Family::Ipv6 { "fe80::b" } else { OWN };
+        let mut scene = Self::new(parameters);
+        scene.facts(facts(own));
+        scene.forget();
+        scene
+    }
+
+    /// Active, an interval of silence after its first advertisement.
+    pub(crate) fn active(parameters: Parameters) -> Self {
+        let mut scene = Self::backup(parameters);
+        while scene.state() != StateName::Active {
+            scene.next_timeout();
+        }
+        scene.run_for(A);
+        scene.forget();
+        scene
+    }
+
+    pub(crate) fn configure(&mut self, parameters: Parameters) {
+        self.input(Input::Configure { router: ROUTER, parameters: Box::new(parameters) });
+    }
+
+    pub(crate) fn facts(&mut self, facts: Facts) {
+        self.input(Input::Facts { router: ROUTER, facts });
+    }
+
+    pub(crate) fn shutdown(&mut self) {
+        self.input(Input::Shutdown { router: ROUTER });
+    }
+
+    pub(crate) fn check(&mut self, state: TrackerState) {
+        self.input(Input::Tracked { tracker: TrackerId(0), state });
+    }
+
+    pub(crate) fn outcome(&mut self, outcome: Outcome) {
+        self.input(Input::Outcome { router: ROUTER, ticket: self.ticket, outcome });
+    }
+
+    pub(crate) fn added(&mut self, index: u16) {
+        self.outcome(Outcome::Added { index, foreign: false });
+    }
+
+    /// An advertisement of `source` arrives now, in the form that keepalived sends.
+    pub(crate) fn hear(&mut self, source: &str, priority: u8) {
+        self.hear_as(source, priority, 100, ChecksumForm::PseudoHeader, self.now);
+    }
+
+    pub(crate) fn hear_interval(&mut self, source: &str, priority: u8, centiseconds: u16) {
+        self.hear_as(source, priority, centiseconds, ChecksumForm::PseudoHeader, self.now);
+    }
+
+    pub(crate) fn hear_form(&mut self, source: &str, priority: u8, form: ChecksumForm) {
+        self.hear_as(source, priority, 100, form, self.now);
+    }
+
+    pub(crate) fn hear_as(
+        &mut self,
+        source: &str,
+        priority: u8,
+        centiseconds: u16,
+        form: ChecksumForm,
+        arrived: Instant,
+    ) {
+        let source = ip(source);
+        let unicast = self.node.destinations(ROUTER).next().is_some_and(|first| !first.is_multicast());
+        let own = self.node.source(ROUTER).unwrap_or(source);
+        let destination = if unicast { own } else { Family::of(source).group() };
+        let list: Vec<IpAddr> = self.node.addresses(ROUTER).map(|address| address.address).collect();
+        let mut message = [0; MESSAGE_MAX];
+        let interval = AdverInterval::from_centiseconds(centiseconds).expect("a valid interval");
+        let (vrid, priority) = (Vrid::new(VRID).expect("not zero"), Priority::new(priority));
+        let length = encode(&mut message, vrid, priority, interval, &list, source, destination, form)
+            .expect("the advertisement is sound");
+        let payload = &message[..length];
+        let datagram = Datagram { source, destination, hop_limit: self.hop_limit, payload };
+        self.input(Input::Received { link: LINK, datagram, arrived });
+    }
+
+    pub(crate) fn woke(&mut self) {
+        self.input(Input::Woke);
+    }
+
+    pub(crate) fn drained(&mut self) {
+        self.input(Input::Drained);
+    }
+
+    /// Time passes, and nobody notices.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+    }
+
+    /// The loop wakes up at every deadline.
+    pub(crate) fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.node.poll_timeout().is_some_and(|at| at <= end) {
+            self.next_timeout();
+        }
+        self.now = end;
+    }
+
+    /// To the next deadline, and what happens then.
+    pub(crate) fn next_timeout(&mut self) {
+        let at = self.node.poll_timeout().expect("there is a deadline");
+        self.now = self.now.max(at);
+        self.woke();
+        self.drained();
+    }
+
+    pub(crate) fn input(&mut self, input: Input<'_>) {
+        let mut done = self.actions.len();
+        self.node.handle(input, self.now, &mut self.actions);
+        while done < self.actions.len() {
+            let action = self.actions[done].clone();
+            done += 1;
+            for answer in self.answers(&action) {
+                self.node.handle(answer, self.now, &mut self.actions);
+            }
+        }
+    }
+
+    fn answers(&mut self, action: &Action) -> Vec<Input<'static>> {
+        if let Action::Acquire(ownership) | Action::Release(ownership) = action {
+            self.ticket = ownership.ticket;
+        }
+        let outcome = |ticket, outcome| Input::Outcome { router: ROUTER, ticket, outcome };
+        match (action, self.kernel) {
+            (Action::Acquire(wanted), Kernel::Prompt | Kernel::Refusing(_)) => {
+                let limit = if let Kernel::Refusing(limit) = self.kernel { limit } else { u16::MAX };
+                let tried = wanted.range.clone().map(|index| {
+                    if index < limit {
+                        Outcome::Added { index, foreign: false }
+                    } else {
+                        Outcome::Refused { index, errno: 13 }
+                    }
+                });
+                tried.chain([Outcome::Acquired]).map(|each| outcome(wanted.ticket, each)).collect()
+            }
+            (Action::Release(gone), Kernel::Prompt | Kernel::Refusing(_)) => {
+                vec![outcome(gone.ticket, Outcome::Released)]
+            }
+            (&Action::Advertise { priority, .. }, _) => {
+                let result = self.sending;
+                let each = |_| Input::Sent { router: ROUTER, priority, result };
+                self.node.destinations(ROUTER).map(each).collect()
+            }
+            (Action::Announce { range, .. }, _) => {
+                let sent = u16::try_from(range.len()).expect("a range of u16");
+                vec![Input::Announced { router: ROUTER, sent, failed: 0 }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    // What was done since `forget` was called last.
+
+    pub(crate) fn forget(&mut self) {
+        self.actions.clear();
+    }
+
+    /// In the words of the golden vectors, in order; reports other than transitions are left out.
+    pub(crate) fn deeds(&self) -> Vec<String> {
+        let deed = |action: &Action| match action {
+            Action::Advertise { priority, .. } => Some(format!("advertise {priority}")),
+            Action::Announce { range, .. } => Some(format!("announce {range:?}")),
+            Action::Acquire(wanted) => Some(format!("acquire {:?}", wanted.range)),
+            Action::Release(gone) => Some(format!("release {:?}", gone.range)),
+            Action::Renew(_) => Some("renew".to_owned()),
+            Action::Report(Report::Transition { from, to, reason, .. }) if from != to => {
+                Some(format!("{} {}", to.as_str(), reason.as_str()))
+            }
+            Action::Report(_) => None,
+        };
+        self.actions.iter().filter_map(deed).collect()
+    }
+
+    pub(crate) fn count(&self, deed: &str) -> usize {
+        self.deeds().iter().filter(|done| done.split(' ').next() == Some(deed)).count()
+    }
+
+    pub(crate) fn advertised(&self) -> Vec<u8> {
+        let priority = |action: &Action| match action {
+            Action::Advertise { priority, .. } => Some(priority.get()),
+            _ => None,
+        };
+        self.actions.iter().filter_map(priority).collect()
+    }
+
+    pub(crate) fn reports(&self) -> Vec<Report> {
+        let report = |action: &Action| if let Action::Report(report) = action { Some(*report) } else { None };
+        self.actions.iter().filter_map(report).collect()
+    }
+
+    pub(crate) fn alarms(&self) -> Vec<(Alarm, bool)> {
+        let alarm = |report| match report {
+            Report::Alarm { alarm, raised, .. } => Some((alarm, raised)),
+            _ => None,
+        };
+        self.reports().into_iter().filter_map(alarm).collect()
+    }
+
+    // What an observer sees.
+
+    pub(crate) fn snapshot(&self) -> RouterSnapshot {
+        self.node.snapshot(ROUTER, self.now).expect("the router is configured")
+    }
+
+    pub(crate) fn state(&self) -> StateName {
+        self.snapshot().state
+    }
+
+    pub(crate) fn reason(&self) -> Reason {
+        self.snapshot().reason
+    }
+
+    pub(crate) fn statistics(&self) -> Statistics {
+        self.snapshot().statistics
+    }
+
+    /// Time to the next deadline.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.node.poll_timeout().map(|at| at - self.now)
+    }
+
+    pub(crate) fn present(&self) -> Vec<bool> {
+        self.node.addresses(ROUTER).map(|address| address.present).collect()
+    }
+
+    /// The form in which an advertisement for `destination` would leave now.
+    pub(crate) fn form_towards(&self, destination: &str) -> ChecksumForm {
+        let mut message = [0; MESSAGE_MAX];
+        let (source, destination) = (self.node.source(ROUTER).expect("started"), ip(destination));
+        let length = self
+            .node
+            .advertisement(ROUTER, Priority::DEFAULT, destination, &mut message)
+            .expect("it can be sent");
+        let payload = &message[..length];
+        let datagram = Datagram { source, destination, hop_limit: 255, payload };
+        Advert::parse(&datagram, &Rules::LAX).expect("what we send is sound").form
+    }
+}

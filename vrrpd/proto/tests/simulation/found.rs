@@ -1,0 +1,95 @@
+//! What seeds found, cut down to one router and told step by step.
+
+use std::time::Duration;
+
+use vrrp_proto::AdverInterval;
+use vrrp_proto::action::Outcome;
+use vrrp_proto::parameters::Parameters;
+use vrrp_proto::snapshot::StateName;
+use vrrp_proto::tracking::Effect;
+use vrrp_proto::tracking::TrackerState::{Failing, Passing};
+
+use super::scene::{A, Kernel, PEER, Scene, addresses, ms, parameters, with_check};
+
+/// Seed 1073: at 1.33 s the lease is 2 s, and the question lasts up to 2.68 s from its last renewal.
+#[test]
+fn the_lease_is_renewed_with_a_resignation() {
+    let interval = AdverInterval::from_centiseconds(133).expect("in range");
+    let leased = |effect| Parameters { leased: true, interval, ..with_check(effect) };
+    for effect in [Effect::Demote, Effect::Fault] {
+        let mut scene = Scene::active(leased(effect));
+        scene.check(Passing);
+        scene.pass(interval.duration() - ms(1));
+        scene.forget();
+        scene.check(Failing);
+        assert_eq!(scene.deeds()[..4], ["advertise 0", "advertise 0", "advertise 0", "renew"], "{effect:?}");
+    }
+}
+
+/// Seed 5510: after a stall the new priority was told before the timers were looked at, which hid
+/// the stall; what was lost in it never came back.
+#[test]
+fn what_was_lost_in_a_stall_comes_back_whatever_rearms_the_timer() {
+    let mut scene = Scene::active(parameters());
+    scene.pass(4 * A);
+    scene.forget();
+    scene.woke();
+    scene.outcome(Outcome::Lost { index: 0 });
+    scene.configure(Parameters { priority: vrrp_proto::Priority::new(200), ..parameters() });
+    assert_eq!(scene.count("acquire"), 0, "the sockets have not been read");
+    scene.drained();
+    assert_eq!((scene.count("acquire"), scene.present()), (1, vec![true]));
+}
+
+/// A Backup that has ignored a router of priority 100 for long enough to claim soon.
+fn about_to_preempt(parameters: Parameters) -> Scene {
+    let mut scene = Scene::backup(parameters);
+    scene.check(Passing);
+    for _ in 0..3 {
+        scene.hear(PEER, 100);
+        scene.pass(A);
+    }
+    scene.hear(PEER, 100);
+    scene.forget();
+    scene
+}
+
+/// Seed 59546: demoted below the router that it was about to preempt, it preempted it nevertheless.
+#[test]
+fn who_sinks_below_a_living_router_watches_it() {
+    let mut scene = about_to_preempt(with_check(Effect::Demote));
+    scene.check(Failing);
+    assert_eq!(scene.timeout(), Some(AdverInterval::DEFAULT.active_down_interval(scene.snapshot().priority)));
+    scene.hear(PEER, 100);
+    scene.run_for(2 * A);
+    assert_eq!(scene.state(), StateName::Backup);
+    assert_eq!(scene.count("acquire"), 0);
+}
+
+#[test]
+fn who_sinks_below_a_living_router_gives_up_its_claim() {
+    let mut scene = about_to_preempt(with_check(Effect::Demote));
+    scene.kernel = Kernel::Mute;
+    scene.next_timeout();
+    assert_eq!(scene.deeds(), ["acquire 0..1"]);
+    scene.check(Failing);
+    scene.run_for(A);
+    assert_eq!(scene.deeds(), ["acquire 0..1", "release 0..1"]);
+    assert_eq!(scene.state(), StateName::Backup);
+}
+
+#[test]
+fn who_sinks_but_stays_above_a_living_router_still_has_all_addresses_first() {
+    let lowered = with_check(Effect::Weight(-20));
+    let mut scene =
+        about_to_preempt(Parameters { addresses: addresses(&["192.0.2.1", "192.0.2.4"]), ..lowered });
+    scene.kernel = Kernel::Mute;
+    scene.next_timeout();
+    scene.check(Failing);
+    scene.added(0);
+    scene.run_for(Duration::from_millis(100));
+    assert_eq!(scene.advertised(), [], "one address is missing");
+    scene.added(1);
+    scene.outcome(Outcome::Acquired);
+    assert_eq!(scene.advertised(), [130]);
+}

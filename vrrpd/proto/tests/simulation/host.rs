@@ -1,0 +1,178 @@
+//! One host: a daemon that may or may not run, and what outlives it.
+
+use vrrp_proto::action::{Input, Outcome, Ownership, Ticket};
+use vrrp_proto::parameters::{Facts, Parameters, RouterId};
+use vrrp_proto::snapshot::{Phase, StateName};
+use vrrp_proto::tracking::{Effect, TrackerId, TrackerState};
+use vrrp_proto::{Node, Priority};
+
+use super::kernel::{Answer, Kernel};
+use super::settings::MS;
+use super::world::Packet;
+
+/// Every host has one Virtual Router.
+pub(crate) const ROUTER: RouterId = RouterId(0);
+
+/// What the daemon's loop hears besides packets.
+#[derive(Clone, Debug)]
+pub(crate) enum News {
+    Configure(Box<Parameters>),
+    Facts(Facts),
+    Tracked(TrackerId, TrackerState),
+    Outcome(Ticket, Outcome),
+    Shutdown,
+}
+
+impl News {
+    pub(crate) fn input(self) -> Input<'static> {
+        match self {
+            Self::Configure(parameters) => Input::Configure { router: ROUTER, parameters },
+            Self::Facts(facts) => Input::Facts { router: ROUTER, facts },
+            Self::Tracked(tracker, state) => Input::Tracked { tracker, state },
+            Self::Outcome(ticket, outcome) => Input::Outcome { router: ROUTER, ticket, outcome },
+            Self::Shutdown => Input::Shutdown { router: ROUTER },
+        }
+    }
+}
+
+/// What came from one other host to our socket, whatever the daemon made of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Overheard {
+    pub(crate) at: u64,
+    pub(crate) priority: u8,
+    pub(crate) interval: u64,
+}
+
+pub(crate) struct Host {
+    pub(crate) parameters: Parameters,
+    pub(crate) node: Option<Node>,
+    /// Counts the daemon's processes, so that nothing of an earlier one reaches a later one.
+    pub(crate) life: u32,
+    pub(crate) kernel: Kernel,
+    pub(crate) inbox: Vec<(Packet, u64)>,
+    pub(crate) news: Vec<News>,
+    pub(crate) run_at: u64,
+    pub(crate) last_run: u64,
+    pub(crate) clock: u64,
+    pub(crate) stalled_until: u64,
+    pub(crate) link_up: bool,
+    pub(crate) send_fails: bool,
+    pub(crate) health: [TrackerState; 3],
+    pub(crate) gone: bool,
+    /// By when a daemon that was told to stop must be gone.
+    pub(crate) gone_by: Option<u64>,
+    pub(crate) died_at: u64,
+    /// As reported.
+    pub(crate) state: StateName,
+    pub(crate) asking: bool,
+    pub(crate) phase: Phase,
+    pub(crate) since: u64,
+    pub(crate) overheard: Vec<Overheard>,
+    pub(crate) release_overheard: u64,
+    /// Since when it holds addresses without being Active or about to be.
+    pub(crate) holding_since: Option<u64>,
+    /// Priority of the last advertisement that was no resignation.
+    pub(crate) spoke_last: Option<Priority>,
+}
+
+impl Host {
+    pub(crate) fn new(parameters: Parameters) -> Self {
+        let interval = parameters.interval.duration().as_nanos() as u64;
+        let lifetime = (3 * interval / (1000 * MS)).saturating_sub(1).max(2);
+        Self {
+            kernel: Kernel::new(parameters.addresses.len(), lifetime),
+            parameters,
+            node: None,
+            life: 0,
+            inbox: Vec::new(),
+            news: Vec::new(),
+            run_at: u64::MAX,
+            last_run: 0,
+            clock: 0,
+            stalled_until: 0,
+            link_up: true,
+            send_fails: false,
+            health: [TrackerState::Passing; 3],
+            gone: false,
+            gone_by: None,
+            died_at: 0,
+            state: StateName::Initialize,
+            asking: false,
+            phase: Phase::Settled,
+            since: 0,
+            overheard: vec![Overheard::default(); 4],
+            release_overheard: 0,
+            holding_since: None,
+            spoke_last: None,
+        }
+    }
+
+    pub(crate) fn begin_life(&mut self) {
+        self.end_life(self.died_at);
+        self.node = Some(Node::new());
+    }
+
+    /// The process ends; the kernel stays.
+    pub(crate) fn end_life(&mut self, now: u64) {
+        self.node = None;
+        self.life += 1;
+        self.died_at = now;
+        self.kernel.abandon();
+        self.inbox.clear();
+        self.news.clear();
+        self.run_at = u64::MAX;
+        self.stalled_until = 0;
+        self.gone = false;
+        self.gone_by = None;
+        self.state = StateName::Initialize;
+        self.asking = false;
+        self.phase = Phase::Settled;
+        self.overheard.fill(Overheard::default());
+        self.release_overheard = 0;
+        self.holding_since = None;
+        self.spoke_last = None;
+    }
+
+    pub(crate) fn take_waiting(&mut self) -> (Vec<(Packet, u64)>, Vec<News>) {
+        (std::mem::take(&mut self.inbox), std::mem::take(&mut self.news))
+    }
+
+    /// Remembers what reached the socket.
+    pub(crate) fn overhear(&mut self, from: usize, payload: &[u8], now: u64) {
+        let priority = payload[2];
+        if priority == 0 {
+            self.release_overheard = now;
+        } else {
+            let centiseconds = u64::from(payload[4] & 0x0f) << 8 | u64::from(payload[5]);
+            self.overheard[from] = Overheard { at: now, priority, interval: centiseconds * 10 * MS };
+        }
+    }
+
+    /// Takes part: it runs, and the others can hear it.
+    pub(crate) fn takes_part(&self) -> bool {
+        self.node.is_some() && self.link_up && !self.send_fails
+    }
+
+    /// Nothing keeps it from being Active.
+    pub(crate) fn fit(&self) -> bool {
+        let fault = self.parameters.tracking.iter().any(|tracking| {
+            tracking.effect == Effect::Fault
+                && self.health[usize::from(tracking.tracker.0)] == TrackerState::Failing
+        });
+        self.takes_part() && self.gone_by.is_none() && !fault && !self.kernel.refuse.contains(&true)
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.node.is_some() && self.state == StateName::Active
+    }
+
+    pub(crate) fn is_stalled(&self, now: u64) -> bool {
+        self.stalled_until > now
+    }
+}
+
+/// What a shell would tell that does not wait for the kernel.
+pub(crate) fn pretend(ownership: &Ownership) -> Vec<Answer> {
+    let added = ownership.range.clone().map(|index| Outcome::Added { index, foreign: false });
+    added.chain([Outcome::Acquired]).map(|outcome| (ownership.ticket, outcome)).collect()
+}

@@ -1,0 +1,239 @@
+//! What must be true, whatever the seed. The holder is who has an address in the kernel's table.
+
+use vrrp_proto::Instant;
+use vrrp_proto::action::{Action, Report};
+use vrrp_proto::snapshot::{Phase, Reason, StateName};
+use vrrp_proto::tracking::TrackerState;
+
+use super::host::ROUTER;
+use super::plan;
+use super::settings::{Flavour, MS, SECOND};
+use super::world::World;
+
+/// No input leads to more actions than this: eight timers, each with a few.
+const ACTIONS_MAX: usize = 48;
+
+/// The actions of one input, before they are performed.
+pub(crate) fn actions(world: &mut World, host: usize, actions: &[Action]) {
+    if actions.len() > ACTIONS_MAX {
+        world.violate(format!("host {host} has {} actions for one input", actions.len()));
+    }
+    for (nth, action) in actions.iter().enumerate() {
+        match action {
+            Action::Advertise { priority, .. } => {
+                let active = world.hosts[host].state == StateName::Active;
+                let speaks = active && !world.hosts[host].asking;
+                let allowed =
+                    if priority.is_release() { active } else { speaks || takes_role(&actions[nth..]) };
+                if !allowed {
+                    let state = world.hosts[host].state;
+                    world.violate(format!("host {host} in {state:?} sends priority {priority}"));
+                }
+            }
+            Action::Report(Report::Transition { to, reason, priority, .. }) => {
+                if *to == StateName::Active && world.hosts[host].state != StateName::Active {
+                    claim(world, host, *reason, priority.get());
+                }
+                let now = world.now;
+                let host = &mut world.hosts[host];
+                if host.state != *to {
+                    host.since = now;
+                }
+                host.state = *to;
+                host.asking = false;
+            }
+            Action::Report(Report::Asking { .. }) => world.hosts[host].asking = true,
+            Action::Report(Report::Kept { .. }) => world.hosts[host].asking = false,
+            _ => {}
+        }
+    }
+}
+
+/// A packet reaches a host: in peace none but the Active Router speaks.
+pub(crate) fn delivered(world: &mut World, from: usize, payload: &[u8]) {
+    let now = world.now;
+    let settled = now > world.calm_since + world.settings.settle();
+    let sender = &world.hosts[from];
+    if settled && payload[2] != 0 && !sender.is_active() && now > sender.since + 2 * world.settings.latency {
+        world.violate(format!("host {from} is not Active and advertises"));
+    }
+}
+
+/// Becomes Active, or goes on as such, with what follows in the same list.
+fn takes_role(following: &[Action]) -> bool {
+    following.iter().any(|action| {
+        matches!(
+            action,
+            Action::Report(Report::Transition { to: StateName::Active, .. } | Report::Kept { .. })
+        )
+    })
+}
+
+/// A router takes the role: not before a router that it must not preempt has been silent for three of
+/// its intervals or has resigned, and not without the addresses when the other one is alive.
+fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
+    if reason == Reason::Resumed {
+        return;
+    }
+    let (now, claimant) = (world.now, &world.hosts[host]);
+    // With several Active Routers it is the one heard last whose interval counts.
+    let last = claimant.overheard.iter().map(|heard| heard.at).max();
+    for (other, heard) in claimant.overheard.clone().into_iter().enumerate().take(world.hosts.len()) {
+        let fresh = Some(heard.at) == last
+            && heard.at > claimant.release_overheard
+            && heard.at > claimant.since
+            && now < heard.at + 3 * heard.interval;
+        let living = world.hosts[other].is_active() && world.hosts[other].link_up;
+        if !fresh || !living {
+            continue;
+        }
+        if !claimant.parameters.preempt_mode || heard.priority >= priority {
+            let ago = (now - heard.at) as f64 / MS as f64;
+            return world.violate(format!(
+                "host {host} (priority {priority}, {reason:?}) takes over from host {other}, heard {ago} ms ago"
+            ));
+        }
+        if reason == Reason::Preempted && !claimant.kernel.holds_all() {
+            return world.violate(format!("host {host} preempts host {other} without its addresses"));
+        }
+    }
+}
+
+/// After a wake-up.
+pub(crate) fn after_run(world: &mut World, index: usize) {
+    let now = world.now;
+    let Some(node) = &world.hosts[index].node else { return };
+    let clock = Instant::from_nanos(world.hosts[index].clock);
+    let next = node.poll_timeout();
+    let Some(snapshot) = node.snapshot(ROUTER, clock) else { return };
+    world.hosts[index].phase = snapshot.phase;
+    if next.is_some_and(|next| next <= clock) {
+        world.violate(format!("host {index} is drained and its timer has run out already: {snapshot:?}"));
+    }
+    if snapshot.state != world.hosts[index].state {
+        world.violate(format!("host {index} is {:?} and did not report it", snapshot.state));
+    }
+    let host = &world.hosts[index];
+    if snapshot.state == StateName::Backup && snapshot.phase == Phase::Settled {
+        // Counted from the last advertisement that came, or from when it began to listen; whoever
+        // was away itself listens for one interval more.
+        let interval = world.settings.interval;
+        let heard = host.overheard.iter().map(|heard| heard.at).max().unwrap_or_default();
+        let latest = (heard.max(host.since) + 4 * interval).max(host.last_run + interval);
+        match next.map(Instant::as_nanos) {
+            Some(next) if next <= latest => {}
+            Some(next) => {
+                let late = (next - latest) as f64 / MS as f64;
+                world.violate(format!("host {index} waits {late} ms too long"));
+            }
+            None => world.violate(format!("host {index} is Backup and waits for nothing")),
+        }
+    }
+    if world.hosts[index].gone {
+        if world.hosts[index].kernel.holds_any() {
+            world.violate(format!("host {index} is gone and left addresses behind"));
+        }
+        world.hosts[index].end_life(now);
+        world.disturbed();
+    }
+}
+
+/// After everything that happens.
+pub(crate) fn after_event(world: &mut World) {
+    let now = world.now;
+    for index in 0..world.hosts.len() {
+        one_host(world, index, now);
+    }
+    if world.settings.flavour == Flavour::Planned && world.held_once {
+        for address in 0..world.settings.hosts[0].addresses.len() {
+            let held = |host: &super::host::Host| host.kernel.table[address].is_some() && host.node.is_some();
+            if !world.hosts.iter().any(held) {
+                world.violate(format!("nobody has address {address}, and nothing failed"));
+            }
+        }
+    }
+    if now > world.calm_since + world.settings.settle() {
+        settled(world);
+    }
+}
+
+fn one_host(world: &mut World, index: usize, now: u64) {
+    let leaving = world.settings.leaving() + 20 * MS + 20 * world.settings.kernel_delay;
+    let settings_interval = world.settings.interval;
+    let host = &mut world.hosts[index];
+    let holds = host.kernel.holds_any();
+    if host.node.is_none() {
+        if holds && now > host.died_at + (host.kernel.lifetime + 1) * SECOND + MS {
+            world.violate(format!("host {index} is dead and still has addresses"));
+        }
+        return;
+    }
+    let stalled = host.is_stalled(now);
+    if host.asking || host.fit() && host.phase == Phase::BackOff || stalled {
+        world.calm_since = world.calm_since.max(now);
+    }
+    let host = &mut world.hosts[index];
+    if host.gone_by.is_some_and(|by| now > by) {
+        world.violate(format!("host {index} was told to stop and is not gone"));
+        return;
+    }
+    if !holds || stalled || host.state == StateName::Active {
+        host.holding_since = None;
+        return;
+    }
+    let since = *host.holding_since.get_or_insert(now);
+    let bound = if host.phase == Phase::Claiming { 3 * settings_interval + leaving } else { leaving };
+    if now > since + bound {
+        let (state, phase) = (host.state, host.phase);
+        world.violate(format!("host {index} holds addresses for too long in {state:?}, {phase:?}"));
+    }
+}
+
+/// Long after the last disturbance: one Active, one holder, and the right one.
+fn settled(world: &mut World) {
+    let Some(groups) = plan::groups(world) else { return };
+    for group in groups {
+        let hosts = || group.iter().map(|&index| (index, &world.hosts[index]));
+        let active: Vec<usize> =
+            hosts().filter(|(_, host)| host.is_active()).map(|(index, _)| index).collect();
+        let holders: Vec<usize> =
+            hosts().filter(|(_, host)| host.kernel.holds_any()).map(|(index, _)| index).collect();
+        let fit = hosts().any(|(_, host)| host.fit());
+        let problem = if active.len() > 1 {
+            Some(format!("hosts {active:?} hear each other and are all Active"))
+        } else if fit && active.is_empty() {
+            Some(format!("nobody of {group:?} is Active"))
+        } else if fit && holders.len() != 1 && hosts().all(|(_, host)| host.fit()) {
+            Some(format!("hosts {holders:?} of {group:?} hold addresses"))
+        } else if let [active] = active[..] {
+            wrong_one(world, active, &group)
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            return world.violate(format!("settled, and {problem}"));
+        }
+    }
+}
+
+/// Is there a router that should have preempted this one?
+fn wrong_one(world: &World, active: usize, group: &[usize]) -> Option<String> {
+    let priority = |index: usize| {
+        let host = &world.hosts[index];
+        let node = host.node.as_ref()?;
+        Some(node.snapshot(ROUTER, Instant::from_nanos(host.clock))?.priority)
+    };
+    let host = &world.hosts[active];
+    // What the kernel refused is tried again with growing distance, and may be missing until then.
+    let refused =
+        host.node.as_ref().is_some_and(|node| node.addresses(ROUTER).any(|it| it.refused.is_some()));
+    if host.fit() && !host.kernel.holds_all() && !refused {
+        return Some(format!("host {active} is Active without all its addresses"));
+    }
+    let better = group.iter().copied().find(|&other| {
+        let host = &world.hosts[other];
+        let undecided = host.health.contains(&TrackerState::Pending);
+        host.fit() && host.parameters.preempt_mode && !undecided && priority(other) > priority(active)
+    });
+    better.map(|better| format!("host {active} is Active though host {better} has the higher priority"))
+}

@@ -1,0 +1,149 @@
+//! The kernel of one host as far as virtual addresses are concerned: a table, and a worker that
+//! answers later, in order, and not always with success.
+
+use std::collections::VecDeque;
+
+use vrrp_proto::action::{Outcome, Ownership, Ticket};
+
+use super::random::Random;
+use super::settings::{Bug, MS, SECOND};
+
+/// What `errno` says when an address is refused.
+const EINVAL: i32 = 22;
+
+/// A request that waits for the worker.
+#[derive(Clone, Debug)]
+pub(crate) enum Request {
+    Acquire(Ownership),
+    Release(Ownership),
+    Renew(Ownership),
+}
+
+/// An address in the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    /// When the kernel removes it unless it is renewed; never, without a lease.
+    pub(crate) expires: Option<u64>,
+    pub(crate) renewed: u64,
+}
+
+pub(crate) type Answer = (Ticket, Outcome);
+
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    pub(crate) table: Vec<Option<Entry>>,
+    /// Which addresses are refused.
+    pub(crate) refuse: Vec<bool>,
+    /// Whole seconds, as the kernel counts them; 0: no lease.
+    pub(crate) lifetime: u64,
+    requests: VecDeque<Request>,
+    pub(crate) free_at: u64,
+    ticket: Ticket,
+}
+
+impl Kernel {
+    pub(crate) fn new(addresses: usize, lifetime: u64) -> Self {
+        Self {
+            table: vec![None; addresses],
+            refuse: vec![false; addresses],
+            lifetime,
+            requests: VecDeque::new(),
+            free_at: 0,
+            ticket: Ticket::default(),
+        }
+    }
+
+    pub(crate) fn holds_any(&self) -> bool {
+        self.table.iter().any(Option::is_some)
+    }
+
+    pub(crate) fn holds_all(&self) -> bool {
+        self.table.iter().all(Option::is_some)
+    }
+
+    /// Hands a request to the worker and says when it will have been served.
+    pub(crate) fn submit(&mut self, request: Request, now: u64, delay: u64) -> u64 {
+        self.requests.push_back(request);
+        self.free_at = self.free_at.max(now) + delay;
+        self.free_at
+    }
+
+    /// The daemon died: what it had not handed to the kernel yet is gone with it.
+    pub(crate) fn abandon(&mut self) {
+        self.requests.clear();
+        self.ticket = Ticket::default();
+    }
+
+    /// Serves the oldest request.
+    pub(crate) fn serve(&mut self, now: u64, random: &mut Random, bug: Option<Bug>) -> Vec<Answer> {
+        let Some(request) = self.requests.pop_front() else { return Vec::new() };
+        let (Request::Acquire(ownership) | Request::Release(ownership) | Request::Renew(ownership)) =
+            &request;
+        let (ticket, range) = (ownership.ticket, ownership.range.clone());
+        self.ticket = ticket;
+        let mut answers = Vec::new();
+        match request {
+            Request::Acquire(_) => {
+                for index in range {
+                    answers.push((ticket, self.add(index, now, random)));
+                }
+                answers.push((ticket, Outcome::Acquired));
+            }
+            Request::Release(_) => {
+                for index in range {
+                    if bug != Some(Bug::ReleaseIgnored) {
+                        self.table[usize::from(index)] = None;
+                    }
+                }
+                answers.push((ticket, Outcome::Released));
+            }
+            Request::Renew(_) if bug == Some(Bug::LeaseNotRenewed) => {}
+            Request::Renew(_) => {
+                let expires = self.lease(now, random);
+                for entry in self.table.iter_mut().flatten() {
+                    *entry = Entry { expires, renewed: now };
+                }
+            }
+        }
+        answers
+    }
+
+    /// Somebody else took an address away.
+    pub(crate) fn rob(&mut self, index: usize) -> Option<Answer> {
+        self.table[index].take()?;
+        Some((self.ticket, Outcome::Lost { index: index as u16 }))
+    }
+
+    /// Removes what was not renewed in time.
+    pub(crate) fn expire(&mut self, now: u64) -> Vec<Answer> {
+        let due = |entry: &Option<Entry>| entry.and_then(|entry| entry.expires).is_some_and(|at| at <= now);
+        let indices: Vec<usize> = (0..self.table.len()).filter(|&index| due(&self.table[index])).collect();
+        indices.into_iter().filter_map(|index| self.rob(index)).collect()
+    }
+
+    pub(crate) fn next_expiry(&self) -> Option<u64> {
+        self.table.iter().flatten().filter_map(|entry| entry.expires).min()
+    }
+
+    /// When the addresses that a daemon finds at start were renewed last, in the kernel's ticks.
+    pub(crate) fn left_over(&self) -> Option<u64> {
+        let all = self.holds_all();
+        let renewed = self.table.iter().flatten().map(|entry| entry.renewed).max()?;
+        Some(if all { renewed / (10 * MS) * (10 * MS) } else { 0 })
+    }
+
+    fn add(&mut self, index: u16, now: u64, random: &mut Random) -> Outcome {
+        if self.refuse[usize::from(index)] {
+            return Outcome::Refused { index, errno: EINVAL };
+        }
+        let expires = self.lease(now, random);
+        self.table[usize::from(index)].get_or_insert(Entry { expires, renewed: now });
+        Outcome::Added { index, foreign: false }
+    }
+
+    /// A lifetime of n seconds ends n to n + 1 seconds later (`decisions.md` 6).
+    fn lease(&self, now: u64, random: &mut Random) -> Option<u64> {
+        let spread = random.pick(&[0, SECOND / 2, SECOND]);
+        (self.lifetime > 0).then(|| now + self.lifetime * SECOND + spread)
+    }
+}

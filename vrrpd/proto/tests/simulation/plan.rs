@@ -1,0 +1,236 @@
+//! What happens to the hosts and the LAN, and when.
+
+use std::collections::BTreeSet;
+
+use vrrp_proto::Priority;
+use vrrp_proto::parameters::Facts;
+use vrrp_proto::tracking::{TrackerId, TrackerState};
+
+use super::host::News;
+use super::settings::{DEMOTE, FAULT, Flavour, MS, WEIGHT};
+use super::world::{Event, Weather, World};
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Disturbance {
+    Start { host: usize },
+    Crash { host: usize },
+    Shutdown { host: usize },
+    Link { host: usize, up: bool },
+    Stall { host: usize, until: u64 },
+    SendFails { host: usize, fails: bool },
+    Cut { from: usize, to: usize, cut: bool },
+    Partition { side: u64 },
+    Weather(Weather),
+    Refuse { host: usize, index: usize, refuse: bool },
+    Rob { host: usize, index: usize },
+    Check { host: usize, tracker: TrackerId, state: TrackerState },
+    Priority { host: usize, priority: u8 },
+}
+
+use Disturbance as D;
+
+/// The hosts start, nearly together or one after the other.
+pub(crate) fn begin(world: &mut World) {
+    let spread = world.random.pick(&[1, 2, 8]) * world.settings.interval;
+    // Kernels have been up for a while before a daemon starts.
+    world.now = 1000 * MS;
+    let mut last = 0;
+    for host in 0..world.hosts.len() {
+        let at = world.now + world.random.below(spread);
+        last = last.max(at);
+        world.push(at, Event::Disturb(D::Start { host }));
+    }
+    let settle = world.settings.settle();
+    world.push(last + settle + 4 * world.settings.interval, Event::NextRound);
+}
+
+/// Plans the next disturbances; false when it was the last round.
+pub(crate) fn next_round(world: &mut World) -> bool {
+    if world.rounds_left == 0 {
+        return false;
+    }
+    world.rounds_left -= 1;
+    let end = match world.settings.flavour {
+        Flavour::Planned => {
+            world.held_once = true;
+            plan_one(world);
+            world.now
+        }
+        Flavour::Rough => {
+            let window = 6 * world.settings.interval;
+            recover(world);
+            let mut end = world.now;
+            for _ in 0..world.random.within(1, 4) {
+                let at = world.now + world.random.below(window);
+                end = end.max(plan_trouble(world, at));
+            }
+            end
+        }
+    };
+    let rest = world.settings.settle() + 4 * world.settings.interval;
+    world.push(end + rest, Event::NextRound);
+    true
+}
+
+/// One thing that operators and checks do, which leaves somebody fit.
+fn plan_one(world: &mut World) {
+    let host = world.random.index(world.hosts.len());
+    let others_fit = (0..world.hosts.len()).any(|other| other != host && world.hosts[other].fit());
+    let state = world.random.pick(&[TrackerState::Passing, TrackerState::Failing]);
+    let disturbance = if world.hosts[host].node.is_none() {
+        D::Start { host }
+    } else {
+        match world.random.below(5) {
+            0 | 1 if others_fit => D::Shutdown { host },
+            2 if others_fit || state == TrackerState::Passing => D::Check { host, tracker: FAULT, state },
+            3 => D::Priority { host, priority: world.random.within(1, 254) as u8 },
+            _ => D::Check { host, tracker: world.random.pick(&[DEMOTE, WEIGHT]), state },
+        }
+    };
+    world.push(world.now, Event::Disturb(disturbance));
+}
+
+/// Half of what lasts is repaired before the next round.
+fn recover(world: &mut World) {
+    for host in 0..world.hosts.len() {
+        if world.hosts[host].node.is_none() && !world.random.one_in(3) {
+            world.push(world.now, Event::Disturb(D::Start { host }));
+        }
+        if !world.hosts[host].link_up && !world.random.one_in(3) {
+            world.push(world.now, Event::Disturb(D::Link { host, up: true }));
+        }
+        for index in 0..world.hosts[host].kernel.refuse.len() {
+            if world.hosts[host].kernel.refuse[index] && world.random.one_in(2) {
+                world.push(world.now, Event::Disturb(D::Refuse { host, index, refuse: false }));
+            }
+        }
+    }
+    if world.random.one_in(2) {
+        world.push(world.now, Event::Disturb(D::Partition { side: 0 }));
+    }
+}
+
+/// Plans one trouble from `at` on and says when it is over, or lasts.
+fn plan_trouble(world: &mut World, at: u64) -> u64 {
+    let (count, interval) = (world.hosts.len(), world.settings.interval);
+    let host = world.random.index(count);
+    let other = (host + world.random.within(1, count as u64 - 1) as usize) % count;
+    let index = world.random.index(world.hosts[host].kernel.table.len());
+    let end = at + interval / 2 + world.random.below(6 * interval);
+    let soon = at + world.random.below(3 * interval);
+    let state = world.random.pick(&[TrackerState::Passing, TrackerState::Failing]);
+    let last = world.random.one_in(3);
+    let random = &mut world.random;
+    let (first, then) = match random.below(15) {
+        0 | 1 => (D::Crash { host }, (!last).then_some((soon, D::Start { host }))),
+        2 => (D::Crash { host }, Some((end, D::Start { host }))),
+        3 => (D::Shutdown { host }, Some((end, D::Start { host }))),
+        4 => (D::Link { host, up: false }, (!last).then_some((end, D::Link { host, up: true }))),
+        5 | 6 => (D::Stall { host, until: end }, last.then_some((soon, D::Crash { host: other }))),
+        7 => (D::SendFails { host, fails: true }, Some((end, D::SendFails { host, fails: false }))),
+        8 => (
+            D::Cut { from: host, to: other, cut: true },
+            Some((end, D::Cut { from: host, to: other, cut: false })),
+        ),
+        9 => {
+            let side = random.within(1, (1 << count) - 2);
+            (D::Partition { side }, (!last).then_some((end, D::Partition { side: 0 })))
+        }
+        10 => {
+            let weather = Weather { loss_percent: random.within(5, 60), delay: 0 };
+            (D::Weather(weather), Some((end, D::Weather(Weather::default()))))
+        }
+        11 => {
+            let weather = Weather { loss_percent: 0, delay: random.within(1, 3 * interval) };
+            (D::Weather(weather), Some((end, D::Weather(Weather::default()))))
+        }
+        12 => (
+            D::Refuse { host, index, refuse: true },
+            (!last).then_some((end, D::Refuse { host, index, refuse: false })),
+        ),
+        13 => (D::Rob { host, index }, None),
+        _ if last => (D::Priority { host, priority: random.within(1, 254) as u8 }, None),
+        _ => (D::Check { host, tracker: random.pick(&[DEMOTE, WEIGHT, FAULT]), state }, None),
+    };
+    world.push(at, Event::Disturb(first));
+    if let Some((at, disturbance)) = then {
+        world.push(at, Event::Disturb(disturbance));
+    }
+    end.max(soon)
+}
+
+pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
+    match disturbance {
+        D::Start { host } if world.hosts[host].node.is_none() => world.start(host),
+        D::Start { .. } => {}
+        D::Crash { host } => {
+            if world.hosts[host].node.is_some() {
+                let now = world.now;
+                world.hosts[host].end_life(now);
+            }
+        }
+        D::Shutdown { host } => {
+            if world.hosts[host].node.is_some() && world.hosts[host].gone_by.is_none() {
+                world.tell(host, News::Shutdown);
+                let kernel = 20 * world.settings.kernel_delay;
+                let from = world.now.max(world.hosts[host].stalled_until);
+                let by = from + world.settings.leaving() + 20 * MS + kernel;
+                world.hosts[host].gone_by = Some(by);
+                world.push(by + 1, Event::Run { host });
+            }
+        }
+        D::Link { host, up } => {
+            world.hosts[host].link_up = up;
+            let facts: Facts = world.facts(host, None);
+            world.tell(host, News::Facts(facts));
+        }
+        D::Stall { host, until } => {
+            if world.hosts[host].node.is_some() {
+                let stalled = &mut world.hosts[host];
+                stalled.stalled_until = stalled.stalled_until.max(until);
+                stalled.run_at = u64::MAX;
+                stalled.gone_by = stalled.gone_by.map(|by| by + until.saturating_sub(world.now));
+                world.calm_since = world.calm_since.max(until);
+                world.schedule(host, until);
+            }
+        }
+        D::SendFails { host, fails } => world.hosts[host].send_fails = fails,
+        D::Cut { from, to, cut } => world.cut[from][to] = cut,
+        D::Partition { side } => {
+            for from in 0..world.hosts.len() {
+                for to in 0..world.hosts.len() {
+                    world.cut[from][to] = side != 0 && (side >> from & 1) != (side >> to & 1);
+                }
+            }
+        }
+        D::Weather(weather) => world.weather = weather,
+        D::Refuse { host, index, refuse } => world.hosts[host].kernel.refuse[index] = refuse,
+        D::Rob { host, index } => {
+            if let Some((ticket, outcome)) = world.hosts[host].kernel.rob(index) {
+                world.lost(host, ticket, outcome);
+            }
+        }
+        D::Check { host, tracker, state } => world.check_result(host, tracker, Some(state)),
+        D::Priority { host, priority } => {
+            world.hosts[host].parameters.priority = Priority::new(priority.clamp(1, 254));
+            let parameters = Box::new(world.hosts[host].parameters.clone());
+            world.tell(host, News::Configure(parameters));
+        }
+    }
+}
+
+/// The hosts in groups that hear each other, both ways and all with all; none while some of them
+/// hear only half.
+pub(crate) fn groups(world: &World) -> Option<Vec<Vec<usize>>> {
+    let hear = |a: usize, b: usize| !world.cut[a][b] && !world.cut[b][a];
+    let count = world.hosts.len();
+    let mut groups: BTreeSet<Vec<usize>> = BTreeSet::new();
+    for host in (0..count).filter(|&host| world.hosts[host].takes_part()) {
+        let peers = (0..count).filter(|&other| world.hosts[other].takes_part());
+        groups.insert(peers.filter(|&other| other == host || hear(host, other)).collect());
+    }
+    let half = (0..count).any(|a| (0..count).any(|b| world.cut[a][b] != world.cut[b][a]));
+    let members: usize = groups.iter().map(Vec::len).sum();
+    let distinct: BTreeSet<usize> = groups.iter().flatten().copied().collect();
+    (!half && members == distinct.len()).then(|| groups.into_iter().collect())
+}

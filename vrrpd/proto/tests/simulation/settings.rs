@@ -1,0 +1,194 @@
+//! What a seed decides before the run: the hosts, their parameters, and what happens to them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy};
+use vrrp_proto::parameters::{Announcements, LinkId, Parameters, VirtualAddress};
+use vrrp_proto::tracking::{Effect, TrackerId, Tracking};
+use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
+
+use super::random::Random;
+
+pub(crate) const MS: u64 = 1_000_000;
+pub(crate) const SECOND: u64 = 1000 * MS;
+
+/// A mistake in what surrounds the nodes. Each must be noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// Releases are confirmed and not carried out.
+    ReleaseIgnored,
+    /// The kernel is said to have the addresses before it has them.
+    OutcomesEarly,
+    /// After a stall the timers are looked at before the packets.
+    TimersBeforePackets,
+    /// A packet counts from when it was read, not from when it came.
+    ArrivalIsReading,
+    /// Priority 0 never arrives.
+    ReleasesFiltered,
+    LeaseNotRenewed,
+    LeaseNotEnforced,
+    /// Timers run out half an interval early.
+    TimersEarly,
+    /// Addresses go with the first priority 0, not when the node says so.
+    ReleaseAtOnce,
+    /// A router that gave way goes on advertising.
+    GhostAdvertisements,
+    /// The node is told a wrong source of its own, so that ties are decided wrongly.
+    WrongSource,
+    /// What a third party removes is not noticed.
+    LossUnseen,
+}
+
+impl Bug {
+    pub(crate) const ALL: [Self; 12] = [
+        Self::ReleaseIgnored,
+        Self::OutcomesEarly,
+        Self::TimersBeforePackets,
+        Self::ArrivalIsReading,
+        Self::ReleasesFiltered,
+        Self::LeaseNotRenewed,
+        Self::LeaseNotEnforced,
+        Self::TimersEarly,
+        Self::ReleaseAtOnce,
+        Self::GhostAdvertisements,
+        Self::WrongSource,
+        Self::LossUnseen,
+    ];
+}
+
+/// What may go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    /// Only what operators and checks do: never a time without a holder.
+    Planned,
+    /// Everything.
+    Rough,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) flavour: Flavour,
+    pub(crate) hosts: Vec<Parameters>,
+    pub(crate) sources: Vec<IpAddr>,
+    /// Longest of the intervals, ns. Every bound of the invariants is in terms of it.
+    pub(crate) interval: u64,
+    pub(crate) preempt_delay: u64,
+    /// Longest time that the kernel takes for one request.
+    pub(crate) kernel_delay: u64,
+    /// Longest time on the wire in peace.
+    pub(crate) latency: u64,
+}
+
+/// The checks of each host, when it has any.
+pub(crate) const DEMOTE: TrackerId = TrackerId(0);
+pub(crate) const WEIGHT: TrackerId = TrackerId(1);
+pub(crate) const FAULT: TrackerId = TrackerId(2);
+pub(crate) const TRACKERS: [TrackerId; 3] = [DEMOTE, WEIGHT, FAULT];
+
+impl Settings {
+    pub(crate) fn draw(random: &mut Random) -> Self {
+        let flavour = if random.one_in(3) { Flavour::Planned } else { Flavour::Rough };
+        let family = if random.one_in(3) { Family::Ipv6 } else { Family::Ipv4 };
+        let count = random.pick(&[2, 2, 2, 3, 3, 4]);
+        let base = random.pick(&[1, 2, 5, 10, 20, 30, 50, 100, 133]);
+        let same_interval = flavour == Flavour::Planned || !random.one_in(4);
+        let unicast = random.one_in(3);
+        let same_priority = random.one_in(5);
+        let preempt_mode = !random.one_in(3);
+        let preempt_delay =
+            if random.one_in(4) { random.within(1, 4) * u64::from(base) * 10 * MS } else { 0 };
+        let sources: Vec<IpAddr> = (0..count).map(|index| source(family, index)).collect();
+        let addresses: Vec<VirtualAddress> = (0..random.within(1, 3)).map(|n| address(family, n)).collect();
+        let hosts: Vec<Parameters> = (0..count)
+            .map(|index| {
+                let factor = if same_interval { 1 } else { random.pick(&[1, 2, 3]) };
+                let mixed_preempt = random.one_in(6);
+                Parameters {
+                    link: LinkId(0),
+                    vrid: Vrid::new(51).expect("51 is in range"),
+                    family,
+                    priority: priority(random, same_priority),
+                    interval: AdverInterval::from_centiseconds(base * factor).expect("399 at most"),
+                    addresses: addresses.clone().into(),
+                    peers: sources
+                        .iter()
+                        .enumerate()
+                        .filter(|&(peer, _)| unicast && peer != index)
+                        .map(|(_, &ip)| ip)
+                        .collect(),
+                    preempt_mode: preempt_mode != mixed_preempt,
+                    preempt_delay: Duration::from_nanos(preempt_delay),
+                    startup_delay: Duration::ZERO,
+                    strict: false,
+                    checksum_policy: ChecksumPolicy::Either,
+                    checksum_form: random.pick(&[ChecksumForm::PseudoHeader, ChecksumForm::MessageOnly]),
+                    leased: true,
+                    announcements: Announcements {
+                        count: 3,
+                        interval: Duration::from_millis(100),
+                        second_after: Duration::from_secs(5),
+                        refresh: Duration::from_secs(60),
+                    },
+                    tracking: tracking(random),
+                }
+            })
+            .collect();
+        let interval =
+            hosts.iter().map(|host| host.interval.duration().as_nanos() as u64).max().expect("two hosts");
+        let least = u64::from(base) * 10 * MS;
+        Self {
+            flavour,
+            hosts,
+            sources,
+            interval,
+            preempt_delay,
+            kernel_delay: (least / 8).min(4 * MS),
+            latency: least / 200,
+        }
+    }
+
+    /// By when all is still again after the last disturbance. One after the other: a router that
+    /// leaves waits for a successor, another one starts and counts its silence (3A + Skew_Time, below
+    /// 4A), a third one lets its preempt_delay pass and does the same, each has its addresses added,
+    /// the loser of a tie hears the winner's next advertisement, and goes on answering for 20 ms.
+    pub(crate) fn settle(&self) -> u64 {
+        let (a, kernel) = (self.interval, 6 * self.kernel_delay);
+        self.leaving() + 4 * a + self.preempt_delay + 4 * a + a + 20 * MS + kernel + a
+    }
+
+    /// The longest that a router which resigned holds its addresses.
+    pub(crate) fn leaving(&self) -> u64 {
+        (self.interval + 20 * MS).min(3 * SECOND)
+    }
+}
+
+fn source(family: Family, index: usize) -> IpAddr {
+    match family {
+        Family::Ipv4 => Ipv4Addr::new(192, 0, 2, 10 + index as u8).into(),
+        Family::Ipv6 => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x10 + index as u16).into(),
+    }
+}
+
+fn address(family: Family, n: u64) -> VirtualAddress {
+    let ip = match (family, n) {
+        (Family::Ipv4, _) => Ipv4Addr::new(192, 0, 2, 200 + n as u8).into(),
+        (Family::Ipv6, 0) => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x200).into(),
+        (Family::Ipv6, _) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x200 + n as u16).into(),
+    };
+    VirtualAddress { ip, prefix_len: family.host_prefix() }
+}
+
+fn priority(random: &mut Random, same: bool) -> Priority {
+    Priority::new(if same { 100 } else { random.pick(&[1, 30, 90, 100, 101, 150, 200, 253, 254]) })
+}
+
+fn tracking(random: &mut Random) -> Vec<Tracking> {
+    let effects = [Effect::Demote, Effect::Weight(-60), Effect::Fault];
+    TRACKERS
+        .into_iter()
+        .zip(effects)
+        .filter(|_| random.one_in(2))
+        .map(|(tracker, effect)| Tracking { tracker, effect })
+        .collect()
+}
