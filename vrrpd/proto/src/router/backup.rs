@@ -93,6 +93,9 @@ impl VirtualRouter {
             self.accept(advert);
             let higher = advert.priority >= self.priority();
             self.abort_claim(if higher { Reason::HigherPriority } else { self.reason }, cx);
+        } else if let State::Claiming { advertise_at, .. } = &mut self.state {
+            // Alive after all, it goes on answering until it hears us.
+            *advertise_at = None;
         }
     }
 

@@ -197,12 +197,15 @@ impl VirtualRouter {
     }
 
     /// When missing addresses are asked for again: those of a part after the back-off, those that were
-    /// lost in a stall as soon as the sockets have been read.
+    /// lost in a stall as soon as the sockets have been read, those of an owner never.
     pub(super) fn retry_at(&self) -> Option<Instant> {
+        if self.owner() {
+            return None;
+        }
         if self.holding.part {
             return (self.holding.outstanding == 0).then_some(self.back_off.not_before);
         }
-        (self.holding.any_lost() && !self.owner()).then_some(Instant::ZERO)
+        self.holding.any_lost().then_some(Instant::ZERO)
     }
 
     /// How long the kernel may keep an address away.

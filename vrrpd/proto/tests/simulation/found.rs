@@ -93,3 +93,18 @@ fn who_sinks_but_stays_above_a_living_router_still_has_all_addresses_first() {
     scene.outcome(Outcome::Acquired);
     assert_eq!(scene.advertised(), [130]);
 }
+
+/// Seed 114119: silent for three intervals, the lower router spoke again while it was being followed.
+#[test]
+fn who_hears_a_lower_router_during_its_claim_has_all_addresses_first() {
+    let mut scene = Scene::backup(parameters());
+    scene.kernel = Kernel::Mute;
+    scene.next_timeout();
+    assert_eq!(scene.timeout(), Some(ms(1)), "a silent network is not kept waiting");
+    scene.hear(PEER, 100);
+    scene.run_for(A);
+    assert_eq!(scene.advertised(), []);
+    scene.added(0);
+    scene.outcome(Outcome::Acquired);
+    assert_eq!(scene.advertised(), [150]);
+}

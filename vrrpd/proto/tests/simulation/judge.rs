@@ -106,6 +106,9 @@ pub(crate) fn after_run(world: &mut World, index: usize) {
     let clock = Instant::from_nanos(world.hosts[index].clock);
     let next = node.poll_timeout();
     let Some(snapshot) = node.snapshot(ROUTER, clock) else { return };
+    if world.hosts[index].phase == Phase::BackOff && world.hosts[index].fit() {
+        world.disturbed();
+    }
     world.hosts[index].phase = snapshot.phase;
     if next.is_some_and(|next| next <= clock) {
         world.violate(format!("host {index} is drained and its timer has run out already: {snapshot:?}"));

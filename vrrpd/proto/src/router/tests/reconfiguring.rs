@@ -138,3 +138,18 @@ fn new_peers_are_spoken_to_in_the_configured_form() {
     assert_eq!(scene.form_towards(OTHER), ChecksumForm::PseudoHeader);
     assert_eq!(scene.state(), StateName::Active);
 }
+
+#[test]
+fn a_part_that_becomes_the_owners_is_not_asked_for_without_end() {
+    let mut scene = Scene::backup(with_addresses(&TWO));
+    scene.kernel = super::scene::Kernel::Refusing(1);
+    while scene.state() != StateName::Active {
+        scene.next_timeout();
+    }
+    scene.configure(Parameters { priority: crate::Priority::OWNER, ..with_addresses(&TWO) });
+    for _ in 0..100 {
+        scene.next_timeout();
+        let next = scene.timeout().expect("the Adver_Timer runs");
+        assert!(next > std::time::Duration::ZERO, "the loop would spin");
+    }
+}
