@@ -317,10 +317,8 @@ impl Daemon {
         // What is read at start only stays as it was started.
         let config = Config { daemon: self.config.daemon.clone(), ..config };
         for (_, entry) in self.roster.iter().filter(|(_, entry)| !entry.leaving) {
-            let gone = !config.virtual_routers.iter().any(|new| {
-                (&new.interface, new.vrid, new.family)
-                    == (&entry.config.interface, entry.config.vrid, entry.config.family)
-            });
+            let gone =
+                !config.virtual_routers.iter().any(|new| roster::key(new) == roster::key(&entry.config));
             if gone {
                 self.hooks.notify(&entry.config.name, &reports::stopped(entry.config.priority));
             }

@@ -202,9 +202,10 @@ impl Roster {
     }
 }
 
-/// What makes a virtual router the same one.
-fn key(config: &config::VirtualRouter) -> (&str, Family, Vrid) {
-    (&config.interface, config.family, config.vrid)
+/// What makes a virtual router the same one. An owner and a router that backs it up are two: the
+/// addresses of the one are the administrator's, those of the other are ours to remove.
+pub(super) fn key(config: &config::VirtualRouter) -> (&str, Family, Vrid, bool) {
+    (&config.interface, config.family, config.vrid, config.priority.is_owner())
 }
 
 /// Kernel lifetime of a router's addresses in seconds, or none.
@@ -320,6 +321,18 @@ mod tests {
         assert_eq!(configured(&roster.apply(&two(150, ""), |_| None, true)), [2], "0 is not gone yet");
         roster.remove(RouterId(0));
         assert_eq!(roster.free_number(), RouterId(0));
+    }
+
+    #[test]
+    fn who_becomes_the_owner_leaves_and_comes_anew() {
+        let mut roster = Roster::default();
+        roster.apply(&two(150, ""), |_| None, true);
+        let orders = roster.apply(&two(255, ""), |_| None, true);
+        let left = |order: &Order| {
+            matches!(order, Order::Protocol(protocol::Message::Input(Input::Shutdown { .. })))
+        };
+        assert!(orders.iter().any(left), "what it held as a backup goes first");
+        assert_eq!(configured(&orders), [2]);
     }
 
     #[test]
