@@ -69,7 +69,7 @@ impl Monitor {
     /// From here on, addresses that the socket with this port ([`Requester::port`](crate::Requester::port))
     /// adds or renews are not told: whoever asked knows, and a renewal each second need not wake
     /// anybody. Their removal is told as ever. A [`Table`](crate::Table) that is fed by this monitor
-    /// alone lacks them.
+    /// alone lacks them. Only of IPv4: the kernel does not say who asked for an IPv6 address.
     pub fn ignore_additions_by(&mut self, port: u32) -> Result<(), Error> {
         /// Where the header of a message (`struct nlmsghdr`) has its type and its port.
         const TYPE_AT: u32 = 4;

@@ -1,6 +1,8 @@
 //! A pair of vrrpd and Debian's keepalived, in both roles, over both families and both transports.
 
-use lab::story::{self, PRIMARY, SECONDARY, VIP, VIP6, VIP6_LINK_LOCAL};
+use std::net::TcpListener;
+
+use lab::story::{self, PRIMARY, SECONDARY, SKEW_NS, VIP, VIP6, VIP6_LINK_LOCAL};
 use lab::{Daemon, Lab, Node, Prober};
 
 #[derive(Clone, Copy)]
@@ -102,6 +104,30 @@ fn instance(priority: u8, addresses: &[&str], more: &str) -> String {
            virtual_ipaddress {{\n{addresses}\n}}\n\
          }}\n"
     )
+}
+
+#[test]
+fn a_failing_check_hands_over_to_keepalived_before_the_client_notices() {
+    let Some(lab) = Lab::with(&["keepalived"]) else { return };
+    let (a, b) = (lab.node("a"), lab.node("b"));
+    let listen = || {
+        a.namespace().enter(|| TcpListener::bind("127.0.0.1:8443")).expect("nobody else uses the port here")
+    };
+    let service = listen();
+    let check = "checks = [\"service\"]\n\n[check.service]\ntcp = { address = \"127.0.0.1:8443\" }\n\
+                 interval = \"100ms\"\nrise = 1\nfall = 2\n";
+    let _vrrpd = a.vrrpd(&story::web(PRIMARY, check));
+    let _keepalived = start(Software::Keepalived, &b, &a, SECONDARY, Family::Ipv4, Transport::Multicast);
+    lab.settles_on(VIP, "a", 10);
+    let prober = Prober::start(lab.client(), VIP);
+    prober.wait_for_answer();
+    drop(service);
+    lab.settles_on(VIP, "b", 10);
+    let _service = listen();
+    lab.settles_on(VIP, "a", 10);
+    prober.wait_for_answer();
+    let gap = prober.stop().longest_gap().as_nanos();
+    assert!(gap < SKEW_NS.unsigned_abs().into(), "the client noticed: {gap} ns");
 }
 
 #[test]

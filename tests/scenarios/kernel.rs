@@ -131,6 +131,23 @@ fn an_address_that_was_there_before_is_never_deleted() {
 }
 
 #[test]
+fn a_firewall_that_drops_what_is_sent_is_told_and_the_node_gives_way() {
+    let Some(Pair { lab, a, b: _b, primary: _primary, secondary: _secondary }) = Pair::open("") else {
+        return;
+    };
+    a.namespace()
+        .nft("table inet wall { chain out { type filter hook output priority 0; meta l4proto 112 drop; }; }");
+    let gave_way = |router: &serde_json::Value| router["reason"] == "cannot_send";
+    let router = a.wait_for_router("web", "that gave way", gave_way);
+    assert!(router["statistics"]["send_errors"].as_u64() > Some(0), "{router}");
+    lab.settles_on(VIP, "b", 5);
+    let said = String::from_utf8(a.vrrpctl("history").stdout).expect("text");
+    assert!(said.contains("EPERM"), "says what the kernel said: {said}");
+    a.namespace().run("nft", &["delete", "table", "inet", "wall"]);
+    lab.settles_on(VIP, "a", 10);
+}
+
+#[test]
 fn a_full_disk_does_not_matter() {
     let Some(lab) = Lab::open() else { return };
     let (a, b) = (lab.node("a"), lab.node("b"));

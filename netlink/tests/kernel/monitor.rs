@@ -34,7 +34,7 @@ fn additions_of_a_port_that_is_ignored_are_not_told_and_everything_else_is() {
         let mut foreign = Requester::open().expect("sockets can be had");
         let mut monitor = Monitor::open().expect("sockets can be had");
         monitor.ignore_additions_by(ours.port()).expect("a filter");
-        let [unseen, seen] = ["192.0.2.10", "2001:db8::11"].map(host);
+        let [unseen, seen] = ["192.0.2.10", "192.0.2.11"].map(host);
         make(&mut ours, &[Request::AddAddress { link, address: unseen, lifetime: Some(60) }]);
         make(&mut ours, &[Request::RenewAddress { link, address: unseen, lifetime: Some(60) }]);
         make(&mut foreign, &[Request::AddAddress { link, address: seen, lifetime: Some(60) }]);
