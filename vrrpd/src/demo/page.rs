@@ -120,11 +120,7 @@ impl<'a> Page<'a> {
         writeln!(self.out)?;
         table.lines().iter().try_for_each(|line| writeln!(self.out, "{line}"))?;
         let dispute = outcomes.iter().map(|outcome| outcome.dispute).max().unwrap_or_default();
-        writeln!(
-            self.out,
-            "\nTwo machines with the address at a time: {} at most, during a hand-over.",
-            time(dispute)
-        )?;
+        writeln!(self.out, "\nTwo machines had the address at the same time for {} at most.", time(dispute))?;
         let faults: Vec<_> = (1..)
             .zip(outcomes)
             .flat_map(|(number, outcome)| {
