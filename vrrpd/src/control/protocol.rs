@@ -137,6 +137,7 @@ pub struct State {
     /// The process that answers.
     pub daemon: Daemon,
     /// Interfaces that virtual routers run on.
+    #[serde(default)]
     pub interfaces: Vec<Interface>,
 }
 
@@ -177,8 +178,10 @@ pub struct Daemon {
     /// Scheduling of the protocol thread as it really is: `realtime` or `normal`.
     pub scheduling: String,
     /// The longest that the protocol loop woke up after a deadline, in microseconds.
+    #[serde(default)]
     pub loop_lateness_max_us: u64,
     /// Events that were too many to be recorded.
+    #[serde(default)]
     pub reports_lost: u64,
 }
 
