@@ -133,7 +133,7 @@ impl Error {
 ///
 /// The process must have one thread only, and moves for good: to a network namespace of its own,
 /// and without root to a user namespace as well. SIGINT, SIGTERM and SIGHUP end the demo from here
-/// on. When it returns, or is killed, nothing that it started is left.
+/// on. When it returns nothing that it started is left; when it is killed, only files in the temporary directory are.
 ///
 /// # Errors
 /// The demo could not be given, or not to its end. That it failed is not an error but
