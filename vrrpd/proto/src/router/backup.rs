@@ -72,10 +72,10 @@ impl VirtualRouter {
         give_up: Instant,
         cx: &mut Context<'_>,
     ) {
-        if advertise_at.is_some_and(|at| at <= cx.now) {
-            self.claimed(cx);
-        } else if give_up <= cx.now {
+        if give_up <= cx.now {
             self.refused(cx);
+        } else if advertise_at.is_some_and(|at| at <= cx.now) {
+            self.claimed(cx);
         }
     }
 
