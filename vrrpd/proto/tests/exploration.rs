@@ -16,9 +16,9 @@ use vrrp_proto::action::Report;
 use vrrp_proto::packet::ChecksumForm;
 use vrrp_proto::snapshot::{Phase, Reason, StateName};
 
-use event::{Event, may_lead_to};
+use event::{Event, Rank, may_lead_to, scaled};
 use scene::{Kernel, Scene};
-use situation::{Place, Setting, Situation, deadline, expected, plain, tracked};
+use situation::{Peers, Place, Setting, Situation, deadline, expected, plain, tracked};
 
 /// The longest that a router which resigned waits.
 const LEAVING_MAX: Duration = Duration::from_secs(3);
@@ -106,6 +106,29 @@ fn what_is_sent_fits_the_state() {
         assert!(announces == 0 || was_active || after == Place::Active, "{before:?} announces: {cell:?}");
         let deeds = scene.deeds().len();
         assert!(deeds <= ACTIONS_MAX, "{deeds} deeds: {cell:?}");
+    });
+}
+
+/// Rows 7 and 15.
+#[test]
+fn an_accepted_advertisement_sets_the_timer_and_a_losing_one_is_answered() {
+    each_cell(&Setting::all(), |cell, before, scene| {
+        let Event::Advert { rank, above, factor } = cell.event else { return };
+        if above && cell.setting.peers == Peers::Sole {
+            return;
+        }
+        let snapshot = scene.snapshot();
+        if before == Place::Backup && matches!(rank, Rank::Equal | Rank::Higher) {
+            let told = scaled(cell.setting.centiseconds, factor);
+            assert_eq!(snapshot.active_adver_interval.centiseconds(), told, "not adopted: {cell:?}");
+            let down = snapshot.active_adver_interval.active_down_interval(snapshot.priority);
+            assert_eq!(deadline(scene), Some(scene.now + down), "not armed anew: {cell:?}");
+        }
+        let loses = rank == Rank::Lower || rank == Rank::Equal && !above;
+        // At the shortest interval the last advertisement is too fresh for another.
+        if cell.situation == Situation::Active && loses && cell.setting.centiseconds > 1 {
+            assert_eq!(scene.advertised(), [cell.setting.priority], "no answer: {cell:?}");
+        }
     });
 }
 

@@ -210,7 +210,8 @@ fn keep_delay(situation: Situation, parameters: Parameters) -> Parameters {
     Parameters { startup_delay, ..parameters }
 }
 
-fn scaled(centiseconds: u16, factor: i16) -> u16 {
+/// Times `factor`, or divided by it when that is negative.
+pub(crate) fn scaled(centiseconds: u16, factor: i16) -> u16 {
     let product = if factor < 0 {
         centiseconds / factor.unsigned_abs()
     } else {

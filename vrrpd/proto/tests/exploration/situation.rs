@@ -241,11 +241,12 @@ fn started(situation: Situation, setting: Setting, scene: &mut Scene) {
         S::ClaimingSilent => to_claim(scene),
         S::ClaimingPreempting => {
             ignore(scene, setting, lower);
-            while scene.state() == StateName::Backup && scene.snapshot().phase != Phase::Claiming {
+            scene.kernel = Kernel::Mute;
+            // Its Active_Down_Interval is below four intervals.
+            for _ in 0..4 {
                 let left = scene.timeout().expect("a Backup waits for something");
-                scene.kernel = Kernel::Mute;
                 if left <= setting.interval() {
-                    scene.next_timeout();
+                    return scene.next_timeout();
                 } else {
                     scene.run_for(setting.interval());
                     hear(scene, setting, lower);

@@ -365,3 +365,11 @@ fn a_global_source_is_for_lax_unicast_only() {
         assert_eq!(refused.statistics().source_errors, 1, "{unicast} {strict}");
     }
 }
+
+#[test]
+fn two_owners_are_an_alarm_of_their_own() {
+    let mut scene = Scene::active(with_priority(255));
+    scene.hear(PEER, 255);
+    assert_eq!(scene.alarms(), [(Alarm::DuplicateOwner, true), (Alarm::TwoActiveRouters, true)]);
+    assert_eq!(scene.state(), StateName::Active, "the greater address stays");
+}

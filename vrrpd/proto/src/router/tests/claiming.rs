@@ -328,19 +328,15 @@ fn who_died_after_it_was_outranked_is_silent_and_not_living() {
 
 #[test]
 fn a_slow_kernel_that_makes_progress_is_waited_for() {
-    let mut scene = preempting_mute();
-    for index in 0..3 {
-        scene.hear(PEER, 100);
-        scene.added(index);
-        scene.run_for(ms(900));
-    }
-    scene.hear(PEER, 0);
-    scene.forget();
+    let mut scene = Scene::backup(with_addresses(&THREE));
+    scene.kernel = Kernel::Mute;
+    scene.next_timeout();
     for index in 0..3 {
         scene.run_for(2 * A);
         scene.added(index);
     }
-    assert_eq!((scene.state(), scene.count("release")), (StateName::Active, 0));
+    scene.outcome(Outcome::Acquired);
+    assert_eq!((scene.state(), scene.present()), (StateName::Active, vec![true; 3]));
     assert!(!scene.advertised().contains(&0));
 }
 
@@ -379,4 +375,13 @@ fn a_lower_router_is_left_alone_while_the_back_off_runs() {
     scene.pass(A);
     scene.hear(PEER, 100);
     assert_eq!(scene.timeout(), Some(down_interval(150)));
+}
+
+#[test]
+fn a_claim_given_up_for_a_router_that_is_not_higher_does_not_say_so() {
+    let mut scene = Scene::backup(Parameters { preempt_mode: false, ..parameters() });
+    scene.kernel = Kernel::Mute;
+    scene.next_timeout();
+    scene.hear(PEER, 100);
+    assert_eq!((scene.state(), scene.reason()), (StateName::Backup, Reason::Startup));
 }
