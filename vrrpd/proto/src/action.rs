@@ -77,7 +77,7 @@ pub enum Input<'a> {
         failed: u16,
     },
     /// A Virtual Router is added, or its parameters change in place. The caller removes and adds
-    /// instead when link, VRID or family change.
+    /// instead when link, VRID, family or ownership (priority 255) change.
     Configure {
         /// Which.
         router: RouterId,

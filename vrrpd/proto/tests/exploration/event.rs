@@ -274,7 +274,6 @@ pub(crate) fn may_lead_to(from: Place, event: Event, setting: Setting, situation
         (Backup, E::Stall) => vec![Claiming, Backup],
         (Claiming, E::Timeout) if situation == Situation::ClaimingSilent => vec![Active],
         // The kernel that does not answer counts as one that refuses (2).
-        (Claiming, E::Stall) if situation == Situation::ClaimingSilent => vec![Leaving],
         (Claiming, E::Timeout | E::Stall) => vec![Backup],
         (Active, E::Stall) => vec![Active, Leaving],
         (Active, E::Timeout) => vec![Active],
