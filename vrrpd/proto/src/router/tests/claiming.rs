@@ -385,3 +385,16 @@ fn a_claim_given_up_for_a_router_that_is_not_higher_does_not_say_so() {
     scene.hear(PEER, 100);
     assert_eq!((scene.state(), scene.reason()), (StateName::Backup, Reason::Startup));
 }
+
+#[test]
+fn an_owner_takes_over_whatever_preempt_mode_says() {
+    let owner = with_priority(255);
+    let mut scene = Scene::backup(Parameters { preempt_mode: false, preempt_delay: 60 * A, ..owner });
+    scene.hear(OTHER, 255);
+    assert_eq!(scene.state(), StateName::Backup);
+    for _ in 0..4 {
+        scene.hear(OTHER, 254);
+        scene.run_for(A);
+    }
+    assert_eq!(scene.reason(), Reason::Preempted);
+}
