@@ -309,7 +309,7 @@ fn an_owner_takes_over_again_when_the_other_owner_lowers_itself() {
 }
 
 #[test]
-fn the_priority_of_a_preempted_router_is_remembered() {
+fn who_preempted_shows_itself_as_active() {
     let scene = preempting(with_addresses(&THREE));
     assert_eq!(scene.state(), StateName::Active);
     let active = scene.snapshot().active_router.expect("it is us");
