@@ -102,6 +102,9 @@ fn what_is_sent_fits_the_state() {
         assert!(claims.is_empty() || before == Place::Active || became, "{before:?} advertises: {cell:?}");
         let resigns = (was_active || became) && after != Place::Active;
         assert!(releases.is_empty() || resigns && releases.len() == 3, "{advertised:?}: {cell:?}");
+        let leaves = before == Place::Active && matches!(after, Place::Asking | Place::Leaving);
+        let outranked = matches!(cell.event, Event::Advert { .. });
+        assert!(!leaves || outranked || releases.len() == 3, "leaves without a word: {cell:?}");
         let announces = scene.count("announce");
         assert!(announces == 0 || was_active || after == Place::Active, "{before:?} announces: {cell:?}");
         let deeds = scene.deeds().len();

@@ -172,8 +172,14 @@ impl VirtualRouter {
             self.preempt_from = None;
             return true;
         }
-        if !self.parameters.preempt_mode || self.health().pending || advert.arrived < self.back_off.not_before
-        {
+        if advert.arrived < self.back_off.not_before {
+            return true;
+        }
+        if self.owner() {
+            // Whatever Preempt_Mode says (RFC 9568 6.1).
+            return false;
+        }
+        if !self.parameters.preempt_mode || self.health().pending {
             return true;
         }
         let from = *self.preempt_from.get_or_insert(advert.arrived + self.parameters.preempt_delay);

@@ -271,6 +271,7 @@ pub(crate) fn may_lead_to(from: Place, event: Event, setting: Setting, situation
         // Row 5, or once more after a back-off (2); after a stall it listens first (9).
         (Backup, E::Timeout) if situation == Situation::BackOff => vec![Claiming, Backup],
         (Backup, E::Timeout) => vec![Claiming],
+        (Backup, E::Stall) if situation == Situation::BackupResigned => vec![Backup],
         (Backup, E::Stall) => vec![Claiming, Backup],
         (Claiming, E::Timeout) if situation == Situation::ClaimingSilent => vec![Active],
         // The kernel that does not answer counts as one that refuses (2).

@@ -69,6 +69,8 @@ pub(crate) struct Host {
     pub(crate) since: u64,
     pub(crate) overheard: Vec<Overheard>,
     pub(crate) release_overheard: u64,
+    /// The addresses that it found at start were renewed then.
+    pub(crate) left_over: u64,
     /// Since when it holds addresses without being Active or about to be.
     pub(crate) holding_since: Option<u64>,
     /// Priority of the last advertisement that was no resignation.
@@ -102,6 +104,7 @@ impl Host {
             since: 0,
             overheard: vec![Overheard::default(); 4],
             release_overheard: 0,
+            left_over: 0,
             holding_since: None,
             spoke_last: None,
         }

@@ -72,10 +72,15 @@ fn takes_role(following: &[Action]) -> bool {
 /// A router takes the role: not before a router that it must not preempt has been silent for three of
 /// its intervals or has resigned, and not without the addresses when the other one is alive.
 fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
+    let (now, claimant) = (world.now, &world.hosts[host]);
     if reason == Reason::Resumed {
+        // The first of the backups may claim from then on.
+        let silent = claimant.left_over + 3 * claimant.parameters.interval.duration().as_nanos() as u64;
+        if now >= silent {
+            world.violate(format!("host {host} resumes {} ms too late", (now - silent) as f64 / MS as f64));
+        }
         return;
     }
-    let (now, claimant) = (world.now, &world.hosts[host]);
     // With several Active Routers it is the one heard last whose interval counts.
     let last = claimant.overheard.iter().map(|heard| heard.at).max();
     for (other, heard) in claimant.overheard.clone().into_iter().enumerate().take(world.hosts.len()) {

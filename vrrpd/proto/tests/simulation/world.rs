@@ -191,6 +191,7 @@ impl World {
         let left_over = self.hosts[index].kernel.left_over();
         let host = &mut self.hosts[index];
         host.begin_life();
+        host.left_over = left_over.unwrap_or_default();
         let parameters = host.parameters.clone();
         self.tell(index, News::Configure(Box::new(parameters)));
         let facts = self.facts(index, left_over);

@@ -309,7 +309,7 @@ fn an_owner_takes_over_again_when_the_other_owner_lowers_itself() {
 }
 
 #[test]
-fn the_priority_of_a_preempted_router_is_remembered() {
+fn who_preempted_shows_itself_as_active() {
     let scene = preempting(with_addresses(&THREE));
     assert_eq!(scene.state(), StateName::Active);
     let active = scene.snapshot().active_router.expect("it is us");
@@ -384,4 +384,17 @@ fn a_claim_given_up_for_a_router_that_is_not_higher_does_not_say_so() {
     scene.next_timeout();
     scene.hear(PEER, 100);
     assert_eq!((scene.state(), scene.reason()), (StateName::Backup, Reason::Startup));
+}
+
+#[test]
+fn an_owner_takes_over_whatever_preempt_mode_says() {
+    let owner = with_priority(255);
+    let mut scene = Scene::backup(Parameters { preempt_mode: false, preempt_delay: 60 * A, ..owner });
+    scene.hear(OTHER, 255);
+    assert_eq!(scene.state(), StateName::Backup);
+    for _ in 0..4 {
+        scene.hear(OTHER, 254);
+        scene.run_for(A);
+    }
+    assert_eq!(scene.reason(), Reason::Preempted);
 }
