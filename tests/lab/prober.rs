@@ -102,6 +102,19 @@ impl Probes {
         Duration::from_nanos(u64::try_from(longest).unwrap_or(0))
     }
 
+    /// The longest that somebody who asked at any moment waited until this or a later question was
+    /// answered. Unlike [`longest_gap`](Self::longest_gap) it does not count moments at which the
+    /// prober itself came late and nobody asked. Questions after the last answer count nothing.
+    pub fn longest_wait(&self) -> Duration {
+        let mut next_answer = None;
+        let mut longest = 0;
+        for probe in self.0.iter().rev() {
+            next_answer = [probe.answered_ns, next_answer].into_iter().flatten().min();
+            longest = longest.max(next_answer.map_or(0, |answer| answer - probe.sent_ns));
+        }
+        Duration::from_nanos(u64::try_from(longest).unwrap_or(0))
+    }
+
     /// When the first answer arrived at or after `since_ns`.
     pub fn first_answer_since(&self, since_ns: i64) -> Option<i64> {
         self.answer_times().into_iter().find(|time| *time >= since_ns)
@@ -221,4 +234,32 @@ fn open(target: IpAddr) -> std::io::Result<Socket> {
 fn checksum(packet: &[u8; 12]) -> u16 {
     let sum: u32 = packet.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
     !u16::try_from((sum >> 16) + (sum & 0xffff)).expect("six words cannot carry twice")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn probes(answers: &[(i64, Option<i64>)]) -> Probes {
+        Probes(answers.iter().map(|&(sent_ns, answered_ns)| Probe { sent_ns, answered_ns }).collect())
+    }
+
+    #[test]
+    fn who_asks_in_an_outage_waits_for_its_end() {
+        let outage = probes(&[(0, Some(1)), (10, None), (20, None), (30, Some(33)), (40, Some(41))]);
+        assert_eq!(outage.longest_wait(), Duration::from_nanos(23), "asked at 10, answered at 33");
+    }
+
+    #[test]
+    fn a_late_prober_is_no_outage() {
+        let late = probes(&[(0, Some(1)), (500, Some(502)), (510, None)]);
+        assert_eq!(late.longest_wait(), Duration::from_nanos(2));
+        assert_eq!(late.longest_gap(), Duration::from_nanos(501));
+    }
+
+    #[test]
+    fn an_answer_that_overtakes_another_ends_both_waits() {
+        let overtaken = probes(&[(0, Some(90)), (10, Some(30)), (20, Some(40))]);
+        assert_eq!(overtaken.longest_wait(), Duration::from_nanos(30));
+    }
 }

@@ -1,5 +1,6 @@
 //! What processes cost: memory and processor time, from `/proc`.
 
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
 /// Memory of several processes, summed up.
@@ -32,6 +33,23 @@ pub fn cpu_ns(processes: &[Pid]) -> u64 {
         .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok())
         .filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok())
         .sum()
+}
+
+/// Lets the threads of `processes` run on this processor only, or, with `None`, on any.
+pub fn restrict(processes: &[Pid], processor: Option<usize>) {
+    let mut allowed = CpuSet::new();
+    let all = processor.map_or(0..CpuSet::count(), |only| only..only + 1);
+    all.for_each(|cpu| allowed.set(cpu).expect("below the number of processors in a set"));
+    for thread in processes.iter().flat_map(|pid| threads(*pid)) {
+        // A thread that has ended meanwhile needs no restriction.
+        let _ = sched_setaffinity(thread, &allowed);
+    }
+}
+
+/// The threads of `process`.
+fn threads(process: Pid) -> Vec<Pid> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    tasks.filter_map(|task| task.file_name().to_str()?.parse().ok().map(Pid::from_raw)).collect()
 }
 
 /// The thread of `process` with this name, as in `/proc/PID/task/TID/comm`.
