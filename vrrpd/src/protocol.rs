@@ -9,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -29,6 +30,8 @@ use crate::perform::Performer;
 /// Packets of one socket that are read before the others get their turn, and before the timers are
 /// looked at: far more than all routers of a link say in one interval.
 const PACKETS_AT_ONCE: usize = 256;
+/// A packet that is read sooner after its arrival is not one of a queue.
+const FRESH: Duration = Duration::from_millis(1);
 /// Messages that are read in one turn.
 const MESSAGES_AT_ONCE: usize = 256;
 /// Actions that one input of a large node may cause without the buffers growing.
@@ -188,18 +191,20 @@ impl Loop {
             // Advertisements that are a little late leave first, then what others said is read, and
             // only then a silence is judged.
             self.handle(Input::Woke);
-            let mut messages = false;
+            let (mut messages, mut drained) = (false, true);
             for event in &events[..ready] {
                 match event.data() {
                     TIMER => {}
                     MESSAGES => messages = true,
-                    socket => self.receive(socket),
+                    socket => drained &= self.receive(socket),
                 }
             }
             if messages && self.read_messages().is_break() {
                 return;
             }
-            self.handle(Input::Drained);
+            if drained {
+                self.handle(Input::Drained);
+            }
             self.performer.send_backlog();
         }
     }
@@ -216,7 +221,7 @@ impl Loop {
         let set = match deadline {
             // Zero would disarm.
             Some(at) => self.timer.set(
-                Expiration::OneShot(TimeSpec::from(std::time::Duration::from_nanos(at.as_nanos().max(1)))),
+                Expiration::OneShot(TimeSpec::from(Duration::from_nanos(at.as_nanos().max(1)))),
                 TimerSetTimeFlags::TFD_TIMER_ABSTIME,
             ),
             None => self.timer.unset(),
@@ -232,22 +237,36 @@ impl Loop {
         }
     }
 
-    fn receive(&mut self, socket: u64) {
+    /// Reads what came in; false when more may be there, and nothing is due that it could change.
+    ///
+    /// A packet that comes alone, as nearly all do, is followed by a wait instead of a second read
+    /// that finds nothing: the wait returns at once when there is more. When packets come faster
+    /// than that, or a timer is due, the socket is read until it is empty.
+    fn receive(&mut self, socket: u64) -> bool {
         for _ in 0..PACKETS_AT_ONCE {
-            let Some((link, receiver)) = self.performer.receiver(socket) else { return };
-            match receiver.next() {
+            let Some((link, receiver)) = self.performer.receiver(socket) else { return true };
+            let now;
+            let fresh = match receiver.next() {
                 Ok(Some(Incoming::Datagram(datagram, arrived))) => {
+                    now = clock::now();
                     let input = Input::Received { link, datagram, arrived };
-                    self.node.handle(input, clock::now(), &mut self.actions);
+                    self.node.handle(input, now, &mut self.actions);
+                    now - arrived < FRESH
                 }
                 Ok(Some(Incoming::Damaged(error))) => {
-                    self.node.handle(Input::Damaged { link, error }, clock::now(), &mut self.actions);
+                    now = clock::now();
+                    self.node.handle(Input::Damaged { link, error }, now, &mut self.actions);
+                    false
                 }
                 // An error (the interface went down) is read once; the monitor tells the rest.
-                Ok(None) | Err(_) => return,
-            }
+                Ok(None) | Err(_) => return true,
+            };
             self.perform();
+            if fresh && self.armed.is_none_or(|due| now < due) {
+                return false;
+            }
         }
+        true
     }
 
     fn read_messages(&mut self) -> std::ops::ControlFlow<()> {

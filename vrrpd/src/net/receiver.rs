@@ -29,7 +29,8 @@ pub(crate) struct Receiver {
     group: IpAddr,
     buffer: Box<[u8]>,
     control: Vec<u8>,
-    last_look: Instant,
+    /// Nothing that is read from here on arrived before this.
+    earliest: Instant,
 }
 
 /// What came in.
@@ -72,7 +73,7 @@ impl Receiver {
             group: family.group(),
             buffer: vec![0; BUFFER].into(),
             control: cmsg_space!(TimeSpec, libc::in6_pktinfo, libc::c_int),
-            last_look: clock::now(),
+            earliest: clock::now(),
         })
     }
 
@@ -92,7 +93,7 @@ impl Receiver {
         let message = match received {
             Ok(message) => message,
             Err(Errno::EAGAIN) => {
-                self.last_look = clock::now();
+                self.earliest = clock::now();
                 return Ok(None);
             }
             Err(errno) => return Err(errno.into()),
@@ -110,7 +111,8 @@ impl Receiver {
         }
         let source = message.address.as_ref().and_then(SockaddrStorage::as_sockaddr_in6).map(SockaddrIn6::ip);
         let length = message.bytes;
-        let arrived = stamp.map_or_else(clock::now, |stamp| clock::arrival(stamp, self.last_look));
+        let arrived = stamp.map_or_else(clock::now, |stamp| clock::arrival(stamp, self.earliest));
+        self.earliest = arrived;
         let octets = &self.buffer[..length.min(BUFFER)];
         let datagram = match self.family {
             // An IPv4 raw socket hands over the header.
