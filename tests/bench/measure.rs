@@ -40,17 +40,15 @@ pub(crate) fn run(contender: Contender, idle: Duration) -> Measures {
     let primary = contender.start(&a, PRIMARY);
     let secondary = contender.start(&b, SECONDARY);
     lab.wait_for_holder(VIP, "a");
-    let daemons = [&primary, &secondary];
-    // Starting and claiming are not idling, nor is the second burst of announcements.
-    std::thread::sleep(Duration::from_secs(6));
-    let [active_cpu, backup_cpu] = idle_cpu(&daemons, idle);
-    let [active_cpu_alone, backup_cpu_alone] = idle_cpu_on_one(&daemons, idle);
+    let [active_cpu, backup_cpu] = idle_cpu(&[&primary, &secondary], idle);
     let active_memory = usage::memory(&primary.processes());
     let backup_memory = usage::memory(&secondary.processes());
 
     let [crash_advert, crash_answer] = crash(&lab, &a, primary);
     a.power_on();
     let (primary, return_outage) = outage(&lab, "a", || contender.start(&a, PRIMARY));
+    // After the crash, which it would slow: a thread stays where it ran last.
+    let [active_cpu_alone, backup_cpu_alone] = idle_cpu_on_one(&[&primary, &secondary], idle);
     let (_, stop_outage) = outage(&lab, "b", || primary.terminate());
     [
         crash_advert,
@@ -68,8 +66,10 @@ pub(crate) fn run(contender: Contender, idle: Duration) -> Measures {
     ]
 }
 
-/// Processor time of each daemon in microseconds per second.
+/// Processor time of each daemon in microseconds per second. Starting and claiming are not idling,
+/// nor is the second burst of announcements five seconds after a claim.
 fn idle_cpu(daemons: &[&Daemon; 2], idle: Duration) -> [f64; 2] {
+    std::thread::sleep(Duration::from_secs(6));
     let used = || daemons.map(|daemon| usage::cpu_ns(&daemon.processes()));
     let (before, start) = (used(), Instant::now());
     std::thread::sleep(idle);
@@ -82,7 +82,6 @@ fn idle_cpu(daemons: &[&Daemon; 2], idle: Duration) -> [f64; 2] {
 fn idle_cpu_on_one(daemons: &[&Daemon; 2], idle: Duration) -> [f64; 2] {
     let processes: Vec<_> = daemons.iter().flat_map(|daemon| daemon.processes()).collect();
     usage::restrict(&processes, Some(0));
-    std::thread::sleep(Duration::from_secs(2));
     let used = idle_cpu(daemons, idle);
     usage::restrict(&processes, None);
     used
@@ -95,7 +94,8 @@ fn crash(lab: &Lab, a: &Node, primary: Daemon) -> [f64; 2] {
     let advert_of =
         |node: &'static str| move |frame: &lab::Frame| frame.interface == node && frame.advert().is_some();
     capture.wait_for("an advertisement of a", 0, advert_of("a"));
-    let prober = Prober::start(lab.client(), VIP);
+    // The first answer is what is measured: the time between two probes is its resolution.
+    let prober = Prober::start_every(Duration::from_micros(100), lab.client(), VIP);
     prober.wait_for_probes(100);
     let crash_ns = now_ns();
     lab.power_off(a, primary);

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{DEADLINE, Node, capture, now_ns, wait_for};
 
-/// Time between two probes: also the resolution of every gap.
+/// Time between two probes unless another is asked for: also the resolution of every gap.
 pub const PERIOD: Duration = Duration::from_millis(1);
 /// Replies that take longer than this count as lost.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -35,8 +35,13 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// Starts to probe `address` from `node`.
+    /// Starts to probe `address` from `node`, a thousand times a second.
     pub fn start(node: &Node, address: &str) -> Self {
+        Self::start_every(PERIOD, node, address)
+    }
+
+    /// As [`start`](Self::start), with another time between two probes.
+    pub fn start_every(period: Duration, node: &Node, address: &str) -> Self {
         static IDENTIFIER: AtomicU16 = AtomicU16::new(1);
         let target: IpAddr = address.parse().expect("an IP address");
         let identifier = IDENTIFIER.fetch_add(1, Ordering::Relaxed);
@@ -45,7 +50,7 @@ impl Prober {
         let progress = Arc::new(Progress::default());
         let thread = std::thread::spawn({
             let (stop, progress) = (Arc::clone(&stop), Arc::clone(&progress));
-            move || Session { socket, target, identifier, probes: Vec::new(), progress }.run(&stop)
+            move || Session { socket, target, identifier, period, probes: Vec::new(), progress }.run(&stop)
         });
         Self { stop, progress, thread }
     }
@@ -131,6 +136,7 @@ struct Session {
     socket: Socket,
     target: IpAddr,
     identifier: u16,
+    period: Duration,
     probes: Vec<Probe>,
     progress: Arc<Progress>,
 }
@@ -141,13 +147,13 @@ impl Session {
         while !stop.load(Ordering::Relaxed) {
             self.send();
             // A late prober skips beats instead of sending a salvo.
-            next = (next + PERIOD).max(Instant::now());
+            next = (next + self.period).max(Instant::now());
             std::thread::sleep(next - Instant::now());
             self.receive();
         }
         let end = Instant::now() + PATIENCE;
         while self.probes.last().is_some_and(|probe| probe.answered_ns.is_none()) && Instant::now() < end {
-            std::thread::sleep(PERIOD);
+            std::thread::sleep(self.period);
             self.receive();
         }
         Probes(self.probes)

@@ -6,7 +6,7 @@ use sd_notify::NotifyState;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Without a watchdog the threads are still looked after now and then.
-const UNASKED: Duration = Duration::from_secs(30);
+const UNASKED: Duration = Duration::from_secs(300);
 
 /// The notification socket, if there is one.
 #[derive(Debug)]
