@@ -1,9 +1,30 @@
 //! Backup (RFC 9568 6.4.2), and the claim that leads from it to Active.
 
-use super::{Advertisement, CLAIM_WAIT, Context, Counting, Rival, State, VirtualRouter};
+use std::net::IpAddr;
+
+use super::{Advertisement, CLAIM_WAIT, Context, State, VirtualRouter};
 use crate::snapshot::{Reason, StateName};
 use crate::tracking::Health;
-use crate::{Instant, Priority};
+use crate::{AdverInterval, Instant, Priority};
+
+/// What the Active_Down_Timer counts from and how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counting {
+    pub(super) from: Instant,
+    /// Priority 0 was heard: only Skew_Time.
+    pub(super) resigned: bool,
+}
+
+/// The last router heard with a priority above 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rival {
+    pub(super) address: IpAddr,
+    pub(super) priority: Priority,
+    pub(super) interval: AdverInterval,
+    pub(super) heard_at: Instant,
+    /// Its last advertisement made it the Active Router (else it resigned or was outranked).
+    pub(super) is_active: bool,
+}
 
 impl VirtualRouter {
     /// Rows 6 to 9.
@@ -227,7 +248,7 @@ impl VirtualRouter {
 
     /// Does this advertisement outrank us (rows 13 and 14)? The packet's source decides a tie, as
     /// an unsigned number in network order (RFC 9568 6.4.3).
-    pub(super) fn outranked_by(&self, priority: Priority, source: std::net::IpAddr) -> bool {
+    pub(super) fn outranked_by(&self, priority: Priority, source: IpAddr) -> bool {
         let own = self.facts.source;
         priority > self.priority() || priority == self.priority() && own.is_none_or(|own| source > own)
     }

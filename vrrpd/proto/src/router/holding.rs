@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BACK_OFF_MAX, Context, Next, State, VirtualRouter};
+use super::{Context, Next, State, VirtualRouter};
 use crate::Instant;
 use crate::action::{Action, Outcome, Ownership, Report, Ticket};
 use crate::parameters::VirtualAddress;
@@ -249,18 +249,6 @@ impl VirtualRouter {
     pub(super) fn hold_part(&mut self, cx: &mut Context<'_>) {
         self.holding.part = true;
         self.become_active(Reason::NoBetterRouter, cx);
-    }
-
-    /// Doubles from three intervals up to five minutes, and differs from router to router, so that
-    /// two that were refused do not try in step.
-    pub(super) fn back_off(&mut self, now: Instant) {
-        let doubled = self.patience().saturating_mul(1 << self.back_off.attempts.min(16));
-        let spread = (u64::from(self.back_off.attempts) * 7 + u64::from(self.facts.mac.octets()[5])) % 32;
-        let jitter = doubled.mul_f64(spread as f64 / 128.0);
-        self.back_off.attempts = self.back_off.attempts.saturating_add(1);
-        self.back_off.not_before = now + (doubled + jitter).min(BACK_OFF_MAX.max(self.patience()));
-        self.back_off.heard = false;
-        self.back_off.peer_resigned = false;
     }
 
     fn acquire(&mut self, range: std::ops::Range<u16>, cx: &mut Context<'_>) {

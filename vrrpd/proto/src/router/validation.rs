@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Advertisement, Context, Heard, VirtualRouter};
+use super::{Advertisement, Context, VirtualRouter};
 use crate::action::Report;
 use crate::packet::{Advert, ChecksumForm, ChecksumPolicy, Datagram, DiscardReason, ParseError, Rules};
 use crate::parameters::LinkId;
@@ -14,6 +14,13 @@ use crate::{Family, Instant};
 const KERNEL_HOP_LIMIT: u8 = 64;
 /// A discarded packet is reported at most so often; all are counted.
 pub(crate) const REPORT_SPACING: Duration = Duration::from_secs(1);
+
+/// The checksum form last heard from one peer, or in the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) form: ChecksumForm,
+    pub(super) from: Option<(IpAddr, Instant)>,
+}
 
 impl VirtualRouter {
     /// Judges a packet that carries this router's VRID. A discarded one moves its counter and
