@@ -65,9 +65,9 @@ impl Node {
                     router.handle(Event::Outcome(outcome), cx);
                 }
             }
-            Input::Sent { router, priority, result } => {
+            Input::Sent { router, priority, sent, failed, errno } => {
                 if let Some(router) = self.router_mut(router) {
-                    router.sent(priority, result, cx);
+                    router.sent(priority, sent, failed, errno, cx);
                 }
             }
             Input::Announced { router, sent, failed } => {

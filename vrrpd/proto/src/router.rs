@@ -193,7 +193,7 @@ impl VirtualRouter {
             asked: Asked::default(),
             announcing: None,
             announced_at: None,
-            sending: Sending::default(),
+            sending: Sending::new(now),
             forms: vec![heard; parameters.peers.len().max(1)].into(),
             alarms: Alarms::default(),
             last_discard_report: None,

@@ -15,8 +15,8 @@ impl VirtualRouter {
         self.state = State::Active { adver: cx.now + self.parameters.interval.duration() };
         self.asked = Asked::default();
         self.lower_ignored = false;
-        if let Some((since, _)) = &mut self.sending.failing {
-            *since = cx.now;
+        if self.sending.delivery.is_failing() {
+            self.sending.since = cx.now;
         }
         self.advertise(cx);
         self.start_announcing(cx);
@@ -26,7 +26,7 @@ impl VirtualRouter {
     /// Row 11, and what else is due.
     pub(super) fn active_timeout(&mut self, adver: Instant, cx: &mut Context<'_>) {
         if adver <= cx.now {
-            if self.sending_fails_for_long(cx.now) {
+            if self.is_mute_for_long(cx.now) {
                 return self.give_up_sending(cx);
             }
             let interval = self.parameters.interval.duration();

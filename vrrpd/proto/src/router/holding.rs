@@ -125,8 +125,8 @@ impl VirtualRouter {
         self.release_all(cx);
     }
 
-    /// Gives the kernel's lease another full term: straight after an advertisement has left, never
-    /// from a timer of its own, so that it ends when the advertisements do.
+    /// Gives the kernel's lease another full term: when an advertisement has left, never from a timer
+    /// of its own, so that it ends when the advertisements do.
     pub(super) fn renew(&mut self, cx: &mut Context<'_>) {
         /// Leases are whole seconds and at least two of them; more often than this gains nothing.
         const SPACING: Duration = Duration::from_millis(500);
@@ -197,9 +197,10 @@ impl VirtualRouter {
     }
 
     /// When missing addresses are asked for again: those of a part after the back-off, those that were
-    /// lost in a stall as soon as the sockets have been read, those of an owner never.
+    /// lost in a stall as soon as the sockets have been read, none while nothing can be sent, those of
+    /// an owner never.
     pub(super) fn retry_at(&self) -> Option<Instant> {
-        if self.owner() {
+        if self.owner() || self.is_mute() {
             return None;
         }
         if self.holding.part {
@@ -281,7 +282,7 @@ impl VirtualRouter {
             return self.refused(cx);
         }
         self.holding.part = false;
-        if self.sending.failing.is_none() {
+        if !self.sending.delivery.is_failing() {
             self.back_off = super::BackOff::default();
         }
         if matches!(self.state, State::Claiming { .. }) {
@@ -294,7 +295,7 @@ impl VirtualRouter {
             return;
         }
         self.holding.addresses[usize::from(index)] = Held::Absent;
-        if matches!(self.state, State::Active { .. } | State::Asking { .. }) {
+        if matches!(self.state, State::Active { .. } | State::Asking { .. }) && !self.is_mute() {
             self.statistics.addresses_put_back += 1;
             if !self.is_stalled(cx.now) {
                 self.acquire(index..index + 1, cx);

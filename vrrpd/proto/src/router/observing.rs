@@ -33,7 +33,8 @@ impl VirtualRouter {
             alarms: self.alarms,
             checksum_form: self.forms[0].form,
             source: self.facts.source,
-            send_failing: self.sending.failing.map(|(since, errno)| (now - since, errno)),
+            delivery: self.sending.delivery,
+            delivery_age: now - self.sending.since,
             statistics: self.statistics,
         }
     }

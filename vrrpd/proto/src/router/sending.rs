@@ -7,7 +7,7 @@ use super::{BackOff, Context, Counting, State, VirtualRouter};
 use crate::action::{Action, Report};
 use crate::packet::encode;
 use crate::parameters::Parameters;
-use crate::snapshot::Reason;
+use crate::snapshot::{Delivery, Reason};
 use crate::{Instant, Priority};
 
 /// Advertisements that answer other routers are at least so far apart.
@@ -16,11 +16,19 @@ const ANSWER_SPACING: Duration = Duration::from_millis(10);
 const RELEASES: usize = 3;
 
 /// Success of the advertisements.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sending {
-    pub(super) failing: Option<(Instant, i32)>,
+    pub(super) delivery: Delivery,
+    /// Since when it is that.
+    pub(super) since: Instant,
     pub(super) last: Option<Instant>,
     pub(super) last_renewal: Instant,
+}
+
+impl Sending {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { delivery: Delivery::Complete, since: now, last: None, last_renewal: Instant::ZERO }
+    }
 }
 
 impl VirtualRouter {
@@ -38,11 +46,10 @@ impl VirtualRouter {
         encode(out, vrid, priority, interval, &self.listed, self.facts.source?, destination, form).ok()
     }
 
-    /// Sends one advertisement with the priority in force, and renews the lease with it.
+    /// Sends one advertisement with the priority in force. The lease is renewed when it has left.
     pub(super) fn advertise(&mut self, cx: &mut Context<'_>) {
         self.sending.last = Some(cx.now);
         cx.actions.push(Action::Advertise { router: self.id, priority: self.priority() });
-        self.renew(cx);
     }
 
     /// Sends one, and counts the interval from it.
@@ -51,13 +58,12 @@ impl VirtualRouter {
         self.state = State::Active { adver: cx.now + self.parameters.interval.duration() };
     }
 
-    /// Tells the others that the role is free. The addresses go on answering until somebody takes it,
-    /// so the lease is renewed with this as well: what is left of the last term may be too short.
+    /// Tells the others that the role is free. The addresses go on answering until somebody takes it;
+    /// this renews their lease as well, because what is left of the last term may be too short.
     pub(super) fn resign(&mut self, cx: &mut Context<'_>) {
         for _ in 0..RELEASES {
             cx.actions.push(Action::Advertise { router: self.id, priority: Priority::RELEASE });
         }
-        self.renew(cx);
     }
 
     /// Answers are bounded: whoever provokes them gets one each 10 ms.
@@ -65,32 +71,46 @@ impl VirtualRouter {
         self.sending.last.is_none_or(|last| now - last >= ANSWER_SPACING)
     }
 
-    /// Takes note of what became of sending an advertisement.
-    pub(crate) fn sent(&mut self, priority: Priority, result: Result<(), i32>, cx: &mut Context<'_>) {
-        if result.is_ok() {
-            self.statistics.advertisement_sent += 1;
-            self.statistics.priority_zero_pkts_sent += u64::from(priority.is_release());
-        }
-        let failing = match (result, self.sending.failing) {
-            (Ok(()), None) => return,
-            (Ok(()), Some(_)) => None,
-            (Err(errno), before) => {
-                self.statistics.send_errors += 1;
-                let since = before.map_or(cx.now, |(since, _)| since);
-                self.sending.failing = Some((since, errno));
-                if before.is_some() {
-                    return;
-                }
-                Some(errno)
-            }
+    /// Takes note of what became of one advertisement.
+    pub(crate) fn sent(
+        &mut self,
+        priority: Priority,
+        sent: u16,
+        failed: u16,
+        errno: i32,
+        cx: &mut Context<'_>,
+    ) {
+        self.statistics.advertisement_sent += u64::from(sent);
+        self.statistics.priority_zero_pkts_sent += u64::from(sent) * u64::from(priority.is_release());
+        self.statistics.send_errors += u64::from(failed);
+        let delivery = match (sent, failed) {
+            (0, 0) => return,
+            (_, 0) => Delivery::Complete,
+            (0, _) => Delivery::Failing { errno },
+            (_, _) => Delivery::Partial { errno },
         };
-        if failing.is_none() {
-            self.sending.failing = None;
-            if !self.holding.is_part() {
-                self.back_off = BackOff::default();
-            }
+        let before = std::mem::replace(&mut self.sending.delivery, delivery);
+        if !self.is_mute() {
+            self.renew(cx);
         }
-        cx.report(Report::Sending { router: self.id, failing });
+        if std::mem::discriminant(&before) == std::mem::discriminant(&delivery) {
+            return;
+        }
+        self.sending.since = cx.now;
+        if before.is_failing() {
+            self.sent_again(cx);
+        }
+        cx.report(Report::Sending { router: self.id, delivery });
+    }
+
+    /// The first advertisement that left after some that did not.
+    fn sent_again(&mut self, cx: &mut Context<'_>) {
+        if !self.holding.is_part() {
+            self.back_off = BackOff::default();
+        }
+        if matches!(self.state, State::Active { .. }) && self.retry_at().is_some_and(|at| at <= cx.now) {
+            self.acquire_all(cx);
+        }
     }
 
     /// Takes note of announcements that left.
@@ -99,10 +119,16 @@ impl VirtualRouter {
         self.statistics.send_errors += failed;
     }
 
+    /// Nothing can be sent, so a backup may be about to take over: the lease is left to end, and what
+    /// it ends is not put back. Who gave way for this once, and nobody followed, has no backup.
+    pub(super) fn is_mute(&self) -> bool {
+        let gave_way_in_vain = self.back_off.attempts > 0 && !self.back_off.heard;
+        self.sending.delivery.is_failing() && !gave_way_in_vain
+    }
+
     /// Nobody has heard us for so long that a backup has taken over, unless there is none.
-    pub(super) fn sending_fails_for_long(&self, now: Instant) -> bool {
-        let once_in_vain = self.back_off.attempts > 0 && !self.back_off.heard;
-        !once_in_vain && self.sending.failing.is_some_and(|(since, _)| now - since >= self.patience())
+    pub(super) fn is_mute_for_long(&self, now: Instant) -> bool {
+        self.is_mute() && now - self.sending.since >= self.patience()
     }
 
     pub(super) fn give_up_sending(&mut self, cx: &mut Context<'_>) {

@@ -11,3 +11,4 @@ mod claiming;
 mod leaving;
 mod reconfiguring;
 mod resuming;
+mod sending;

@@ -98,6 +98,15 @@ pub(crate) fn facts(source: &str) -> Facts {
     }
 }
 
+/// What the kernel says of a peer that nothing can be sent to.
+pub(crate) const EHOSTUNREACH: i32 = 113;
+
+/// What became of an advertisement.
+pub(crate) fn sent_input(priority: Priority, sent: usize, failed: usize, errno: i32) -> Input<'static> {
+    let number = |count| u16::try_from(count).expect("a few destinations");
+    Input::Sent { router: ROUTER, priority, sent: number(sent), failed: number(failed), errno }
+}
+
 /// What the kernel does with what it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kernel {
@@ -115,6 +124,8 @@ pub(crate) struct Scene {
     pub(crate) kernel: Kernel,
     /// What becomes of advertisements.
     pub(crate) sending: Result<(), i32>,
+    /// A peer that nothing can be sent to.
+    pub(crate) unreachable: Option<IpAddr>,
     /// TTL or Hop Limit of what is heard.
     pub(crate) hop_limit: u8,
     /// Of the last request to the kernel.
@@ -130,6 +141,7 @@ impl Scene {
             now: Instant::from_nanos(1_000_000_000_000),
             kernel: Kernel::Prompt,
             sending: Ok(()),
+            unreachable: None,
             hop_limit: 255,
             ticket: Ticket::default(),
             actions: Vec::new(),
@@ -281,9 +293,11 @@ impl Scene {
                 vec![outcome(gone.ticket, Outcome::Released)]
             }
             (&Action::Advertise { priority, .. }, _) => {
-                let result = self.sending;
-                let each = |_| Input::Sent { router: ROUTER, priority, result };
-                self.node.destinations(ROUTER).map(each).collect()
+                let taken = |&to: &IpAddr| self.sending.is_ok() && Some(to) != self.unreachable;
+                let (sent, failed): (Vec<IpAddr>, Vec<IpAddr>) =
+                    self.node.destinations(ROUTER).partition(taken);
+                let errno = self.sending.err().unwrap_or(EHOSTUNREACH);
+                vec![sent_input(priority, sent.len(), failed.len(), errno)]
             }
             (Action::Announce { range, .. }, _) => {
                 let sent = u16::try_from(range.len()).expect("a range of u16");
