@@ -241,7 +241,8 @@ pub enum Report {
         /// Where they get to now.
         delivery: Delivery,
     },
-    /// A condition that somebody should look at came or went.
+    /// A condition that somebody should look at came or went. At most one report a second for each
+    /// condition; the last one is right.
     Alarm {
         /// Which router.
         router: RouterId,
@@ -252,7 +253,8 @@ pub enum Report {
         /// The router whose packet showed it.
         source: IpAddr,
     },
-    /// A peer's checksum form became known; worth remembering across restarts.
+    /// A peer's checksum form became known; worth remembering across restarts. At most one report a
+    /// minute; the last one is right.
     ChecksumForm {
         /// Which router.
         router: RouterId,

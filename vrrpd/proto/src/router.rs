@@ -7,6 +7,7 @@
 //! [`reconfiguring`] takes a reload, [`observing`] answers observers.
 
 mod active;
+mod alarms;
 mod announcing;
 mod asking;
 mod back_off;
@@ -27,10 +28,11 @@ use std::time::Duration;
 
 use crate::action::{Action, Outcome, Report};
 use crate::parameters::{Facts, Parameters, RouterId};
-use crate::snapshot::{Alarms, Reason, StateName, Statistics};
+use crate::snapshot::{Reason, StateName, Statistics};
 use crate::tracking::{Assessment, Health};
 use crate::{AdverInterval, Instant, Priority};
 
+use alarms::Shown;
 use announcing::Announcing;
 use asking::Asked;
 use back_off::BackOff;
@@ -78,7 +80,7 @@ pub(crate) struct VirtualRouter {
     announced_at: Option<Instant>,
     sending: Sending,
     forms: Box<[Heard]>,
-    alarms: Alarms,
+    shown: Shown,
     last_discard_report: Option<Instant>,
     statistics: Statistics,
     /// The addresses as they stand in advertisements.
@@ -195,7 +197,7 @@ impl VirtualRouter {
             announced_at: None,
             sending: Sending::new(now),
             forms: vec![heard; parameters.peers.len().max(1)].into(),
-            alarms: Alarms::default(),
+            shown: Shown::new(parameters.checksum_form),
             last_discard_report: None,
             statistics: Statistics::default(),
             listed: parameters.addresses.iter().map(|address| address.ip).collect(),
@@ -257,9 +259,10 @@ impl VirtualRouter {
         }
     }
 
-    /// The earliest time at which [`Event::Timeout`] has something to do.
+    /// The earliest time at which [`Event::Timeout`] or [`tell_shown`](Self::tell_shown) has something
+    /// to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        match self.state {
+        let timers = match self.state {
             State::Initialize => (self.reason == Reason::StartupDelay).then_some(self.start_at),
             State::Backup { active_down } => Some(active_down),
             State::Claiming { advertise_at, give_up, .. } => {
@@ -277,7 +280,8 @@ impl VirtualRouter {
             .min(),
             State::Asking { until } => Some(until),
             State::Leaving { release_at, .. } => Some(release_at),
-        }
+        };
+        timers.into_iter().chain(self.shown.due_at()).min()
     }
 
     /// Priority in force.

@@ -7,16 +7,32 @@ use crate::Instant;
 
 /// The longest back-off after a refusal.
 const BACK_OFF_MAX: Duration = Duration::from_secs(300);
+/// The shortest wait after the second refusal.
+const CUT_SHORT: Duration = Duration::from_secs(1);
 
 /// After the kernel refused an address or an advertisement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct BackOff {
     pub(super) attempts: u32,
+    /// When the last one was refused.
+    pub(super) since: Instant,
     pub(super) not_before: Instant,
     /// Anybody heard since the last refusal? If not, holding a part is better than nobody.
     pub(super) heard: bool,
     /// The peer gave up as well: claim at once, and hold what can be held.
     pub(super) peer_resigned: bool,
+}
+
+impl BackOff {
+    /// When the next attempt may be made. A peer that resigned as well cuts the wait short: the first
+    /// time at once, then to a second, because whoever can send one resignation can send many.
+    pub(super) fn over_at(&self) -> Instant {
+        match (self.peer_resigned, self.attempts) {
+            (false, _) => self.not_before,
+            (true, 0 | 1) => self.since,
+            (true, _) => self.not_before.min(self.since + CUT_SHORT),
+        }
+    }
 }
 
 impl VirtualRouter {
@@ -28,6 +44,7 @@ impl VirtualRouter {
         let jitter = doubled.mul_f64(spread as f64 / 128.0);
         self.back_off.attempts = self.back_off.attempts.saturating_add(1);
         self.back_off.not_before = now + (doubled + jitter).min(BACK_OFF_MAX.max(self.patience()));
+        self.back_off.since = now;
         self.back_off.heard = false;
         self.back_off.peer_resigned = false;
     }

@@ -48,8 +48,8 @@ impl VirtualRouter {
         if cx.now < active_down {
             return;
         }
-        if cx.now < self.back_off.not_before && !self.back_off.peer_resigned {
-            self.state = State::Backup { active_down: self.back_off.not_before };
+        if cx.now < self.back_off.over_at() {
+            self.state = State::Backup { active_down: self.back_off.over_at() };
             return;
         }
         let interval = self.active_adver_interval.duration();
@@ -221,8 +221,8 @@ impl VirtualRouter {
         self.back_off.peer_resigned = self.back_off.attempts > 0;
         let sole_backup = self.parameters.peers.len() == 1 && !self.health().demoted;
         let active_down = if sole_backup { cx.now } else { self.active_down() };
-        self.state = State::Backup { active_down };
-        if sole_backup {
+        self.state = State::Backup { active_down: active_down.max(self.back_off.over_at()) };
+        if sole_backup && self.back_off.over_at() <= cx.now {
             self.claim(cx);
         }
     }

@@ -10,6 +10,7 @@ impl VirtualRouter {
         if before.peers != self.parameters.peers || before.checksum_policy != self.parameters.checksum_policy
         {
             let heard = Heard { form: self.parameters.checksum_form, from: None };
+            self.shown.begin_with(heard.form);
             self.forms = vec![heard; self.parameters.peers.len().max(1)].into();
         }
         if matches!(self.state, State::Initialize) {

@@ -12,3 +12,4 @@ mod leaving;
 mod reconfiguring;
 mod resuming;
 mod sending;
+mod stranger;

@@ -119,14 +119,7 @@ impl VirtualRouter {
             self.raise(Alarm::ChecksumFormConflict, conflict, source, cx);
         }
         if before.form != form {
-            cx.report(Report::ChecksumForm { router: self.id, form });
-        }
-    }
-
-    /// Tells once that a condition came or went.
-    pub(super) fn raise(&mut self, alarm: Alarm, raised: bool, source: IpAddr, cx: &mut Context<'_>) {
-        if self.alarms.set(alarm, raised) {
-            cx.report(Report::Alarm { router: self.id, alarm, raised, source });
+            self.form_changed(form, cx);
         }
     }
 

@@ -128,6 +128,8 @@ pub(crate) struct Scene {
     pub(crate) unreachable: Option<IpAddr>,
     /// TTL or Hop Limit of what is heard.
     pub(crate) hop_limit: u8,
+    /// The addresses in what is heard; the router's own unless set.
+    pub(crate) list: Option<Vec<IpAddr>>,
     /// Of the last request to the kernel.
     pub(crate) ticket: Ticket,
     actions: Vec<Action>,
@@ -143,6 +145,7 @@ impl Scene {
             sending: Ok(()),
             unreachable: None,
             hop_limit: 255,
+            list: None,
             ticket: Ticket::default(),
             actions: Vec::new(),
         };
@@ -219,7 +222,8 @@ impl Scene {
         let unicast = self.node.destinations(ROUTER).next().is_some_and(|first| !first.is_multicast());
         let own = self.node.source(ROUTER).unwrap_or(source);
         let destination = if unicast { own } else { Family::of(source).group() };
-        let list: Vec<IpAddr> = self.node.addresses(ROUTER).map(|address| address.address).collect();
+        let own_list = || self.node.addresses(ROUTER).map(|address| address.address).collect();
+        let list: Vec<IpAddr> = self.list.clone().unwrap_or_else(own_list);
         let mut message = [0; MESSAGE_MAX];
         let interval = AdverInterval::from_centiseconds(centiseconds).expect("a valid interval");
         let (vrid, priority) = (Vrid::new(VRID).expect("not zero"), Priority::new(priority));

@@ -258,6 +258,7 @@ fn deviations_of_an_accepted_router_raise_alarms_on_the_first_packet_only() {
     }
     assert_eq!(scene.alarms(), [(Alarm::IntervalMismatch, true), (Alarm::EqualPriority, true)]);
     assert_eq!(scene.statistics().interval_errors, 3);
+    scene.run_for(A);
     scene.hear_interval(OTHER, 200, AdverInterval::DEFAULT.centiseconds());
     assert_eq!(scene.alarms()[2..], [(Alarm::IntervalMismatch, false), (Alarm::EqualPriority, false)]);
 }

@@ -266,6 +266,8 @@ fn after_a_lost_link_nothing_learned_is_left() {
     let mut scene = Scene::backup(parameters());
     scene.hear_interval(OTHER, 200, 4095);
     scene.hear_interval(PEER, 100, 100);
+    // What these showed has been told.
+    scene.run_for(A);
     let up = facts(OWN);
     scene.facts(Facts { interface: InterfaceState::Down, ..up });
     scene.facts(up);
