@@ -327,6 +327,14 @@ impl VirtualRouter {
         }
     }
 
+    /// Reports a priority in force that is not what it was `before`.
+    fn tell_priority(&self, before: Priority, cx: &mut Context<'_>) {
+        let (router, to) = (self.id, self.priority());
+        if before != to {
+            cx.report(Report::PriorityChanged { router, from: before, to });
+        }
+    }
+
     /// Reports a transition. The state itself has been set before, and with it what
     /// [`state_name`](Self::state_name) says.
     fn enter(&mut self, to: StateName, reason: Reason, cx: &mut Context<'_>) {
@@ -343,8 +351,10 @@ impl VirtualRouter {
         if to == StateName::Active && from != StateName::Active {
             self.statistics.master_transitions += 1;
         }
+        let before = self.priority();
         if to != StateName::Active {
             self.announcing = None;
+            // The priority may sink with it, which is told after what made it so.
             self.trust_pending = false;
             self.one_active_at_most(cx);
         }
@@ -357,5 +367,6 @@ impl VirtualRouter {
             rival: self.rival.map(|rival| (rival.address, rival.priority)),
             silent: self.rival.filter(|_| reason == Reason::NoResponse).map(|rival| cx.now - rival.heard_at),
         });
+        self.tell_priority(before, cx);
     }
 }

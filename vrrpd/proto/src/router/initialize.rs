@@ -36,13 +36,7 @@ impl VirtualRouter {
         let before = *self.health();
         self.assessment = assessment;
         let health = *self.health();
-        if before.priority != health.priority {
-            cx.report(Report::PriorityChanged {
-                router: self.id,
-                from: before.priority,
-                to: health.priority,
-            });
-        }
+        self.tell_priority(before.priority, cx);
         if health.fault {
             return match self.state {
                 State::Initialize => self.try_startup(cx),

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::scene::{
-    A, OTHER, OWN, PEER, Scene, down_interval, facts, ms, parameters, unicast, with_check, with_priority,
+    A, OTHER, OWN, PEER, ROUTER, Scene, down_interval, facts, ms, parameters, unicast, with_check,
+    with_priority,
 };
+use crate::action::Report;
 use crate::packet::ChecksumForm;
 use crate::parameters::{Facts, InterfaceState, Parameters};
 use crate::snapshot::{Reason, StateName};
@@ -284,6 +286,9 @@ fn trust_in_pending_checks_ends_with_the_role() {
     scene.hear(OTHER, 200);
     scene.run_for(ms(20));
     assert_eq!(scene.snapshot().priority.get(), 15);
+    let (from, to) = (Priority::new(150), Priority::new(15));
+    let told = scene.reports().last().copied();
+    assert_eq!(told, Some(Report::PriorityChanged { router: ROUTER, from, to }));
     for _ in 0..20 {
         scene.hear(OTHER, 1);
         scene.run_for(A);
