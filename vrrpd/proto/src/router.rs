@@ -34,7 +34,7 @@ use crate::{AdverInterval, Instant, Priority};
 
 use alarms::Shown;
 use announcing::Announcing;
-use asking::Asked;
+use asking::{Asked, KnownRouters};
 use back_off::BackOff;
 use backup::{Counting, Rival};
 use holding::Holding;
@@ -76,6 +76,7 @@ pub(crate) struct VirtualRouter {
     holding: Holding,
     back_off: BackOff,
     asked: Asked,
+    known: KnownRouters,
     announcing: Option<Announcing>,
     announced_at: Option<Instant>,
     sending: Sending,
@@ -193,6 +194,7 @@ impl VirtualRouter {
             holding: Holding::new(parameters.addresses.len()),
             back_off: BackOff::default(),
             asked: Asked::default(),
+            known: KnownRouters::default(),
             announcing: None,
             announced_at: None,
             sending: Sending::new(now),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Advertisement, Asked, Context, Counting, HANDOVER, LEAVING_MAX, Next, State, VirtualRouter};
+use super::{Advertisement, Context, Counting, HANDOVER, LEAVING_MAX, Next, State, VirtualRouter};
 use crate::snapshot::{Alarm, Reason, StateName};
 use crate::{Instant, Priority};
 
@@ -13,7 +13,7 @@ impl VirtualRouter {
     /// The role is taken: advertisement and announcements leave together.
     pub(super) fn become_active(&mut self, why: Reason, cx: &mut Context<'_>) {
         self.state = State::Active { adver: cx.now + self.parameters.interval.duration() };
-        self.asked = Asked::default();
+        self.begin_asking(cx.now);
         self.lower_ignored = false;
         if self.sending.delivery.is_failing() {
             self.sending.since = cx.now;
@@ -77,10 +77,9 @@ impl VirtualRouter {
         if self.priority() == before {
             return;
         }
-        self.asked.wanted = self.priority() < before;
-        if self.ask_at().is_some_and(|at| at <= cx.now) {
-            self.ask(cx);
-        } else {
+        self.ask_for_change(before, cx.now);
+        let asks = self.ask_at().is_some_and(|at| at <= cx.now) && self.ask(cx);
+        if !asks {
             self.advertise_and_rearm(cx);
         }
     }

@@ -237,6 +237,7 @@ impl VirtualRouter {
             return;
         }
         self.back_off.peer_resigned = false;
+        self.known.note(advert);
         self.rival = Some(Rival {
             address: advert.source,
             priority: advert.priority,
