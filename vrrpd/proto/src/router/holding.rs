@@ -54,6 +54,25 @@ impl Holding {
         self.addresses.fill(Held::Present { foreign: true });
     }
 
+    /// They become the administrator's: what is still to come of our requests is void.
+    pub(super) fn become_owned(&mut self) {
+        if !self.engaged {
+            return;
+        }
+        self.next_ticket();
+        self.outstanding = 0;
+        self.part = false;
+        self.owned();
+    }
+
+    /// Makes void what is still to come. With nothing engaged that is the end of a release only, which
+    /// names no address and is waited for.
+    fn next_ticket(&mut self) {
+        if self.engaged {
+            self.ticket.0 = self.ticket.0.wrapping_add(1);
+        }
+    }
+
     /// The daemon before left all addresses behind.
     pub(super) fn resumed(&mut self) {
         self.engaged = true;
@@ -164,10 +183,7 @@ impl VirtualRouter {
         before: &std::sync::Arc<[VirtualAddress]>,
         cx: &mut Context<'_>,
     ) {
-        // With nothing engaged the only outcome to come is that of a release, which names no address.
-        if self.holding.engaged {
-            self.holding.ticket.0 = self.holding.ticket.0.wrapping_add(1);
-        }
+        self.holding.next_ticket();
         let after = self.parameters.addresses.clone();
         let state_of =
             |address| before.iter().position(|old| old == address).map(|old| self.holding.addresses[old]);

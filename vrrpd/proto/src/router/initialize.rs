@@ -128,7 +128,7 @@ impl VirtualRouter {
     }
 
     /// What the host lacks for this router to take part.
-    fn unfit(&self) -> Option<Reason> {
+    pub(super) fn unfit(&self) -> Option<Reason> {
         match self.facts.interface {
             InterfaceState::Missing => Some(Reason::InterfaceMissing),
             InterfaceState::Down => Some(Reason::InterfaceDown),

@@ -21,10 +21,21 @@ impl VirtualRouter {
             self.listed = self.parameters.addresses.iter().map(|address| address.ip).collect();
             self.addresses_reconfigured(&before.addresses, cx);
         }
+        if self.owner() && !before.priority.is_owner() {
+            self.became_owner(cx);
+        }
         let interval_changed = before.interval != self.parameters.interval;
         if (addresses_changed || interval_changed) && matches!(self.state, State::Active { .. }) {
             // Backups learn of it before they time out by the old promise.
             self.advertise_and_rearm(cx);
+        }
+    }
+
+    /// The addresses are the administrator's from now on, and must be there.
+    fn became_owner(&mut self, cx: &mut Context<'_>) {
+        self.holding.become_owned();
+        if let Some(reason) = self.unfit().filter(|_| !matches!(self.state, State::Initialize)) {
+            self.drop_out(reason, cx);
         }
     }
 
