@@ -295,3 +295,15 @@ fn trust_in_pending_checks_ends_with_the_role() {
     }
     assert_eq!(scene.state(), StateName::Backup);
 }
+
+#[test]
+fn who_sinks_below_the_router_that_it_ignored_counts_from_its_last_advertisement() {
+    let mut scene = Scene::backup(with_check(Effect::Demote));
+    scene.check(Passing);
+    scene.pass(2 * A);
+    scene.hear(OTHER, 100);
+    scene.pass(A / 2);
+    assert!(scene.timeout() < Some(2 * A), "it was about to preempt");
+    scene.check(Failing);
+    assert_eq!((scene.state(), scene.timeout()), (StateName::Backup, Some(down_interval(15) - A / 2)));
+}
