@@ -125,22 +125,17 @@ impl Performer {
     }
 
     fn advertise(&mut self, router: RouterId, priority: Priority, node: &mut Node, next: &mut Vec<Action>) {
-        let (mut sent, mut failed) = (0u32, None);
+        let (mut sent, mut failed, mut last) = (0, 0, 0);
         if let Some(source) = node.source(router) {
             for destination in node.destinations(router) {
                 match self.send(router, priority, source, destination, node) {
                     Ok(()) => sent += 1,
-                    Err(errno) => failed = Some(errno),
+                    Err(errno) => (failed, last) = (failed + 1, errno),
                 }
             }
         }
         let now: Instant = clock::now();
-        if let Some(errno) = failed {
-            node.handle(Input::Sent { router, priority, result: Err(errno) }, now, next);
-        }
-        for _ in 0..sent {
-            node.handle(Input::Sent { router, priority, result: Ok(()) }, now, next);
-        }
+        node.handle(Input::Sent { router, priority, sent, failed, errno: last }, now, next);
     }
 
     fn send(

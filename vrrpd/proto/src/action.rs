@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::packet::{ChecksumForm, Datagram, ParseError};
 use crate::parameters::{Facts, LinkId, Parameters, RouterId, VirtualAddress};
-use crate::snapshot::{Alarm, Reason, StateName};
+use crate::snapshot::{Alarm, Delivery, Reason, StateName};
 use crate::tracking::{TrackerId, TrackerState};
 use crate::{Instant, Priority};
 
@@ -58,14 +58,19 @@ pub enum Input<'a> {
         /// What happened.
         outcome: Outcome,
     },
-    /// An advertisement was handed to the kernel, once for each destination.
+    /// An advertisement was handed to the kernel for each of its destinations. Comes once for each
+    /// [`Action::Advertise`].
     Sent {
         /// Whose.
         router: RouterId,
         /// The priority in it.
         priority: Priority,
-        /// The error number when it was not taken.
-        result: Result<(), i32>,
+        /// For how many destinations it was taken.
+        sent: u16,
+        /// For how many it was not.
+        failed: u16,
+        /// Why, for the last of these; without meaning when there is none.
+        errno: i32,
     },
     /// Announcements were handed to the kernel.
     Announced {
@@ -229,14 +234,15 @@ pub enum Report {
         /// Why.
         errno: i32,
     },
-    /// Sending began to fail (an error number) or works again (`None`).
+    /// Advertisements get further than before, or less far.
     Sending {
         /// Which router.
         router: RouterId,
-        /// Why it fails.
-        failing: Option<i32>,
+        /// Where they get to now.
+        delivery: Delivery,
     },
-    /// A condition that somebody should look at came or went.
+    /// A condition that somebody should look at came or went. At most one report a second for each
+    /// condition; the last one is right.
     Alarm {
         /// Which router.
         router: RouterId,
@@ -247,7 +253,8 @@ pub enum Report {
         /// The router whose packet showed it.
         source: IpAddr,
     },
-    /// A peer's checksum form became known; worth remembering across restarts.
+    /// A peer's checksum form became known; worth remembering across restarts. At most one report a
+    /// minute; the last one is right.
     ChecksumForm {
         /// Which router.
         router: RouterId,

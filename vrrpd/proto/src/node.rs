@@ -65,9 +65,9 @@ impl Node {
                     router.handle(Event::Outcome(outcome), cx);
                 }
             }
-            Input::Sent { router, priority, result } => {
+            Input::Sent { router, priority, sent, failed, errno } => {
                 if let Some(router) = self.router_mut(router) {
-                    router.sent(priority, result, cx);
+                    router.sent(priority, sent, failed, errno, cx);
                 }
             }
             Input::Announced { router, sent, failed } => {
@@ -246,6 +246,7 @@ impl Node {
 
 /// Serves the timers of a router that have run out.
 fn timeouts(router: &mut VirtualRouter, cx: &mut Context<'_>) {
+    router.tell_shown(cx);
     for _ in 0..TIMEOUTS_AT_ONCE {
         if router.poll_timeout().is_none_or(|at| at > cx.now) {
             return;

@@ -2,14 +2,21 @@
 //!
 //! The cells of the table are in the file of their state: [`initialize`] (RFC 9568 6.4.1),
 //! [`backup`] (6.4.2, with the claim that leads out of it), [`active`] (6.4.3, with the ways out of
-//! it). [`holding`] keeps the addresses, [`announcing`] the bursts, [`validation`] the packets that
-//! may come in.
+//! it; [`asking`] is one of them). [`holding`] keeps the addresses, [`back_off`] waits after one was
+//! refused, [`sending`] and [`announcing`] speak, [`validation`] says which packets may come in,
+//! [`reconfiguring`] takes a reload, [`observing`] answers observers.
 
 mod active;
+mod alarms;
 mod announcing;
+mod asking;
+mod back_off;
 mod backup;
 mod holding;
 mod initialize;
+mod observing;
+mod reconfiguring;
+mod sending;
 #[cfg(test)]
 mod tests;
 mod validation;
@@ -20,14 +27,19 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::action::{Action, Outcome, Report};
-use crate::packet::{ChecksumForm, encode};
 use crate::parameters::{Facts, Parameters, RouterId};
-use crate::snapshot::{ActiveRouter, Alarms, Phase, Reason, RouterSnapshot, StateName, Statistics};
+use crate::snapshot::{Reason, StateName, Statistics};
 use crate::tracking::{Assessment, Health};
 use crate::{AdverInterval, Instant, Priority};
 
+use alarms::Shown;
 use announcing::Announcing;
+use asking::{Asked, KnownRouters};
+use back_off::BackOff;
+use backup::{Counting, Rival};
 use holding::Holding;
+use sending::Sending;
+use validation::Heard;
 
 /// How long a silent network is kept waiting for the first address before the claim is advertised.
 pub(crate) const CLAIM_WAIT: Duration = Duration::from_millis(1);
@@ -36,12 +48,6 @@ pub(crate) const CLAIM_WAIT: Duration = Duration::from_millis(1);
 pub(crate) const HANDOVER: Duration = Duration::from_millis(20);
 /// The longest that a router which gave way waits for a successor.
 pub(crate) const LEAVING_MAX: Duration = Duration::from_secs(3);
-/// Advertisements that answer other routers are at least so far apart.
-pub(crate) const ANSWER_SPACING: Duration = Duration::from_millis(10);
-/// Priority 0 is sent so often: one that is lost costs the successor an Active_Down_Interval.
-const RELEASES: usize = 3;
-/// The longest back-off after a refusal.
-const BACK_OFF_MAX: Duration = Duration::from_secs(300);
 
 /// One Virtual Router of one address family on one link (RFC 9568 6).
 #[derive(Debug)]
@@ -70,11 +76,12 @@ pub(crate) struct VirtualRouter {
     holding: Holding,
     back_off: BackOff,
     asked: Asked,
+    known: KnownRouters,
     announcing: Option<Announcing>,
     announced_at: Option<Instant>,
     sending: Sending,
     forms: Box<[Heard]>,
-    alarms: Alarms,
+    shown: Shown,
     last_discard_report: Option<Instant>,
     statistics: Statistics,
     /// The addresses as they stand in advertisements.
@@ -120,59 +127,6 @@ enum Next {
     },
     /// The kernel refused some of the addresses: when nobody takes over, the rest is worth holding.
     HoldPart,
-}
-
-/// What the Active_Down_Timer counts from and how far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Counting {
-    from: Instant,
-    /// Priority 0 was heard: only Skew_Time.
-    resigned: bool,
-}
-
-/// The last router heard with a priority above 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rival {
-    address: IpAddr,
-    priority: Priority,
-    interval: AdverInterval,
-    heard_at: Instant,
-    /// Its last advertisement made it the Active Router (else it resigned or was outranked).
-    is_active: bool,
-}
-
-/// After the kernel refused an address or an advertisement.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct BackOff {
-    attempts: u32,
-    not_before: Instant,
-    /// Anybody heard since the last refusal? If not, holding a part is better than nobody.
-    heard: bool,
-    /// The peer gave up as well: claim at once, and hold what can be held.
-    peer_resigned: bool,
-}
-
-/// What is remembered of asking for a better router.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Asked {
-    wanted: bool,
-    not_before: Instant,
-    in_vain: u32,
-}
-
-/// Success of the advertisements.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sending {
-    failing: Option<(Instant, i32)>,
-    last: Option<Instant>,
-    last_renewal: Instant,
-}
-
-/// The checksum form last heard from one peer, or in the group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Heard {
-    form: ChecksumForm,
-    from: Option<(IpAddr, Instant)>,
 }
 
 /// A valid advertisement.
@@ -240,11 +194,12 @@ impl VirtualRouter {
             holding: Holding::new(parameters.addresses.len()),
             back_off: BackOff::default(),
             asked: Asked::default(),
+            known: KnownRouters::default(),
             announcing: None,
             announced_at: None,
-            sending: Sending::default(),
+            sending: Sending::new(now),
             forms: vec![heard; parameters.peers.len().max(1)].into(),
-            alarms: Alarms::default(),
+            shown: Shown::new(parameters.checksum_form),
             last_discard_report: None,
             statistics: Statistics::default(),
             listed: parameters.addresses.iter().map(|address| address.ip).collect(),
@@ -306,9 +261,10 @@ impl VirtualRouter {
         }
     }
 
-    /// The earliest time at which [`Event::Timeout`] has something to do.
+    /// The earliest time at which [`Event::Timeout`] or [`tell_shown`](Self::tell_shown) has something
+    /// to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        match self.state {
+        let timers = match self.state {
             State::Initialize => (self.reason == Reason::StartupDelay).then_some(self.start_at),
             State::Backup { active_down } => Some(active_down),
             State::Claiming { advertise_at, give_up, .. } => {
@@ -326,64 +282,8 @@ impl VirtualRouter {
             .min(),
             State::Asking { until } => Some(until),
             State::Leaving { release_at, .. } => Some(release_at),
-        }
-    }
-
-    /// Takes note of what became of sending an advertisement.
-    pub(crate) fn sent(&mut self, priority: Priority, result: Result<(), i32>, cx: &mut Context<'_>) {
-        if result.is_ok() {
-            self.statistics.advertisement_sent += 1;
-            self.statistics.priority_zero_pkts_sent += u64::from(priority.is_release());
-        }
-        let failing = match (result, self.sending.failing) {
-            (Ok(()), None) => return,
-            (Ok(()), Some(_)) => None,
-            (Err(errno), before) => {
-                self.statistics.send_errors += 1;
-                let since = before.map_or(cx.now, |(since, _)| since);
-                self.sending.failing = Some((since, errno));
-                if before.is_some() {
-                    return;
-                }
-                Some(errno)
-            }
         };
-        if failing.is_none() {
-            self.sending.failing = None;
-            if !self.holding.is_part() {
-                self.back_off = BackOff::default();
-            }
-        }
-        cx.report(Report::Sending { router: self.id, failing });
-    }
-
-    /// Takes note of announcements that left.
-    pub(crate) fn announced(&mut self, sent: u64, failed: u64) {
-        self.statistics.announcements_sent += sent;
-        self.statistics.send_errors += failed;
-    }
-
-    /// New parameters for the same link, VRID and family.
-    pub(crate) fn reconfigure(&mut self, parameters: Parameters, cx: &mut Context<'_>) {
-        let before = std::mem::replace(&mut self.parameters, parameters);
-        if before.peers != self.parameters.peers || before.checksum_policy != self.parameters.checksum_policy
-        {
-            let heard = Heard { form: self.parameters.checksum_form, from: None };
-            self.forms = vec![heard; self.parameters.peers.len().max(1)].into();
-        }
-        if matches!(self.state, State::Initialize) {
-            self.active_adver_interval = self.parameters.interval;
-        }
-        let addresses_changed = before.addresses != self.parameters.addresses;
-        if addresses_changed {
-            self.listed = self.parameters.addresses.iter().map(|address| address.ip).collect();
-            self.addresses_reconfigured(&before.addresses, cx);
-        }
-        let interval_changed = before.interval != self.parameters.interval;
-        if (addresses_changed || interval_changed) && matches!(self.state, State::Active { .. }) {
-            // Backups learn of it before they time out by the old promise.
-            self.advertise_and_rearm(cx);
-        }
+        timers.into_iter().chain(self.shown.due_at()).min()
     }
 
     /// Priority in force.
@@ -406,27 +306,6 @@ impl VirtualRouter {
         self.holding.is_present(index).then(|| self.listed.get(index).copied()).flatten()
     }
 
-    /// Checks that are new to a router which holds the role are trusted until they have decided,
-    /// unless it took the role although older ones had not.
-    pub(crate) fn trust_new_checks(&mut self) {
-        let holds = matches!(self.state, State::Active { .. } | State::Asking { .. });
-        self.trust_pending |= holds && !self.health().pending;
-    }
-
-    /// Writes the VRRP message of an advertisement for `destination`; `None` while there is no
-    /// address to send from, or for a destination that is not one of the configured ones.
-    pub(crate) fn advertisement(
-        &self,
-        priority: Priority,
-        destination: IpAddr,
-        out: &mut [u8],
-    ) -> Option<usize> {
-        let peer = self.parameters.destinations().position(|each| each == destination)?;
-        let Parameters { vrid, interval, .. } = self.parameters;
-        let form = self.forms[peer].form;
-        encode(out, vrid, priority, interval, &self.listed, self.facts.source?, destination, form).ok()
-    }
-
     /// What is configured.
     pub(crate) fn parameters(&self) -> &Parameters {
         &self.parameters
@@ -442,54 +321,19 @@ impl VirtualRouter {
         !self.wanted && matches!(self.state, State::Initialize) && self.holding.is_released()
     }
 
-    /// What an observer may see.
-    pub(crate) fn snapshot(&self, now: Instant) -> RouterSnapshot {
-        let state = self.state_name();
-        let active_router = match (state, self.rival) {
-            (StateName::Active, _) => self.facts.source.map(|address| ActiveRouter {
-                address,
-                priority: self.priority(),
-                this_node: true,
-            }),
-            (StateName::Backup, Some(rival)) if rival.is_active => {
-                Some(ActiveRouter { address: rival.address, priority: rival.priority, this_node: false })
-            }
-            _ => None,
-        };
-        RouterSnapshot {
-            state,
-            reason: self.reason,
-            phase: self.phase(now),
-            age: now - self.since,
-            priority: self.priority(),
-            pending: self.health().pending,
-            heard: self.statistics.advertisement_rcvd > 0 || self.statistics.master_transitions > 0,
-            active_router,
-            active_adver_interval: self.active_adver_interval,
-            preempt_in: self.preempt_from.filter(|&from| from > now).map(|from| from - now),
-            alarms: self.alarms,
-            checksum_form: self.forms[0].form,
-            source: self.facts.source,
-            send_failing: self.sending.failing.map(|(since, errno)| (now - since, errno)),
-            statistics: self.statistics,
-        }
-    }
-
-    fn phase(&self, now: Instant) -> Phase {
-        match self.state {
-            State::Claiming { .. } => Phase::Claiming,
-            State::Asking { .. } => Phase::Asking,
-            State::Leaving { .. } => Phase::Leaving,
-            State::Backup { .. } if self.back_off.not_before > now => Phase::BackOff,
-            _ => Phase::Settled,
-        }
-    }
-
     fn state_name(&self) -> StateName {
         match self.state {
             State::Initialize | State::Leaving { then: Next::Initialize, .. } => StateName::Initialize,
             State::Backup { .. } | State::Claiming { .. } | State::Leaving { .. } => StateName::Backup,
             State::Active { .. } | State::Asking { .. } => StateName::Active,
+        }
+    }
+
+    /// Reports a priority in force that is not what it was `before`.
+    fn tell_priority(&self, before: Priority, cx: &mut Context<'_>) {
+        let (router, to) = (self.id, self.priority());
+        if before != to {
+            cx.report(Report::PriorityChanged { router, from: before, to });
         }
     }
 
@@ -509,8 +353,10 @@ impl VirtualRouter {
         if to == StateName::Active && from != StateName::Active {
             self.statistics.master_transitions += 1;
         }
+        let before = self.priority();
         if to != StateName::Active {
             self.announcing = None;
+            // The priority may sink with it, which is told after what made it so.
             self.trust_pending = false;
             self.one_active_at_most(cx);
         }
@@ -523,5 +369,6 @@ impl VirtualRouter {
             rival: self.rival.map(|rival| (rival.address, rival.priority)),
             silent: self.rival.filter(|_| reason == Reason::NoResponse).map(|rival| cx.now - rival.heard_at),
         });
+        self.tell_priority(before, cx);
     }
 }

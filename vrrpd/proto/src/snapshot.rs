@@ -170,6 +170,31 @@ pub struct ActiveRouter {
     pub this_node: bool,
 }
 
+/// Where the advertisements of a router get to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// To all destinations.
+    #[default]
+    Complete,
+    /// To some of the unicast peers; the others cannot be sent to.
+    Partial {
+        /// Why, for one of them.
+        errno: i32,
+    },
+    /// Nowhere. After three intervals of it the router gives way.
+    Failing {
+        /// Why.
+        errno: i32,
+    },
+}
+
+impl Delivery {
+    /// Nobody can be sent to.
+    pub const fn is_failing(self) -> bool {
+        matches!(self, Self::Failing { .. })
+    }
+}
+
 /// A condition that an accepted advertisement shows and that somebody should look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -306,8 +331,10 @@ pub struct RouterSnapshot {
     pub checksum_form: ChecksumForm,
     /// Source of our advertisements.
     pub source: Option<IpAddr>,
-    /// Time since the first of the advertisements in a row that could not be sent, with the errno.
-    pub send_failing: Option<(Duration, i32)>,
+    /// Where our advertisements get to.
+    pub delivery: Delivery,
+    /// Time since they began to get there, or stopped to.
+    pub delivery_age: Duration,
     /// Counters.
     pub statistics: Statistics,
 }

@@ -222,8 +222,9 @@ fn round(watched: &mut Watched) {
     watched.run_for(10 * A);
     watched.expect_state(StateName::Active);
     watched.write();
-    for result in [Ok(()), Err(1), Ok(())] {
-        watched.both(|router| Input::Sent { router, priority: Priority::new(150), result });
+    for (sent, failed) in [(1, 0), (1, 1), (0, 2), (2, 0)] {
+        let priority = Priority::new(150);
+        watched.both(|router| Input::Sent { router, priority, sent, failed, errno: 1 });
     }
     watched.both(|router| Input::Announced { router, sent: 2, failed: 1 });
 

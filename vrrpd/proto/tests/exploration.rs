@@ -125,7 +125,12 @@ fn an_accepted_advertisement_sets_the_timer_and_a_losing_one_is_answered() {
             let told = scaled(cell.setting.centiseconds, factor);
             assert_eq!(snapshot.active_adver_interval.centiseconds(), told, "not adopted: {cell:?}");
             let down = snapshot.active_adver_interval.active_down_interval(snapshot.priority);
-            assert_eq!(deadline(scene), Some(scene.now + down), "not armed anew: {cell:?}");
+            let expected = Some(scene.now + down);
+            if deadline(scene) < expected {
+                // What was shown too soon after it was told is told first, and moves nothing.
+                scene.next_timeout();
+            }
+            assert_eq!(deadline(scene), expected, "not armed anew: {cell:?}");
         }
         let loses = rank == Rank::Lower || rank == Rank::Equal && !above;
         // At the shortest interval the last advertisement is too fresh for another.

@@ -54,6 +54,19 @@ impl Alarm {
         )
     }
 
+    /// `cannot_send_to_peer`: advertisements leave the node, but not to every unicast peer.
+    pub fn cannot_send_to_peer(interface: &str, errno: i32) -> Self {
+        Self::new(
+            "cannot_send_to_peer",
+            Level::Degraded,
+            format!(
+                "advertisements cannot be sent to some of the peers on {interface}: {}",
+                errno_words(errno)
+            ),
+            "ip route get PEER, nft list ruleset: is there a way to each entry of peers?",
+        )
+    }
+
     /// `address_refused`: the kernel does not let us have a virtual address.
     pub fn address_refused(address: &str, interface: &str, errno: i32) -> Self {
         Self::new(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vrrp_proto::snapshot::{AddressSnapshot, RouterSnapshot};
+use vrrp_proto::snapshot::{AddressSnapshot, Delivery, RouterSnapshot};
 
 use super::alarm::Alarm;
 use super::errno_words;
@@ -15,8 +15,8 @@ use crate::config;
 /// One virtual router as users see it at `now`.
 ///
 /// `lease` is the lifetime really given to its addresses, `checks` those that its configuration
-/// names. The alarms `cannot_send`, `address_refused` and `foreign_address` follow from the snapshot;
-/// others are the caller's to add.
+/// names. The alarms `cannot_send`, `cannot_send_to_peer`, `address_refused` and `foreign_address` follow
+/// from the snapshot; others are the caller's to add.
 pub fn virtual_router(
     config: &config::VirtualRouter,
     snapshot: &RouterSnapshot,
@@ -49,9 +49,12 @@ pub fn virtual_router(
         source_address: snapshot.source,
         peers: config.peers.clone(),
         lease: lease.map(Span),
-        send_failing: snapshot
-            .send_failing
-            .map(|(span, errno)| SendFailing { since: now.minus(span), error: errno_words(errno) }),
+        send_failing: match snapshot.delivery {
+            Delivery::Failing { errno } => {
+                Some(SendFailing { since: now.minus(snapshot.delivery_age), error: errno_words(errno) })
+            }
+            Delivery::Complete | Delivery::Partial { .. } => None,
+        },
         statistics: snapshot.statistics,
     }
 }
@@ -106,8 +109,10 @@ fn alarms(
 ) -> Vec<Alarm> {
     let interface = &config.interface;
     let mut alarms = Vec::new();
-    if let Some((_, errno)) = snapshot.send_failing {
-        alarms.push(Alarm::cannot_send(interface, errno));
+    match snapshot.delivery {
+        Delivery::Complete => {}
+        Delivery::Partial { errno } => alarms.push(Alarm::cannot_send_to_peer(interface, errno)),
+        Delivery::Failing { errno } => alarms.push(Alarm::cannot_send(interface, errno)),
     }
     for address in addresses {
         let configured = config.addresses.iter().find(|configured| configured.ip == address.address);
@@ -138,7 +143,8 @@ mod tests {
     fn a_failing_transmission_and_a_refused_address_are_alarms() {
         let config = testing::config();
         let mut snapshot = testing::snapshot();
-        snapshot.send_failing = Some((Duration::from_secs(2), libc::EPERM));
+        snapshot.delivery = Delivery::Failing { errno: libc::EPERM };
+        snapshot.delivery_age = Duration::from_secs(2);
         let address = AddressSnapshot {
             address: config.addresses[0].ip,
             present: false,
@@ -155,6 +161,16 @@ mod tests {
         assert_eq!(failing.since, testing::at("2026-11-23T07:05:09Z"));
         assert_eq!(failing.error, "operation not permitted (EPERM)");
         assert_eq!(router.since, now.minus(snapshot.age));
+    }
+
+    #[test]
+    fn a_peer_that_cannot_be_sent_to_is_an_alarm_but_no_failing_transmission() {
+        let mut snapshot = testing::snapshot();
+        snapshot.delivery = Delivery::Partial { errno: libc::EPERM };
+        let now = testing::at("2026-11-23T07:05:11Z");
+        let router = virtual_router(&testing::config(), &snapshot, &[], Vec::new(), None, now);
+        let names: Vec<&str> = router.alarms.iter().map(|alarm| alarm.name.as_str()).collect();
+        assert_eq!((names, router.send_failing), (vec!["cannot_send_to_peer"], None));
     }
 
     #[test]

@@ -234,7 +234,7 @@ pub struct VirtualRouter {
     pub peers: Vec<IpAddr>,
     /// How long the kernel keeps addresses that are not renewed; null: for ever.
     pub lease: Option<Span>,
-    /// Set while advertisements cannot be sent.
+    /// Set while advertisements cannot be sent to anybody.
     pub send_failing: Option<SendFailing>,
     /// Counters under the names of RFC 8347.
     pub statistics: Statistics,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vrrp_proto::snapshot::{Phase, Reason, RouterSnapshot, StateName, Statistics};
+use vrrp_proto::snapshot::{Delivery, Phase, Reason, RouterSnapshot, StateName, Statistics};
 use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
 
 use super::describe;
@@ -67,7 +67,8 @@ pub(crate) fn snapshot() -> RouterSnapshot {
         active_adver_interval: AdverInterval::DEFAULT,
         preempt_in: None,
         source: Some(address),
-        send_failing: None,
+        delivery: Delivery::Complete,
+        delivery_age: Duration::from_secs(180),
         statistics: Statistics { advertisement_sent: 180, master_transitions: 1, ..Statistics::default() },
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 use vrrp_proto::action::{Input, Report};
 use vrrp_proto::parameters::{InterfaceState, RouterId};
-use vrrp_proto::snapshot::{Reason, StateName};
+use vrrp_proto::snapshot::{Delivery, Reason, StateName};
 use vrrp_proto::{Instant, Priority};
 
 use super::{Daemon, hook_state};
@@ -127,15 +127,24 @@ impl Daemon {
                 warn!(virtual_router, address, "somebody removed the address; putting it back");
                 What::AddressLost { virtual_router, address }
             }
-            Report::Sending { router, failing: Some(errno) } => {
-                let (virtual_router, error) = (self.name(router), errno_words(errno));
-                error!(virtual_router, "advertisements cannot be sent: {error}");
-                What::SendFailing { virtual_router, error }
-            }
-            Report::Sending { router, failing: None } => {
+            Report::Sending { router, delivery } => {
                 let virtual_router = self.name(router);
-                info!(virtual_router, "advertisements are sent again");
-                What::SendRecovered { virtual_router }
+                match delivery {
+                    Delivery::Complete => {
+                        info!(virtual_router, "advertisements are sent again");
+                        What::SendRecovered { virtual_router }
+                    }
+                    Delivery::Partial { errno } => {
+                        let error = errno_words(errno);
+                        warn!(virtual_router, "advertisements cannot be sent to some of the peers: {error}");
+                        What::SendPartlyFailing { virtual_router, error }
+                    }
+                    Delivery::Failing { errno } => {
+                        let error = errno_words(errno);
+                        error!(virtual_router, "advertisements cannot be sent: {error}");
+                        What::SendFailing { virtual_router, error }
+                    }
+                }
             }
             Report::Alarm { router, alarm, raised, source } => {
                 let (virtual_router, name) = (Some(self.name(router)), alarm.as_str().to_owned());

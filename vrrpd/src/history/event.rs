@@ -159,6 +159,13 @@ pub enum What {
         /// What the kernel said.
         error: String,
     },
+    /// Advertisements cannot be sent to some of the peers.
+    SendPartlyFailing {
+        /// Name of the virtual router.
+        virtual_router: String,
+        /// What the kernel said of one of them.
+        error: String,
+    },
     /// Advertisements are sent again.
     SendRecovered {
         /// Name of the virtual router.
@@ -232,6 +239,7 @@ impl What {
             | Self::Kept { virtual_router, .. }
             | Self::HookFailed { virtual_router, .. }
             | Self::SendFailing { virtual_router, .. }
+            | Self::SendPartlyFailing { virtual_router, .. }
             | Self::SendRecovered { virtual_router } => slice::from_ref(virtual_router),
             Self::AlarmRaised { virtual_router, .. } | Self::AlarmCleared { virtual_router, .. } => {
                 virtual_router.as_slice()

@@ -76,6 +76,9 @@ impl fmt::Display for What {
             Self::SendFailing { virtual_router, error } => {
                 write!(f, "{virtual_router}: advertisements cannot be sent: {error}")
             }
+            Self::SendPartlyFailing { virtual_router, error } => {
+                write!(f, "{virtual_router}: advertisements cannot be sent to some of the peers: {error}")
+            }
             Self::SendRecovered { virtual_router } => {
                 write!(f, "{virtual_router}: advertisements are sent again")
             }
@@ -333,6 +336,13 @@ mod tests {
             (
                 What::SendFailing { virtual_router: router(), error: "no buffer space (ENOBUFS)".to_owned() },
                 "bootstrap: advertisements cannot be sent: no buffer space (ENOBUFS)",
+            ),
+            (
+                What::SendPartlyFailing {
+                    virtual_router: router(),
+                    error: "no route to host (EHOSTUNREACH)".to_owned(),
+                },
+                "bootstrap: advertisements cannot be sent to some of the peers: no route to host (EHOSTUNREACH)",
             ),
             (What::SendRecovered { virtual_router: router() }, "bootstrap: advertisements are sent again"),
         ];

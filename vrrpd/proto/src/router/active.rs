@@ -1,33 +1,22 @@
-//! Active (RFC 9568 6.4.3), and the ways out of it: giving way, asking, leaving.
+//! Active (RFC 9568 6.4.3), and the ways out of it: giving way, leaving.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
-use super::{
-    ANSWER_SPACING, Advertisement, Asked, Context, Counting, HANDOVER, LEAVING_MAX, Next, RELEASES, State,
-    VirtualRouter,
-};
-use crate::action::{Action, Report};
+use super::{Advertisement, Context, Counting, HANDOVER, LEAVING_MAX, Next, State, VirtualRouter};
 use crate::snapshot::{Alarm, Reason, StateName};
 use crate::{Instant, Priority};
 
-/// A router that showed a lower rank is not asked again for so long.
-const RIVAL_KNOWN: Duration = Duration::from_secs(600);
-/// Asking in vain is repeated no sooner than this many intervals later, doubled each time.
-const ASK_AGAIN_INTERVALS: u32 = 10;
 /// An Adver_Timer that is overdue by so many intervals means that the loop was away.
 const STALL: u32 = 2;
-/// The longest distance between two questions.
-const ASK_AGAIN_MAX: Duration = Duration::from_secs(3600);
 
 impl VirtualRouter {
     /// The role is taken: advertisement and announcements leave together.
     pub(super) fn become_active(&mut self, why: Reason, cx: &mut Context<'_>) {
         self.state = State::Active { adver: cx.now + self.parameters.interval.duration() };
-        self.asked = Asked::default();
+        self.begin_asking(cx.now);
         self.lower_ignored = false;
-        if let Some((since, _)) = &mut self.sending.failing {
-            *since = cx.now;
+        if self.sending.delivery.is_failing() {
+            self.sending.since = cx.now;
         }
         self.advertise(cx);
         self.start_announcing(cx);
@@ -37,7 +26,7 @@ impl VirtualRouter {
     /// Row 11, and what else is due.
     pub(super) fn active_timeout(&mut self, adver: Instant, cx: &mut Context<'_>) {
         if adver <= cx.now {
-            if self.sending_fails_for_long(cx.now) {
+            if self.is_mute_for_long(cx.now) {
                 return self.give_up_sending(cx);
             }
             let interval = self.parameters.interval.duration();
@@ -88,58 +77,11 @@ impl VirtualRouter {
         if self.priority() == before {
             return;
         }
-        self.asked.wanted = self.priority() < before;
-        if self.ask_at().is_some_and(|at| at <= cx.now) {
-            self.ask(cx);
-        } else {
+        self.ask_for_change(before, cx.now);
+        let asks = self.ask_at().is_some_and(|at| at <= cx.now) && self.ask(cx);
+        if !asks {
             self.advertise_and_rearm(cx);
         }
-    }
-
-    /// When the question may be put, if it is open.
-    pub(super) fn ask_at(&self) -> Option<Instant> {
-        self.asked.wanted.then_some(self.asked.not_before)
-    }
-
-    /// Priority 0 and silence, while the addresses go on answering: any better router takes over.
-    fn ask(&mut self, cx: &mut Context<'_>) {
-        self.asked.wanted = false;
-        if self.no_better_known(cx.now) {
-            return self.advertise_and_rearm(cx);
-        }
-        self.resign(cx);
-        self.state = State::Asking { until: self.successor_by(cx.now) };
-        cx.report(Report::Asking { router: self.id, priority: self.priority() });
-    }
-
-    pub(super) fn asking_timeout(&mut self, until: Instant, cx: &mut Context<'_>) {
-        if until <= cx.now {
-            self.keep(cx);
-        }
-    }
-
-    pub(super) fn asking_advertisement(&mut self, advert: Advertisement, cx: &mut Context<'_>) {
-        self.heard(advert);
-        if advert.priority.is_release() {
-            return;
-        }
-        if self.outranked_by(advert.priority, advert.source) {
-            self.give_way(advert, Reason::GaveWay, cx);
-        } else {
-            self.keep(cx);
-            self.lower_rank_shown(advert.source, cx);
-        }
-    }
-
-    /// No better router is there: on as before, at the priority in force.
-    pub(super) fn keep(&mut self, cx: &mut Context<'_>) {
-        let base = self.parameters.interval.duration() * ASK_AGAIN_INTERVALS;
-        let distance = base.saturating_mul(1 << self.asked.in_vain.min(16)).min(ASK_AGAIN_MAX);
-        self.asked = Asked { wanted: false, not_before: cx.now + distance, in_vain: self.asked.in_vain + 1 };
-        self.state = State::Active { adver: cx.now };
-        self.advertise_and_rearm(cx);
-        let rival = self.rival.map(|rival| (rival.address, rival.priority));
-        cx.report(Report::Kept { router: self.id, rival });
     }
 
     /// Leaves on purpose. The addresses go on answering until the successor does.
@@ -205,35 +147,13 @@ impl VirtualRouter {
         now - adver >= self.parameters.interval.duration().saturating_mul(STALL)
     }
 
-    /// Sends one advertisement with the priority in force, and renews the lease with it.
-    fn advertise(&mut self, cx: &mut Context<'_>) {
-        self.sending.last = Some(cx.now);
-        cx.actions.push(Action::Advertise { router: self.id, priority: self.priority() });
-        self.renew(cx);
-    }
-
-    /// Sends one, and counts the interval from it.
-    pub(super) fn advertise_and_rearm(&mut self, cx: &mut Context<'_>) {
-        self.advertise(cx);
-        self.state = State::Active { adver: cx.now + self.parameters.interval.duration() };
-    }
-
-    /// Tells the others that the role is free. The addresses go on answering until somebody takes it,
-    /// so the lease is renewed with this as well: what is left of the last term may be too short.
-    pub(super) fn resign(&mut self, cx: &mut Context<'_>) {
-        for _ in 0..RELEASES {
-            cx.actions.push(Action::Advertise { router: self.id, priority: Priority::RELEASE });
-        }
-        self.renew(cx);
-    }
-
     /// By when a successor has shown itself, if there is one: Skew_Time is below one interval.
     pub(super) fn successor_by(&self, now: Instant) -> Instant {
         now + (self.parameters.interval.duration() + HANDOVER).min(LEAVING_MAX)
     }
 
     /// Rows 13 and 14.
-    fn give_way(&mut self, advert: Advertisement, reason: Reason, cx: &mut Context<'_>) {
+    pub(super) fn give_way(&mut self, advert: Advertisement, reason: Reason, cx: &mut Context<'_>) {
         self.accept(advert);
         let active_down = self.active_down();
         self.preempt_from = None;
@@ -246,7 +166,7 @@ impl VirtualRouter {
     }
 
     /// A router of lower rank was Active beside us, and may have drawn the neighbours to itself.
-    fn lower_rank_shown(&mut self, source: IpAddr, cx: &mut Context<'_>) {
+    pub(super) fn lower_rank_shown(&mut self, source: IpAddr, cx: &mut Context<'_>) {
         if let Some(rival) = &mut self.rival {
             rival.is_active = false;
         }
@@ -265,30 +185,5 @@ impl VirtualRouter {
         if let Some(rival) = self.rival {
             self.raise(Alarm::TwoActiveRouters, false, rival.address, cx);
         }
-    }
-
-    /// Answers are bounded: whoever provokes them gets one each 10 ms.
-    fn may_answer(&self, now: Instant) -> bool {
-        self.sending.last.is_none_or(|last| now - last >= ANSWER_SPACING)
-    }
-
-    /// The only routers known to be there would not be better.
-    fn no_better_known(&self, now: Instant) -> bool {
-        self.rival.is_some_and(|rival| {
-            now - rival.heard_at < RIVAL_KNOWN && !self.outranked_by(rival.priority, rival.address)
-        })
-    }
-
-    /// Nobody has heard us for so long that a backup has taken over, unless there is none.
-    fn sending_fails_for_long(&self, now: Instant) -> bool {
-        let once_in_vain = self.back_off.attempts > 0 && !self.back_off.heard;
-        !once_in_vain && self.sending.failing.is_some_and(|(since, _)| now - since >= self.patience())
-    }
-
-    fn give_up_sending(&mut self, cx: &mut Context<'_>) {
-        self.back_off(cx.now);
-        self.release_all(cx);
-        self.counting = Counting { from: cx.now, resigned: false };
-        self.become_backup(self.active_down(), Reason::CannotSend, cx);
     }
 }

@@ -1,9 +1,30 @@
 //! Backup (RFC 9568 6.4.2), and the claim that leads from it to Active.
 
-use super::{Advertisement, CLAIM_WAIT, Context, Counting, Rival, State, VirtualRouter};
+use std::net::IpAddr;
+
+use super::{Advertisement, CLAIM_WAIT, Context, State, VirtualRouter};
 use crate::snapshot::{Reason, StateName};
 use crate::tracking::Health;
-use crate::{Instant, Priority};
+use crate::{AdverInterval, Instant, Priority};
+
+/// What the Active_Down_Timer counts from and how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counting {
+    pub(super) from: Instant,
+    /// Priority 0 was heard: only Skew_Time.
+    pub(super) resigned: bool,
+}
+
+/// The last router heard with a priority above 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rival {
+    pub(super) address: IpAddr,
+    pub(super) priority: Priority,
+    pub(super) interval: AdverInterval,
+    pub(super) heard_at: Instant,
+    /// Its last advertisement made it the Active Router (else it resigned or was outranked).
+    pub(super) is_active: bool,
+}
 
 impl VirtualRouter {
     /// Rows 6 to 9.
@@ -27,8 +48,8 @@ impl VirtualRouter {
         if cx.now < active_down {
             return;
         }
-        if cx.now < self.back_off.not_before && !self.back_off.peer_resigned {
-            self.state = State::Backup { active_down: self.back_off.not_before };
+        if cx.now < self.back_off.over_at() {
+            self.state = State::Backup { active_down: self.back_off.over_at() };
             return;
         }
         let interval = self.active_adver_interval.duration();
@@ -200,8 +221,8 @@ impl VirtualRouter {
         self.back_off.peer_resigned = self.back_off.attempts > 0;
         let sole_backup = self.parameters.peers.len() == 1 && !self.health().demoted;
         let active_down = if sole_backup { cx.now } else { self.active_down() };
-        self.state = State::Backup { active_down };
-        if sole_backup {
+        self.state = State::Backup { active_down: active_down.max(self.back_off.over_at()) };
+        if sole_backup && self.back_off.over_at() <= cx.now {
             self.claim(cx);
         }
     }
@@ -216,6 +237,7 @@ impl VirtualRouter {
             return;
         }
         self.back_off.peer_resigned = false;
+        self.known.note(advert);
         self.rival = Some(Rival {
             address: advert.source,
             priority: advert.priority,
@@ -227,7 +249,7 @@ impl VirtualRouter {
 
     /// Does this advertisement outrank us (rows 13 and 14)? The packet's source decides a tie, as
     /// an unsigned number in network order (RFC 9568 6.4.3).
-    pub(super) fn outranked_by(&self, priority: Priority, source: std::net::IpAddr) -> bool {
+    pub(super) fn outranked_by(&self, priority: Priority, source: IpAddr) -> bool {
         let own = self.facts.source;
         priority > self.priority() || priority == self.priority() && own.is_none_or(|own| source > own)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BACK_OFF_MAX, Context, Next, State, VirtualRouter};
+use super::{Context, Next, State, VirtualRouter};
 use crate::Instant;
 use crate::action::{Action, Outcome, Ownership, Report, Ticket};
 use crate::parameters::VirtualAddress;
@@ -52,6 +52,25 @@ impl Holding {
     /// The administrator's addresses are there, and never ours to touch.
     pub(super) fn owned(&mut self) {
         self.addresses.fill(Held::Present { foreign: true });
+    }
+
+    /// They become the administrator's: what is still to come of our requests is void.
+    pub(super) fn become_owned(&mut self) {
+        if !self.engaged {
+            return;
+        }
+        self.next_ticket();
+        self.outstanding = 0;
+        self.part = false;
+        self.owned();
+    }
+
+    /// Makes void what is still to come. With nothing engaged that is the end of a release only, which
+    /// names no address and is waited for.
+    fn next_ticket(&mut self) {
+        if self.engaged {
+            self.ticket.0 = self.ticket.0.wrapping_add(1);
+        }
     }
 
     /// The daemon before left all addresses behind.
@@ -125,8 +144,8 @@ impl VirtualRouter {
         self.release_all(cx);
     }
 
-    /// Gives the kernel's lease another full term: straight after an advertisement has left, never
-    /// from a timer of its own, so that it ends when the advertisements do.
+    /// Gives the kernel's lease another full term: when an advertisement has left, never from a timer
+    /// of its own, so that it ends when the advertisements do.
     pub(super) fn renew(&mut self, cx: &mut Context<'_>) {
         /// Leases are whole seconds and at least two of them; more often than this gains nothing.
         const SPACING: Duration = Duration::from_millis(500);
@@ -164,10 +183,7 @@ impl VirtualRouter {
         before: &std::sync::Arc<[VirtualAddress]>,
         cx: &mut Context<'_>,
     ) {
-        // With nothing engaged the only outcome to come is that of a release, which names no address.
-        if self.holding.engaged {
-            self.holding.ticket.0 = self.holding.ticket.0.wrapping_add(1);
-        }
+        self.holding.next_ticket();
         let after = self.parameters.addresses.clone();
         let state_of =
             |address| before.iter().position(|old| old == address).map(|old| self.holding.addresses[old]);
@@ -197,9 +213,10 @@ impl VirtualRouter {
     }
 
     /// When missing addresses are asked for again: those of a part after the back-off, those that were
-    /// lost in a stall as soon as the sockets have been read, those of an owner never.
+    /// lost in a stall as soon as the sockets have been read, none while nothing can be sent, those of
+    /// an owner never.
     pub(super) fn retry_at(&self) -> Option<Instant> {
-        if self.owner() {
+        if self.owner() || self.is_mute() {
             return None;
         }
         if self.holding.part {
@@ -251,18 +268,6 @@ impl VirtualRouter {
         self.become_active(Reason::NoBetterRouter, cx);
     }
 
-    /// Doubles from three intervals up to five minutes, and differs from router to router, so that
-    /// two that were refused do not try in step.
-    pub(super) fn back_off(&mut self, now: Instant) {
-        let doubled = self.patience().saturating_mul(1 << self.back_off.attempts.min(16));
-        let spread = (u64::from(self.back_off.attempts) * 7 + u64::from(self.facts.mac.octets()[5])) % 32;
-        let jitter = doubled.mul_f64(spread as f64 / 128.0);
-        self.back_off.attempts = self.back_off.attempts.saturating_add(1);
-        self.back_off.not_before = now + (doubled + jitter).min(BACK_OFF_MAX.max(self.patience()));
-        self.back_off.heard = false;
-        self.back_off.peer_resigned = false;
-    }
-
     fn acquire(&mut self, range: std::ops::Range<u16>, cx: &mut Context<'_>) {
         if self.owner() {
             return;
@@ -293,7 +298,7 @@ impl VirtualRouter {
             return self.refused(cx);
         }
         self.holding.part = false;
-        if self.sending.failing.is_none() {
+        if !self.sending.delivery.is_failing() {
             self.back_off = super::BackOff::default();
         }
         if matches!(self.state, State::Claiming { .. }) {
@@ -306,7 +311,7 @@ impl VirtualRouter {
             return;
         }
         self.holding.addresses[usize::from(index)] = Held::Absent;
-        if matches!(self.state, State::Active { .. } | State::Asking { .. }) {
+        if matches!(self.state, State::Active { .. } | State::Asking { .. }) && !self.is_mute() {
             self.statistics.addresses_put_back += 1;
             if !self.is_stalled(cx.now) {
                 self.acquire(index..index + 1, cx);

@@ -36,13 +36,7 @@ impl VirtualRouter {
         let before = *self.health();
         self.assessment = assessment;
         let health = *self.health();
-        if before.priority != health.priority {
-            cx.report(Report::PriorityChanged {
-                router: self.id,
-                from: before.priority,
-                to: health.priority,
-            });
-        }
+        self.tell_priority(before.priority, cx);
         if health.fault {
             return match self.state {
                 State::Initialize => self.try_startup(cx),
@@ -134,7 +128,7 @@ impl VirtualRouter {
     }
 
     /// What the host lacks for this router to take part.
-    fn unfit(&self) -> Option<Reason> {
+    pub(super) fn unfit(&self) -> Option<Reason> {
         match self.facts.interface {
             InterfaceState::Missing => Some(Reason::InterfaceMissing),
             InterfaceState::Down => Some(Reason::InterfaceDown),

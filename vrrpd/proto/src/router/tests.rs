@@ -11,3 +11,5 @@ mod claiming;
 mod leaving;
 mod reconfiguring;
 mod resuming;
+mod sending;
+mod stranger;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Advertisement, Context, Heard, VirtualRouter};
+use super::{Advertisement, Context, VirtualRouter};
 use crate::action::Report;
 use crate::packet::{Advert, ChecksumForm, ChecksumPolicy, Datagram, DiscardReason, ParseError, Rules};
 use crate::parameters::LinkId;
@@ -14,6 +14,13 @@ use crate::{Family, Instant};
 const KERNEL_HOP_LIMIT: u8 = 64;
 /// A discarded packet is reported at most so often; all are counted.
 pub(crate) const REPORT_SPACING: Duration = Duration::from_secs(1);
+
+/// The checksum form last heard from one peer, or in the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) form: ChecksumForm,
+    pub(super) from: Option<(IpAddr, Instant)>,
+}
 
 impl VirtualRouter {
     /// Judges a packet that carries this router's VRID. A discarded one moves its counter and
@@ -112,14 +119,7 @@ impl VirtualRouter {
             self.raise(Alarm::ChecksumFormConflict, conflict, source, cx);
         }
         if before.form != form {
-            cx.report(Report::ChecksumForm { router: self.id, form });
-        }
-    }
-
-    /// Tells once that a condition came or went.
-    pub(super) fn raise(&mut self, alarm: Alarm, raised: bool, source: IpAddr, cx: &mut Context<'_>) {
-        if self.alarms.set(alarm, raised) {
-            cx.report(Report::Alarm { router: self.id, alarm, raised, source });
+            self.form_changed(form, cx);
         }
     }
 

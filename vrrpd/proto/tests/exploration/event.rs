@@ -8,7 +8,7 @@ use vrrp_proto::parameters::{Facts, InterfaceState, Parameters};
 use vrrp_proto::tracking::TrackerState::{Failing, Passing, Pending};
 use vrrp_proto::{AdverInterval, Priority};
 
-use super::scene::{ROUTER, Scene, addresses, ip};
+use super::scene::{ROUTER, Scene, addresses, ip, sent_input};
 use super::situation::{DEMOTE, FAULT, Peers, Place, Setting, Situation, tracked};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,8 +195,7 @@ impl Event {
                 configured(scene, Parameters { preempt_mode, ..setting.parameters() });
             }
             E::SendFails => {
-                let result = Err(1);
-                scene.input(Input::Sent { router: ROUTER, priority: Priority::new(own), result });
+                scene.input(sent_input(Priority::new(own), 0, 1, 1));
             }
         }
         true

@@ -98,6 +98,15 @@ pub(crate) fn facts(source: &str) -> Facts {
     }
 }
 
+/// What the kernel says of a peer that nothing can be sent to.
+pub(crate) const EHOSTUNREACH: i32 = 113;
+
+/// What became of an advertisement.
+pub(crate) fn sent_input(priority: Priority, sent: usize, failed: usize, errno: i32) -> Input<'static> {
+    let number = |count| u16::try_from(count).expect("a few destinations");
+    Input::Sent { router: ROUTER, priority, sent: number(sent), failed: number(failed), errno }
+}
+
 /// What the kernel does with what it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kernel {
@@ -115,8 +124,12 @@ pub(crate) struct Scene {
     pub(crate) kernel: Kernel,
     /// What becomes of advertisements.
     pub(crate) sending: Result<(), i32>,
+    /// A peer that nothing can be sent to.
+    pub(crate) unreachable: Option<IpAddr>,
     /// TTL or Hop Limit of what is heard.
     pub(crate) hop_limit: u8,
+    /// The addresses in what is heard; the router's own unless set.
+    pub(crate) list: Option<Vec<IpAddr>>,
     /// Of the last request to the kernel.
     pub(crate) ticket: Ticket,
     actions: Vec<Action>,
@@ -130,7 +143,9 @@ impl Scene {
             now: Instant::from_nanos(1_000_000_000_000),
             kernel: Kernel::Prompt,
             sending: Ok(()),
+            unreachable: None,
             hop_limit: 255,
+            list: None,
             ticket: Ticket::default(),
             actions: Vec::new(),
         };
@@ -207,7 +222,8 @@ impl Scene {
         let unicast = self.node.destinations(ROUTER).next().is_some_and(|first| !first.is_multicast());
         let own = self.node.source(ROUTER).unwrap_or(source);
         let destination = if unicast { own } else { Family::of(source).group() };
-        let list: Vec<IpAddr> = self.node.addresses(ROUTER).map(|address| address.address).collect();
+        let own_list = || self.node.addresses(ROUTER).map(|address| address.address).collect();
+        let list: Vec<IpAddr> = self.list.clone().unwrap_or_else(own_list);
         let mut message = [0; MESSAGE_MAX];
         let interval = AdverInterval::from_centiseconds(centiseconds).expect("a valid interval");
         let (vrid, priority) = (Vrid::new(VRID).expect("not zero"), Priority::new(priority));
@@ -281,9 +297,11 @@ impl Scene {
                 vec![outcome(gone.ticket, Outcome::Released)]
             }
             (&Action::Advertise { priority, .. }, _) => {
-                let result = self.sending;
-                let each = |_| Input::Sent { router: ROUTER, priority, result };
-                self.node.destinations(ROUTER).map(each).collect()
+                let taken = |&to: &IpAddr| self.sending.is_ok() && Some(to) != self.unreachable;
+                let (sent, failed): (Vec<IpAddr>, Vec<IpAddr>) =
+                    self.node.destinations(ROUTER).partition(taken);
+                let errno = self.sending.err().unwrap_or(EHOSTUNREACH);
+                vec![sent_input(priority, sent.len(), failed.len(), errno)]
             }
             (Action::Announce { range, .. }, _) => {
                 let sent = u16::try_from(range.len()).expect("a range of u16");

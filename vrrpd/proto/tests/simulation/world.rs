@@ -320,10 +320,10 @@ impl World {
                 if !priority.is_release() {
                     self.hosts[host].spoke_last = Some(priority);
                 }
-                for result in self.send(host, priority) {
-                    if let Some(node) = &mut self.hosts[host].node {
-                        node.handle(Input::Sent { router: ROUTER, priority, result }, now, actions);
-                    }
+                let (sent, failed) = self.send(host, priority);
+                if let Some(node) = &mut self.hosts[host].node {
+                    let errno = EPERM;
+                    node.handle(Input::Sent { router: ROUTER, priority, sent, failed, errno }, now, actions);
                 }
             }
             Action::Announce { range, .. } => {
@@ -346,9 +346,10 @@ impl World {
 
     // --- the wire ---------------------------------------------------------------------------------
 
-    fn send(&mut self, host: usize, priority: vrrp_proto::Priority) -> Vec<Result<(), i32>> {
-        let Some(node) = self.hosts[host].node.take() else { return Vec::new() };
-        let mut results = Vec::new();
+    /// For how many destinations the kernel took it, and for how many not.
+    fn send(&mut self, host: usize, priority: vrrp_proto::Priority) -> (u16, u16) {
+        let Some(node) = self.hosts[host].node.take() else { return (0, 0) };
+        let (mut sent, mut failed) = (0, 0);
         let mut buffer = [0; MESSAGE_MAX];
         let destinations: Vec<IpAddr> = node.destinations(ROUTER).collect();
         for destination in destinations {
@@ -356,16 +357,16 @@ impl World {
                 continue;
             };
             if self.hosts[host].send_fails {
-                results.push(Err(EPERM));
+                failed += 1;
                 continue;
             }
-            results.push(Ok(()));
+            sent += 1;
             let source = self.settings.sources[host];
             let packet = Packet { source, destination, payload: buffer[..length].into() };
             self.carry(host, packet);
         }
         self.hosts[host].node = Some(node);
-        results
+        (sent, failed)
     }
 
     fn carry(&mut self, from: usize, packet: Packet) {

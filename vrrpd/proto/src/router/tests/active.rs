@@ -181,38 +181,6 @@ fn a_new_source_address_is_told_at_once() {
 }
 
 #[test]
-fn who_cannot_send_for_three_intervals_gives_way() {
-    let mut scene = Scene::active(parameters());
-    scene.sending = Err(1);
-    scene.next_timeout();
-    assert!(scene.snapshot().send_failing.is_some());
-    assert!(scene.reports().contains(&Report::Sending { router: ROUTER, failing: Some(1) }));
-    scene.run_for(3 * A - ms(1));
-    assert_eq!(scene.state(), StateName::Active);
-    scene.run_for(ms(1));
-    assert_eq!((scene.state(), scene.reason()), (StateName::Backup, Reason::CannotSend));
-    assert_eq!((scene.present(), scene.count("release")), (vec![false], 1));
-    assert_eq!(scene.statistics().send_errors, 3);
-}
-
-#[test]
-fn who_cannot_send_does_not_give_way_again_when_nobody_is_there() {
-    let mut scene = Scene::active(parameters());
-    scene.sending = Err(1);
-    scene.run_for(60 * A);
-    assert_eq!(scene.state(), StateName::Active, "back, since nobody followed");
-    scene.forget();
-    scene.run_for(600 * A);
-    assert_eq!((scene.state(), scene.count("release")), (StateName::Active, 0));
-    scene.sending = Ok(());
-    scene.run_for(A);
-    assert!(scene.reports().contains(&Report::Sending { router: ROUTER, failing: None }));
-    scene.sending = Err(1);
-    scene.run_for(5 * A);
-    assert_eq!(scene.reason(), Reason::CannotSend, "a new failure is judged anew");
-}
-
-#[test]
 fn the_form_of_the_peer_is_answered() {
     let mut scene = Scene::active(parameters());
     assert_eq!(scene.form_towards("224.0.0.18"), ChecksumForm::PseudoHeader);
@@ -290,25 +258,9 @@ fn deviations_of_an_accepted_router_raise_alarms_on_the_first_packet_only() {
     }
     assert_eq!(scene.alarms(), [(Alarm::IntervalMismatch, true), (Alarm::EqualPriority, true)]);
     assert_eq!(scene.statistics().interval_errors, 3);
+    scene.run_for(A);
     scene.hear_interval(OTHER, 200, AdverInterval::DEFAULT.centiseconds());
     assert_eq!(scene.alarms()[2..], [(Alarm::IntervalMismatch, false), (Alarm::EqualPriority, false)]);
-}
-
-#[test]
-fn who_took_over_again_has_three_intervals_to_get_through() {
-    let mut scene = Scene::active(parameters());
-    scene.sending = Err(1);
-    scene.run_for(4 * A);
-    assert_eq!(scene.reason(), Reason::CannotSend);
-    // Somebody follows, and goes: now it is our turn, and the firewall may be open by now.
-    scene.hear(PEER, 100);
-    while scene.state() != StateName::Active {
-        scene.next_timeout();
-    }
-    scene.run_for(2 * A);
-    assert_eq!(scene.state(), StateName::Active);
-    scene.run_for(2 * A);
-    assert_eq!(scene.reason(), Reason::CannotSend);
 }
 
 #[test]

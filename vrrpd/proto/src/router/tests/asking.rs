@@ -148,6 +148,75 @@ fn questions_in_vain_grow_apart() {
 }
 
 #[test]
+fn a_peer_that_does_not_preempt_and_heals_is_asked_again_for_as_long_as_we_are_demoted() {
+    let mut scene = asking(Effect::Demote);
+    let mut asked = vec![scene.now];
+    while asked.len() < 12 {
+        scene.forget();
+        scene.next_timeout();
+        asked.extend(vec![scene.now; questions(&scene)]);
+    }
+    let distances: Vec<Duration> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(distances.is_sorted() && distances[0] >= 10 * A, "{distances:?}");
+    assert!(distances[4] > 10 * distances[0], "{distances:?}");
+    assert!(distances[10] <= Duration::from_secs(610), "bounded: {distances:?}");
+    scene.hear(PEER, 100);
+    assert_eq!(scene.reason(), Reason::GaveWay, "it has healed meanwhile");
+}
+
+#[test]
+fn who_is_healthy_or_merely_configured_lower_asks_no_more() {
+    let mut healed = asking(Effect::Demote);
+    healed.run_for(2 * A);
+    healed.check(Passing);
+    let mut reloaded = Scene::active(with_priority(150));
+    reloaded.configure(with_priority(100));
+    reloaded.run_for(2 * A);
+    for mut scene in [healed, reloaded] {
+        scene.forget();
+        scene.run_for(3600 * A);
+        assert_eq!((questions(&scene), scene.state()), (0, StateName::Active));
+    }
+}
+
+#[test]
+fn who_took_a_silent_network_demoted_asks_later() {
+    let mut scene = Scene::backup(with_check(Effect::Demote));
+    scene.check(Failing);
+    scene.next_timeout();
+    assert_eq!((scene.state(), scene.snapshot().priority.get()), (StateName::Active, 15));
+    scene.run_for(9 * A);
+    assert_eq!(questions(&scene), 0);
+    scene.run_for(2 * A);
+    assert_eq!(questions(&scene), 1);
+}
+
+#[test]
+fn a_peer_that_was_no_better_is_asked_again_when_that_is_old() {
+    let mut scene = asking(Effect::Demote);
+    scene.hear(PEER, 10);
+    scene.forget();
+    scene.run_for(Duration::from_secs(599));
+    assert_eq!(questions(&scene), 0);
+    scene.run_for(Duration::from_secs(1));
+    assert_eq!(questions(&scene), 1);
+}
+
+#[test]
+fn a_lower_router_heard_last_does_not_hide_a_better_one() {
+    // Five strangers of low rank after it push nobody out.
+    let strangers = ["192.0.2.8", "192.0.2.10", "192.0.2.11", "192.0.2.12", "192.0.2.13"];
+    for (better, questions_put) in [(140, 1), (110, 0)] {
+        let mut scene = active(with_check(Effect::Weight(-30)));
+        scene.hear(PEER, better);
+        strangers.iter().for_each(|stranger| scene.hear(stranger, 50));
+        scene.forget();
+        scene.check(Failing);
+        assert_eq!(questions(&scene), questions_put, "{better}");
+    }
+}
+
+#[test]
 fn a_question_that_had_to_wait_is_put_when_its_time_has_come() {
     let mut scene = asking(Effect::Demote);
     scene.run_for(2 * A);

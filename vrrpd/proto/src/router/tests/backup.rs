@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::scene::{
-    A, OTHER, OWN, PEER, Scene, down_interval, facts, ms, parameters, unicast, with_check, with_priority,
+    A, OTHER, OWN, PEER, ROUTER, Scene, down_interval, facts, ms, parameters, unicast, with_check,
+    with_priority,
 };
+use crate::action::Report;
 use crate::packet::ChecksumForm;
 use crate::parameters::{Facts, InterfaceState, Parameters};
 use crate::snapshot::{Reason, StateName};
@@ -266,6 +268,8 @@ fn after_a_lost_link_nothing_learned_is_left() {
     let mut scene = Scene::backup(parameters());
     scene.hear_interval(OTHER, 200, 4095);
     scene.hear_interval(PEER, 100, 100);
+    // What these showed has been told.
+    scene.run_for(A);
     let up = facts(OWN);
     scene.facts(Facts { interface: InterfaceState::Down, ..up });
     scene.facts(up);
@@ -282,9 +286,24 @@ fn trust_in_pending_checks_ends_with_the_role() {
     scene.hear(OTHER, 200);
     scene.run_for(ms(20));
     assert_eq!(scene.snapshot().priority.get(), 15);
+    let (from, to) = (Priority::new(150), Priority::new(15));
+    let told = scene.reports().last().copied();
+    assert_eq!(told, Some(Report::PriorityChanged { router: ROUTER, from, to }));
     for _ in 0..20 {
         scene.hear(OTHER, 1);
         scene.run_for(A);
     }
     assert_eq!(scene.state(), StateName::Backup);
+}
+
+#[test]
+fn who_sinks_below_the_router_that_it_ignored_counts_from_its_last_advertisement() {
+    let mut scene = Scene::backup(with_check(Effect::Demote));
+    scene.check(Passing);
+    scene.pass(2 * A);
+    scene.hear(OTHER, 100);
+    scene.pass(A / 2);
+    assert!(scene.timeout() < Some(2 * A), "it was about to preempt");
+    scene.check(Failing);
+    assert_eq!((scene.state(), scene.timeout()), (StateName::Backup, Some(down_interval(15) - A / 2)));
 }

@@ -228,3 +228,20 @@ fn a_shutdown_during_the_handover_says_nothing_more() {
     assert_eq!(scene.advertised(), [0; 0]);
     assert!(scene.reports().contains(&GONE));
 }
+
+/// A backup counts Skew_Time by the interval that we advertised, if it took it from us.
+#[test]
+fn who_leaves_waits_for_a_backup_of_another_interval_that_followed_it() {
+    let slow = AdverInterval::from_centiseconds(400).expect("in range");
+    let mut leaving = Scene::active(parameters());
+    leaving.shutdown();
+    let answers_for = leaving.timeout().expect("it waits for a successor");
+    let waits = |priority, heard| {
+        let mut backup = Scene::backup(Parameters { interval: slow, ..with_priority(priority) });
+        backup.hear(OTHER, heard);
+        backup.hear(OTHER, 0);
+        backup.timeout().expect("a Backup waits")
+    };
+    assert!(waits(1, 150) <= answers_for, "the lowest of all");
+    assert!(waits(160, 150) > answers_for, "it was about to preempt, and learned nothing");
+}

@@ -1,14 +1,14 @@
 //! A reload changes what it changes, and nothing else.
 
 use super::scene::{
-    A, OTHER, PEER, Scene, addresses, down_interval, ms, parameters, unicast, with_addresses, with_check,
-    with_priority,
+    A, OTHER, OWN, PEER, Scene, addresses, down_interval, facts, ms, parameters, unicast, with_addresses,
+    with_check, with_priority,
 };
 use crate::AdverInterval;
-use crate::action::Report;
+use crate::action::{Outcome, Report};
 use crate::packet::ChecksumForm;
-use crate::parameters::Parameters;
-use crate::snapshot::{Phase, StateName};
+use crate::parameters::{Facts, Parameters};
+use crate::snapshot::{Phase, Reason, StateName};
 use crate::tracking::{Effect, TrackerId, Tracking};
 
 const TWO: [&str; 2] = ["192.0.2.1", "192.0.2.4"];
@@ -151,5 +151,29 @@ fn a_part_that_becomes_the_owners_is_not_asked_for_without_end() {
         scene.next_timeout();
         let next = scene.timeout().expect("the Adver_Timer runs");
         assert!(next > std::time::Duration::ZERO, "the loop would spin");
+    }
+}
+
+#[test]
+fn who_becomes_the_owner_is_not_moved_by_what_the_kernel_still_has_to_say() {
+    let mut scene = Scene::active(with_addresses(&TWO));
+    scene.kernel = super::scene::Kernel::Mute;
+    scene.outcome(Outcome::Lost { index: 1 });
+    scene.configure(Parameters { priority: crate::Priority::OWNER, ..with_addresses(&TWO) });
+    scene.outcome(Outcome::Refused { index: 1, errno: 13 });
+    scene.outcome(Outcome::Acquired);
+    scene.run_for(10 * A);
+    assert_eq!((scene.state(), scene.present()), (StateName::Active, vec![true, true]));
+    assert_eq!(scene.statistics().addresses_refused, 0);
+}
+
+#[test]
+fn who_becomes_the_owner_of_addresses_that_are_not_there_stops() {
+    for mut scene in [Scene::active(parameters()), Scene::backup(parameters())] {
+        scene.facts(Facts { owned: false, ..facts(OWN) });
+        scene.configure(with_priority(255));
+        assert_eq!((scene.state(), scene.reason()), (StateName::Initialize, Reason::NoVirtualIpAddresses));
+        scene.facts(facts(OWN));
+        assert_eq!(scene.state(), StateName::Active);
     }
 }

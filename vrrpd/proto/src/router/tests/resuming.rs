@@ -29,7 +29,7 @@ fn restart(parameters: Parameters, ago: Duration) -> Scene {
 #[test]
 fn a_restart_within_the_lease_goes_on_as_active_at_once() {
     let scene = restart(leased(), 3 * A - ms(21));
-    assert_eq!(scene.deeds(), ["advertise 150", "renew", "announce 0..1", "active resumed", "acquire 0..1"]);
+    assert_eq!(scene.deeds(), ["advertise 150", "announce 0..1", "active resumed", "acquire 0..1", "renew"]);
     assert_eq!(scene.present(), [true]);
 }
 

@@ -1,0 +1,51 @@
+//! What an observer may see.
+
+use super::{State, VirtualRouter};
+use crate::Instant;
+use crate::snapshot::{ActiveRouter, Phase, RouterSnapshot, StateName};
+
+impl VirtualRouter {
+    /// What an observer may see.
+    pub(crate) fn snapshot(&self, now: Instant) -> RouterSnapshot {
+        let state = self.state_name();
+        let active_router = match (state, self.rival) {
+            (StateName::Active, _) => self.facts.source.map(|address| ActiveRouter {
+                address,
+                priority: self.priority(),
+                this_node: true,
+            }),
+            (StateName::Backup, Some(rival)) if rival.is_active => {
+                Some(ActiveRouter { address: rival.address, priority: rival.priority, this_node: false })
+            }
+            _ => None,
+        };
+        RouterSnapshot {
+            state,
+            reason: self.reason,
+            phase: self.phase(now),
+            age: now - self.since,
+            priority: self.priority(),
+            pending: self.health().pending,
+            heard: self.statistics.advertisement_rcvd > 0 || self.statistics.master_transitions > 0,
+            active_router,
+            active_adver_interval: self.active_adver_interval,
+            preempt_in: self.preempt_from.filter(|&from| from > now).map(|from| from - now),
+            alarms: self.shown.alarms(),
+            checksum_form: self.forms[0].form,
+            source: self.facts.source,
+            delivery: self.sending.delivery,
+            delivery_age: now - self.sending.since,
+            statistics: self.statistics,
+        }
+    }
+
+    fn phase(&self, now: Instant) -> Phase {
+        match self.state {
+            State::Claiming { .. } => Phase::Claiming,
+            State::Asking { .. } => Phase::Asking,
+            State::Leaving { .. } => Phase::Leaving,
+            State::Backup { .. } if self.back_off.not_before > now => Phase::BackOff,
+            _ => Phase::Settled,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! New parameters while the router runs: what stays is not touched.
+
+use super::{Context, Heard, State, VirtualRouter};
+use crate::parameters::Parameters;
+
+impl VirtualRouter {
+    /// New parameters for the same link, VRID and family.
+    pub(crate) fn reconfigure(&mut self, parameters: Parameters, cx: &mut Context<'_>) {
+        let before = std::mem::replace(&mut self.parameters, parameters);
+        if before.peers != self.parameters.peers || before.checksum_policy != self.parameters.checksum_policy
+        {
+            let heard = Heard { form: self.parameters.checksum_form, from: None };
+            self.shown.begin_with(heard.form);
+            self.forms = vec![heard; self.parameters.peers.len().max(1)].into();
+        }
+        if matches!(self.state, State::Initialize) {
+            self.active_adver_interval = self.parameters.interval;
+        }
+        let addresses_changed = before.addresses != self.parameters.addresses;
+        if addresses_changed {
+            self.listed = self.parameters.addresses.iter().map(|address| address.ip).collect();
+            self.addresses_reconfigured(&before.addresses, cx);
+        }
+        if self.owner() && !before.priority.is_owner() {
+            self.became_owner(cx);
+        }
+        let interval_changed = before.interval != self.parameters.interval;
+        if (addresses_changed || interval_changed) && matches!(self.state, State::Active { .. }) {
+            // Backups learn of it before they time out by the old promise.
+            self.advertise_and_rearm(cx);
+        }
+    }
+
+    /// The addresses are the administrator's from now on, and must be there.
+    fn became_owner(&mut self, cx: &mut Context<'_>) {
+        self.holding.become_owned();
+        if let Some(reason) = self.unfit().filter(|_| !matches!(self.state, State::Initialize)) {
+            self.drop_out(reason, cx);
+        }
+    }
+
+    /// Checks that are new to a router which holds the role are trusted until they have decided,
+    /// unless it took the role although older ones had not.
+    pub(crate) fn trust_new_checks(&mut self) {
+        let holds = matches!(self.state, State::Active { .. } | State::Asking { .. });
+        self.trust_pending |= holds && !self.health().pending;
+    }
+}

@@ -1,0 +1,140 @@
+//! Advertisements: written, sent, answered, and what became of them.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{BackOff, Context, Counting, State, VirtualRouter};
+use crate::action::{Action, Report};
+use crate::packet::encode;
+use crate::parameters::Parameters;
+use crate::snapshot::{Delivery, Reason};
+use crate::{Instant, Priority};
+
+/// Advertisements that answer other routers are at least so far apart.
+const ANSWER_SPACING: Duration = Duration::from_millis(10);
+/// Priority 0 is sent so often: one that is lost costs the successor an Active_Down_Interval.
+const RELEASES: usize = 3;
+
+/// Success of the advertisements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sending {
+    pub(super) delivery: Delivery,
+    /// Since when it is that.
+    pub(super) since: Instant,
+    pub(super) last: Option<Instant>,
+    pub(super) last_renewal: Instant,
+}
+
+impl Sending {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { delivery: Delivery::Complete, since: now, last: None, last_renewal: Instant::ZERO }
+    }
+}
+
+impl VirtualRouter {
+    /// Writes the VRRP message of an advertisement for `destination`; `None` while there is no
+    /// address to send from, or for a destination that is not one of the configured ones.
+    pub(crate) fn advertisement(
+        &self,
+        priority: Priority,
+        destination: IpAddr,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let peer = self.parameters.destinations().position(|each| each == destination)?;
+        let Parameters { vrid, interval, .. } = self.parameters;
+        let form = self.forms[peer].form;
+        encode(out, vrid, priority, interval, &self.listed, self.facts.source?, destination, form).ok()
+    }
+
+    /// Sends one advertisement with the priority in force. The lease is renewed when it has left.
+    pub(super) fn advertise(&mut self, cx: &mut Context<'_>) {
+        self.sending.last = Some(cx.now);
+        cx.actions.push(Action::Advertise { router: self.id, priority: self.priority() });
+    }
+
+    /// Sends one, and counts the interval from it.
+    pub(super) fn advertise_and_rearm(&mut self, cx: &mut Context<'_>) {
+        self.advertise(cx);
+        self.state = State::Active { adver: cx.now + self.parameters.interval.duration() };
+    }
+
+    /// Tells the others that the role is free. The addresses go on answering until somebody takes it;
+    /// this renews their lease as well, because what is left of the last term may be too short.
+    pub(super) fn resign(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..RELEASES {
+            cx.actions.push(Action::Advertise { router: self.id, priority: Priority::RELEASE });
+        }
+    }
+
+    /// Answers are bounded: whoever provokes them gets one each 10 ms.
+    pub(super) fn may_answer(&self, now: Instant) -> bool {
+        self.sending.last.is_none_or(|last| now - last >= ANSWER_SPACING)
+    }
+
+    /// Takes note of what became of one advertisement.
+    pub(crate) fn sent(
+        &mut self,
+        priority: Priority,
+        sent: u16,
+        failed: u16,
+        errno: i32,
+        cx: &mut Context<'_>,
+    ) {
+        self.statistics.advertisement_sent += u64::from(sent);
+        self.statistics.priority_zero_pkts_sent += u64::from(sent) * u64::from(priority.is_release());
+        self.statistics.send_errors += u64::from(failed);
+        let delivery = match (sent, failed) {
+            (0, 0) => return,
+            (_, 0) => Delivery::Complete,
+            (0, _) => Delivery::Failing { errno },
+            (_, _) => Delivery::Partial { errno },
+        };
+        let before = std::mem::replace(&mut self.sending.delivery, delivery);
+        if !self.is_mute() {
+            self.renew(cx);
+        }
+        if std::mem::discriminant(&before) == std::mem::discriminant(&delivery) {
+            return;
+        }
+        self.sending.since = cx.now;
+        if before.is_failing() {
+            self.sent_again(cx);
+        }
+        cx.report(Report::Sending { router: self.id, delivery });
+    }
+
+    /// The first advertisement that left after some that did not.
+    fn sent_again(&mut self, cx: &mut Context<'_>) {
+        if !self.holding.is_part() {
+            self.back_off = BackOff::default();
+        }
+        if matches!(self.state, State::Active { .. }) && self.retry_at().is_some_and(|at| at <= cx.now) {
+            self.acquire_all(cx);
+        }
+    }
+
+    /// Takes note of announcements that left.
+    pub(crate) fn announced(&mut self, sent: u64, failed: u64) {
+        self.statistics.announcements_sent += sent;
+        self.statistics.send_errors += failed;
+    }
+
+    /// Nothing can be sent, so a backup may be about to take over: the lease is left to end, and what
+    /// it ends is not put back. Who gave way for this once, and nobody followed, has no backup.
+    pub(super) fn is_mute(&self) -> bool {
+        let gave_way_in_vain = self.back_off.attempts > 0 && !self.back_off.heard;
+        self.sending.delivery.is_failing() && !gave_way_in_vain
+    }
+
+    /// Nobody has heard us for so long that a backup has taken over, unless there is none.
+    pub(super) fn is_mute_for_long(&self, now: Instant) -> bool {
+        self.is_mute() && now - self.sending.since >= self.patience()
+    }
+
+    pub(super) fn give_up_sending(&mut self, cx: &mut Context<'_>) {
+        self.back_off(cx.now);
+        self.release_all(cx);
+        self.counting = Counting { from: cx.now, resigned: false };
+        self.become_backup(self.active_down(), Reason::CannotSend, cx);
+    }
+}
