@@ -15,6 +15,8 @@
 //!
 //! Times are nanoseconds of `CLOCK_REALTIME`, because the kernel stamps packets with that clock.
 
+#[cfg(target_arch = "x86_64")]
+pub mod capability;
 pub mod capture;
 pub mod daemon;
 pub mod frame;

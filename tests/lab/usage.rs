@@ -52,6 +52,14 @@ fn threads(process: Pid) -> Vec<Pid> {
     tasks.filter_map(|task| task.file_name().to_str()?.parse().ok().map(Pid::from_raw)).collect()
 }
 
+/// A capability set of a process or thread, for example `CapEff`, as the bits of linux/capability.h.
+/// `None` when it has ended.
+pub fn capabilities(thread: Pid, set: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    let hex = text.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(':'))?;
+    u64::from_str_radix(hex.trim(), 16).ok()
+}
+
 /// The thread of `process` with this name, as in `/proc/PID/task/TID/comm`.
 pub fn thread(process: Pid, name: &str) -> Option<Pid> {
     std::fs::read_dir(format!("/proc/{process}/task")).ok()?.find_map(|task| {

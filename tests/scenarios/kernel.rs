@@ -169,3 +169,49 @@ fn a_full_disk_does_not_matter() {
     assert!(primary.terminate().success());
     lab.settles_on(VIP, "b", 5);
 }
+
+#[cfg(target_arch = "x86_64")]
+fn was_refused(node: &Node) {
+    let twice = |router: &serde_json::Value| {
+        router["state"] == "backup"
+            && router["reason"] == "address_refused"
+            && router["statistics"]["addresses_refused"].as_u64() >= Some(2)
+    };
+    node.wait_for_router("web", "that was refused, and again when it tried later", twice);
+    let output = node.vrrpctl("state");
+    assert!(!output.status.success(), "a router that cannot take over is not exit code 0");
+    let said = String::from_utf8(output.stdout).expect("text");
+    assert!(said.contains("the kernel refused an address"), "{said}");
+    let said = String::from_utf8(node.vrrpctl("history web").stdout).expect("text");
+    assert!(said.contains(&format!("refused {VIP}/32")) && said.contains("EPERM"), "{said}");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_backup_that_may_not_have_the_address_resigns_says_so_and_takes_over_when_it_may() {
+    let Some(Pair { lab, a, b, primary, secondary }) = Pair::open("") else { return };
+    secondary.forbid_addresses();
+    lab.power_off(&a, primary);
+    was_refused(&b);
+    secondary.allow_addresses();
+    lab.settles_on(VIP, "b", 5);
+    assert!(b.vrrpctl("state").status.success(), "nothing is wrong any more");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_primary_that_may_not_have_its_address_leaves_the_role_to_the_backup_until_it_may() {
+    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::open("") else { return };
+    let capture = lab.capture();
+    primary.forbid_addresses();
+    a.ip(&format!("addr del {VIP}/32 dev eth0"));
+    let farewell = capture.wait_for("a's farewell", 0, |frame| {
+        frame.interface == "a" && frame.advert().is_some_and(|advert| advert.priority == 0)
+    });
+    capture.wait_for_advert("b", farewell.time_ns);
+    was_refused(&a);
+    assert_eq!(lab.holders(VIP), ["b"]);
+    assert_eq!(b.router("web").expect("b answers")["state"], "active");
+    primary.allow_addresses();
+    lab.settles_on(VIP, "a", 5);
+}
