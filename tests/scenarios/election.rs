@@ -1,6 +1,6 @@
 //! Who holds the address when nodes start, die, lose their cable, stop and come back.
 
-use lab::story::{DOWN_NS, INTERVAL_NS, PRIMARY, SECONDARY, SKEW_NS, VIP, VIP6, web, web6};
+use lab::story::{DOWN_NS, INTERVAL_NS, PRIMARY, SECONDARY, SKEW_NS, VIP, VIP6, router, web, web6};
 use lab::{Frame, Kind, Lab, Pair, Prober, frame, now_ns};
 
 fn gap_ns(prober: Prober) -> i64 {
@@ -200,6 +200,38 @@ fn unicast_peers_elect_without_a_word_to_the_group() {
         assert!(!frame::is_vrrp_group(advert.destination), "{advert:?}");
         assert_eq!(advert.ttl, 255);
     }
+}
+
+#[test]
+fn the_only_peer_of_a_unicast_router_claims_at_once_where_multicast_waits_for_its_turn() {
+    const UNICAST_VIP: &str = "192.0.2.202";
+    // Both kinds in one daemon, left by one stop: the machine's mood is the same for both.
+    let both = |node: &lab::Node| {
+        let (priority, other) = if node.name() == "a" { (PRIMARY, 194) } else { (SECONDARY, 193) };
+        let multicast = web(priority, "").replace("\"100ms\"", "\"1s\"");
+        let unicast = format!("peers = [\"192.0.2.{other}\"]");
+        let unicast = router(priority, &[UNICAST_VIP], &unicast).replace(".web]", ".direct]");
+        multicast + &unicast.replace("vrid = 201", "vrid = 202").replace("\"100ms\"", "\"1s\"")
+    };
+    let Some(Pair { lab, a: _a, b, primary, secondary: _secondary }) = Pair::with(both) else { return };
+    lab.wait_for_holder(UNICAST_VIP, "a");
+    for name in ["web", "direct"] {
+        b.wait_for_router(name, "hears a", |router| router["active_router"]["priority"] == PRIMARY);
+    }
+    let capture = lab.capture();
+    assert!(primary.terminate().success());
+    let wait_of = |group: bool| {
+        let of_kind = |f: &Frame| f.advert().is_some_and(|a| frame::is_vrrp_group(a.destination) == group);
+        let farewell = capture.wait_for("a's farewell", 0, |frame| {
+            frame.interface == "a" && of_kind(frame) && frame.advert().is_some_and(|a| a.priority == 0)
+        });
+        let claim = |frame: &Frame| frame.interface == "b" && of_kind(frame);
+        capture.wait_for("b's claim", farewell.time_ns, claim).time_ns - farewell.time_ns
+    };
+    let (multicast, unicast) = (wait_of(true), wait_of(false));
+    assert!(multicast >= 10 * SKEW_NS, "b claimed within its skew: {multicast} ns");
+    assert!(unicast < multicast / 2, "nobody else could claim, and b waited {unicast} of {multicast} ns");
+    lab.settles_on(UNICAST_VIP, "b", 3);
 }
 
 #[test]
