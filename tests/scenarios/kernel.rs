@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lab::story::{INTERVAL_NS, PRIMARY, SECONDARY, VIP, router, web};
+use lab::story::{INTERVAL_NS, PRIMARY, SECONDARY, VIP, router, slow, web};
 use lab::{DEADLINE, Lab, Node, Pair, Prober, now_ns, wait_for};
 
 #[test]
@@ -51,7 +51,7 @@ fn an_interface_that_is_missing_at_the_start_is_waited_for() {
 #[test]
 fn a_killed_daemon_that_restarts_at_once_goes_on_as_active() {
     // An interval that leaves even a debug build on a busy machine the time to start.
-    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::with(slow) else { return };
+    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::with(slow_web) else { return };
     let capture = lab.capture();
     let prober = Prober::start(lab.client(), VIP);
     prober.wait_for_answer();
@@ -66,16 +66,13 @@ fn a_killed_daemon_that_restarts_at_once_goes_on_as_active() {
     assert_eq!(b.router("web").expect("b answers")["state"], "backup");
 }
 
-/// The kernel's lifetime of an address is whole seconds: at intervals of one second it ends before
-/// the backup claims.
-fn slow(node: &Node) -> String {
-    let priority = if node.name() == "a" { PRIMARY } else { SECONDARY };
-    web(priority, "").replace("\"100ms\"", "\"1s\"")
+fn slow_web(node: &Node) -> String {
+    slow(&web(if node.name() == "a" { PRIMARY } else { SECONDARY }, ""))
 }
 
 #[test]
 fn a_killed_daemon_that_stays_dead_loses_the_address_before_the_backup_claims() {
-    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::with(slow) else { return };
+    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::with(slow_web) else { return };
     assert!(a.has(VIP));
     primary.kill_first();
     b.wait_for_state("web", "active");
@@ -108,7 +105,7 @@ fn a_killed_daemon_that_restarts_late_begins_as_backup() {
 
 #[test]
 fn a_stalled_daemon_is_replaced_and_agrees_when_it_wakes() {
-    let Some(Pair { lab, a: _a, b, primary, secondary: _secondary }) = Pair::with(slow) else { return };
+    let Some(Pair { lab, a: _a, b, primary, secondary: _secondary }) = Pair::with(slow_web) else { return };
     primary.freeze();
     b.wait_for_state("web", "active");
     assert_eq!(lab.answerers(VIP), ["b"]);
@@ -205,9 +202,7 @@ fn a_primary_that_may_not_have_its_address_leaves_the_role_to_the_backup_until_i
     let capture = lab.capture();
     primary.forbid_addresses();
     a.ip(&format!("addr del {VIP}/32 dev eth0"));
-    let farewell = capture.wait_for("a's farewell", 0, |frame| {
-        frame.interface == "a" && frame.advert().is_some_and(|advert| advert.priority == 0)
-    });
+    let farewell = capture.wait_for_farewell("a");
     capture.wait_for_advert("b", farewell.time_ns);
     was_refused(&a);
     assert_eq!(lab.holders(VIP), ["b"]);

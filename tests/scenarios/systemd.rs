@@ -1,21 +1,16 @@
 //! The unit as systemd runs it: installed, started, killed, reloaded, stopped, misconfigured.
 
-use lab::story::{PRIMARY, SECONDARY, VIP, router};
+use lab::story::{PRIMARY, SECONDARY, VIP, router, slow, web};
 use lab::{DEADLINE, Lab, Machine, wait_for};
 
 const SECOND_VIP: &str = "192.0.2.202";
-
-/// The kernel's lifetime of an address is whole seconds, and the unit restarts within one.
-fn slow(priority: u8, addresses: &[&str]) -> String {
-    router(priority, addresses, "").replace("\"100ms\"", "\"1s\"")
-}
 
 #[test]
 fn systemd_starts_watches_restarts_reloads_and_stops_the_daemon() {
     let Some(lab) = Lab::with(&Machine::PROGRAMS) else { return };
     let (a, b) = (lab.node("a"), lab.node("b"));
-    let machine = Machine::boot(&a, &slow(PRIMARY, &[VIP]));
-    let _secondary = b.vrrpd(&slow(SECONDARY, &[VIP]));
+    let machine = Machine::boot(&a, &slow(&web(PRIMARY, "")));
+    let _secondary = b.vrrpd(&slow(&web(SECONDARY, "")));
 
     machine.succeed("systemctl start vrrpd");
     assert_eq!(machine.property("ActiveState"), "active");
@@ -39,7 +34,7 @@ fn systemd_starts_watches_restarts_reloads_and_stops_the_daemon() {
     lab.settles_on(VIP, "a", 5);
     assert!(capture.adverts_of("b").is_empty(), "b had no reason to claim");
 
-    machine.write_config(&slow(PRIMARY, &[VIP, SECOND_VIP]));
+    machine.write_config(&slow(&router(PRIMARY, &[VIP, SECOND_VIP], "")));
     machine.succeed("systemctl reload vrrpd");
     lab.wait_for_holder(SECOND_VIP, "a");
     assert_eq!(machine.property("NRestarts"), "1", "a reload is no restart");

@@ -1,8 +1,7 @@
 //! What the daemon may do when its unit starts it: not root, and a handful of rights.
 
 use lab::story::{PRIMARY, SECONDARY, VIP, web};
-use lab::{DEADLINE, Daemon, Lab, wait_for};
-use nix::unistd::Pid;
+use lab::{DEADLINE, Daemon, Lab, usage, wait_for};
 
 const UNIT: &str = include_str!("../../packaging/systemd/vrrpd.service");
 
@@ -70,32 +69,17 @@ fn rights_of_unit() -> Vec<String> {
 /// Each thread of the daemon has three rights; only the launcher, the daemon's one child, has the
 /// other three.
 fn judge_rights(daemon: &Daemon) {
-    let launcher = wait_for("the launcher alone", DEADLINE, || {
-        // A check may be running beside it.
-        daemon.processes().get(1).copied()
-    });
-    let held = |file: &str, set: &str| status(file, set).and_then(|hex| u64::from_str_radix(&hex, 16).ok());
+    // What it runs comes behind it in the list.
+    let launcher = wait_for("the launcher", DEADLINE, || daemon.processes().get(1).copied());
     for (pid, rights) in [(daemon.pid(), NET_ADMIN | NET_RAW | SYS_NICE), (launcher, SETUID | SETGID | KILL)]
     {
-        for file in threads(pid) {
-            assert_eq!(held(&file, "CapPrm:"), Some(rights), "{file}");
-            assert_eq!(held(&file, "CapEff:"), Some(rights), "{file}");
-            let uids = status(&file, "Uid:").expect("every thread has them");
-            assert!(uids.split_whitespace().all(|uid| uid == USER.to_string()), "{file}: {uids}");
+        let threads = usage::threads(pid);
+        assert!(!threads.is_empty());
+        for thread in threads {
+            assert_eq!(usage::capabilities(thread, "CapPrm"), Some(rights), "thread {thread} of {pid}");
+            assert_eq!(usage::capabilities(thread, "CapEff"), Some(rights), "thread {thread} of {pid}");
+            let uids = usage::status(thread, "Uid").expect("every thread has them");
+            assert!(uids.split_whitespace().all(|uid| uid == USER.to_string()), "{thread} of {pid}: {uids}");
         }
     }
-}
-
-/// `/proc/PID/task/TID/status` of each thread.
-fn threads(pid: Pid) -> Vec<String> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
-    let files: Vec<_> =
-        tasks.map(|task| task.expect("it runs").path().join("status").display().to_string()).collect();
-    assert!(!files.is_empty());
-    files
-}
-
-fn status(file: &str, key: &str) -> Option<String> {
-    let text = std::fs::read_to_string(file).ok()?;
-    text.lines().find_map(|line| Some(line.strip_prefix(key)?.trim().to_owned()))
 }
