@@ -104,6 +104,30 @@ fn a_killed_daemon_that_restarts_late_begins_as_backup() {
 }
 
 #[test]
+fn a_daemon_killed_while_it_leaves_does_not_come_back_beside_its_successor() {
+    // The lowest priority waits for nearly a whole interval: time to be killed in.
+    let config = |node: &Node| {
+        let priority = if node.name() == "a" { PRIMARY } else { 1 };
+        slow(&web(priority, "preempt_mode = false"))
+    };
+    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::with(config) else { return };
+    b.wait_for_router("web", "hears a", |router| router["active_router"]["priority"] == PRIMARY);
+    let capture = lab.capture();
+    primary.signal(nix::sys::signal::Signal::SIGTERM);
+    let farewell = capture.wait_for_farewell("a");
+    primary.kill_first();
+    assert!(a.has(VIP), "it was killed too late: the address is gone already");
+    let _primary = a.start_vrrpd();
+
+    capture.wait_for_advert("b", farewell.time_ns);
+    lab.settles_on(VIP, "b", 5);
+    let mut spoken = capture.adverts_of("a").into_iter().filter(|frame| frame.time_ns >= farewell.time_ns);
+    assert!(spoken.all(|frame| frame.resigns()), "a spoke up after it had resigned");
+    a.wait_for_state("web", "backup");
+    assert_eq!(lab.answerers(VIP), ["b"]);
+}
+
+#[test]
 fn a_stalled_daemon_is_replaced_and_agrees_when_it_wakes() {
     let Some(Pair { lab, a: _a, b, primary, secondary: _secondary }) = Pair::with(slow_web) else { return };
     primary.freeze();
