@@ -71,6 +71,13 @@ impl Capture {
         })
     }
 
+    /// Waits for the first advertisement in which `node` resigns, with priority 0.
+    pub fn wait_for_farewell(&self, node: &str) -> Frame {
+        self.wait_for(&format!("the farewell of {node}"), 0, |frame| {
+            frame.interface == node && frame.resigns()
+        })
+    }
+
     /// Waits for the first frame captured at or after `since_ns` that `wanted` accepts.
     pub fn wait_for(&self, what: &str, since_ns: i64, wanted: impl Fn(&Frame) -> bool) -> Frame {
         wait_for(what, DEADLINE, || {

@@ -116,7 +116,8 @@ impl Daemon {
         }
     }
 
-    fn end(&mut self) {
+    /// As [`crash`](Self::crash), unless it has ended.
+    pub(crate) fn end(&mut self) {
         if !matches!(self.child.try_wait(), Ok(None)) {
             return;
         }

@@ -101,6 +101,11 @@ impl Frame {
         }
     }
 
+    /// Whether it is an advertisement of priority 0: its sender leaves.
+    pub fn resigns(&self) -> bool {
+        self.advert().is_some_and(|advert| advert.priority == 0)
+    }
+
     /// Whether it tells everybody that `address` is now at its sender.
     pub fn announces(&self, address: IpAddr) -> bool {
         match self.kind {

@@ -15,9 +15,12 @@
 //!
 //! Times are nanoseconds of `CLOCK_REALTIME`, because the kernel stamps packets with that clock.
 
+#[cfg(target_arch = "x86_64")]
+pub mod capability;
 pub mod capture;
 pub mod daemon;
 pub mod frame;
+pub mod machine;
 pub mod namespace;
 pub mod node;
 pub mod prober;
@@ -35,6 +38,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub use capture::Capture;
 pub use daemon::Daemon;
 pub use frame::{Frame, Kind, Mac};
+pub use machine::Machine;
 pub use namespace::Namespace;
 pub use node::Node;
 pub use prober::{Prober, Probes};

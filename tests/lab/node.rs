@@ -199,6 +199,29 @@ impl Node {
         Daemon::start("vrrpd", command, &self.directory)
     }
 
+    /// As [`start_vrrpd`](Self::start_vrrpd), as `uid` rather than root and with no more than
+    /// `rights`, for example `["net_admin", "net_raw"]`: what `User=`, `AmbientCapabilities=`,
+    /// `CapabilityBoundingSet=` and `NoNewPrivileges=` of a unit come to.
+    pub fn start_vrrpd_unprivileged(&self, uid: u32, rights: &[String]) -> Daemon {
+        let disk = self.disk();
+        for own in [self.directory.clone(), disk.join("run"), disk.join("state")] {
+            std::os::unix::fs::chown(&own, Some(uid), Some(uid)).expect("root gives files away");
+        }
+        // The build may lie in a home directory that is closed to others.
+        let copy = self.directory.join("vrrpd");
+        std::fs::copy(daemon::binary("vrrpd"), &copy).expect("the lab's directory is writable");
+        let list = rights.iter().map(|right| format!(",+{right}")).collect::<String>();
+        let mut command = self.namespace.command("setpriv");
+        command.args(["--reuid", &uid.to_string(), "--regid", &uid.to_string(), "--clear-groups"]);
+        for set in ["--inh-caps", "--ambient-caps", "--bounding-set"] {
+            command.arg(format!("{set}=-all{list}"));
+        }
+        // The change of user clears the parent-death signal that `command` has set.
+        command.args(["--no-new-privs", "--pdeathsig", "KILL"]);
+        command.arg(copy).arg("--config").arg(self.vrrpd_config());
+        Daemon::start("vrrpd", command, &self.directory)
+    }
+
     /// Writes vrrpd's file without telling a running daemon. Tests spare the machine: many daemons
     /// run at once, none of them in realtime.
     pub fn write_vrrpd_config(&self, config: &str) {

@@ -46,6 +46,13 @@ pub fn router(priority: u8, addresses: &[&str], more: &str) -> String {
     )
 }
 
+/// The same configuration at intervals of one second. The kernel's lifetime of an address is whole
+/// seconds: only then it ends before the backup claims, and is long enough for a debug build on a
+/// busy machine to start again within it.
+pub fn slow(config: &str) -> String {
+    config.replace("\"100ms\"", "\"1s\"")
+}
+
 /// Two nodes that run vrrpd; `a`, with the higher priority, holds [`VIP`].
 pub struct Pair {
     /// The daemon of `a`.

@@ -46,10 +46,22 @@ pub fn restrict(processes: &[Pid], processor: Option<usize>) {
     }
 }
 
-/// The threads of `process`.
-fn threads(process: Pid) -> Vec<Pid> {
+/// The threads of `process`; none when it has ended.
+pub fn threads(process: Pid) -> Vec<Pid> {
     let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     tasks.filter_map(|task| task.file_name().to_str()?.parse().ok().map(Pid::from_raw)).collect()
+}
+
+/// A capability set of a process or thread, for example `CapEff`, as the bits of linux/capability.h.
+/// `None` when it has ended.
+pub fn capabilities(thread: Pid, set: &str) -> Option<u64> {
+    u64::from_str_radix(&status(thread, set)?, 16).ok()
+}
+
+/// What `/proc/PID/status` says behind `key`. `None` when it has ended.
+pub fn status(thread: Pid, key: &str) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    text.lines().find_map(|line| Some(line.strip_prefix(key)?.strip_prefix(':')?.trim().to_owned()))
 }
 
 /// The thread of `process` with this name, as in `/proc/PID/task/TID/comm`.

@@ -1,6 +1,6 @@
 //! Who holds the address when nodes start, die, lose their cable, stop and come back.
 
-use lab::story::{DOWN_NS, INTERVAL_NS, PRIMARY, SECONDARY, SKEW_NS, VIP, VIP6, web, web6};
+use lab::story::{DOWN_NS, INTERVAL_NS, PRIMARY, SECONDARY, SKEW_NS, VIP, VIP6, router, slow, web, web6};
 use lab::{Frame, Kind, Lab, Pair, Prober, frame, now_ns};
 
 fn gap_ns(prober: Prober) -> i64 {
@@ -93,11 +93,9 @@ fn a_graceful_stop_hands_over_before_the_client_notices() {
     lab.settles_on(VIP, "b", 5);
     prober.wait_for_answer();
 
-    let farewell = capture.wait_for("a's farewell", 0, |frame| {
-        frame.interface == "a" && frame.advert().is_some_and(|advert| advert.priority == 0)
-    });
-    let after = capture.adverts_of("a").into_iter().filter(|frame| frame.time_ns > farewell.time_ns);
-    assert!(after.into_iter().all(|f| f.advert().is_some_and(|a| a.priority == 0)), "a spoke after it left");
+    let farewell = capture.wait_for_farewell("a");
+    let mut after = capture.adverts_of("a").into_iter().filter(|frame| frame.time_ns > farewell.time_ns);
+    assert!(after.all(|frame| frame.resigns()), "a spoke after it left");
     let claimed = capture.wait_for_advert("b", farewell.time_ns).time_ns - farewell.time_ns;
     assert!((SKEW_NS..DOWN_NS).contains(&claimed), "b waited {claimed} ns instead of its skew");
     let gap = gap_ns(prober);
@@ -200,6 +198,37 @@ fn unicast_peers_elect_without_a_word_to_the_group() {
         assert!(!frame::is_vrrp_group(advert.destination), "{advert:?}");
         assert_eq!(advert.ttl, 255);
     }
+}
+
+#[test]
+fn the_only_peer_of_a_unicast_router_claims_at_once_where_multicast_waits_for_its_turn() {
+    const UNICAST_VIP: &str = "192.0.2.202";
+    // Both kinds in one daemon, left by one stop: the machine's mood is the same for both.
+    let both = |node: &lab::Node| {
+        let (priority, other) = if node.name() == "a" { (PRIMARY, 194) } else { (SECONDARY, 193) };
+        let multicast = web(priority, "");
+        let unicast = format!("peers = [\"192.0.2.{other}\"]");
+        let unicast = router(priority, &[UNICAST_VIP], &unicast).replace(".web]", ".direct]");
+        slow(&(multicast + &unicast.replace("vrid = 201", "vrid = 202")))
+    };
+    let Some(Pair { lab, a: _a, b, primary, secondary: _secondary }) = Pair::with(both) else { return };
+    lab.wait_for_holder(UNICAST_VIP, "a");
+    for name in ["web", "direct"] {
+        b.wait_for_router(name, "hears a", |router| router["active_router"]["priority"] == PRIMARY);
+    }
+    let capture = lab.capture();
+    assert!(primary.terminate().success());
+    let wait_of = |group: bool| {
+        let of_kind = |f: &Frame| f.advert().is_some_and(|a| frame::is_vrrp_group(a.destination) == group);
+        let farewell = capture
+            .wait_for("a's farewell", 0, |frame| frame.interface == "a" && of_kind(frame) && frame.resigns());
+        let claim = |frame: &Frame| frame.interface == "b" && of_kind(frame);
+        capture.wait_for("b's claim", farewell.time_ns, claim).time_ns - farewell.time_ns
+    };
+    let (multicast, unicast) = (wait_of(true), wait_of(false));
+    assert!(multicast >= 10 * SKEW_NS, "b claimed within its skew: {multicast} ns");
+    assert!(unicast < multicast / 2, "nobody else could claim, and b waited {unicast} of {multicast} ns");
+    lab.settles_on(UNICAST_VIP, "b", 3);
 }
 
 #[test]

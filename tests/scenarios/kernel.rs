@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lab::story::{INTERVAL_NS, PRIMARY, SECONDARY, VIP, router, web};
+use lab::story::{INTERVAL_NS, PRIMARY, SECONDARY, VIP, router, slow, web};
 use lab::{DEADLINE, Lab, Node, Pair, Prober, now_ns, wait_for};
 
 #[test]
@@ -51,7 +51,7 @@ fn an_interface_that_is_missing_at_the_start_is_waited_for() {
 #[test]
 fn a_killed_daemon_that_restarts_at_once_goes_on_as_active() {
     // An interval that leaves even a debug build on a busy machine the time to start.
-    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::with(slow) else { return };
+    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::with(slow_web) else { return };
     let capture = lab.capture();
     let prober = Prober::start(lab.client(), VIP);
     prober.wait_for_answer();
@@ -66,16 +66,13 @@ fn a_killed_daemon_that_restarts_at_once_goes_on_as_active() {
     assert_eq!(b.router("web").expect("b answers")["state"], "backup");
 }
 
-/// The kernel's lifetime of an address is whole seconds: at intervals of one second it ends before
-/// the backup claims.
-fn slow(node: &Node) -> String {
-    let priority = if node.name() == "a" { PRIMARY } else { SECONDARY };
-    web(priority, "").replace("\"100ms\"", "\"1s\"")
+fn slow_web(node: &Node) -> String {
+    slow(&web(if node.name() == "a" { PRIMARY } else { SECONDARY }, ""))
 }
 
 #[test]
 fn a_killed_daemon_that_stays_dead_loses_the_address_before_the_backup_claims() {
-    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::with(slow) else { return };
+    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::with(slow_web) else { return };
     assert!(a.has(VIP));
     primary.kill_first();
     b.wait_for_state("web", "active");
@@ -107,8 +104,32 @@ fn a_killed_daemon_that_restarts_late_begins_as_backup() {
 }
 
 #[test]
+fn a_daemon_killed_while_it_leaves_does_not_come_back_beside_its_successor() {
+    // The lowest priority waits for nearly a whole interval: time to be killed in.
+    let config = |node: &Node| {
+        let priority = if node.name() == "a" { PRIMARY } else { 1 };
+        slow(&web(priority, "preempt_mode = false"))
+    };
+    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::with(config) else { return };
+    b.wait_for_router("web", "hears a", |router| router["active_router"]["priority"] == PRIMARY);
+    let capture = lab.capture();
+    primary.signal(nix::sys::signal::Signal::SIGTERM);
+    let farewell = capture.wait_for_farewell("a");
+    primary.kill_first();
+    assert!(a.has(VIP), "it was killed too late: the address is gone already");
+    let _primary = a.start_vrrpd();
+
+    capture.wait_for_advert("b", farewell.time_ns);
+    lab.settles_on(VIP, "b", 5);
+    let mut spoken = capture.adverts_of("a").into_iter().filter(|frame| frame.time_ns >= farewell.time_ns);
+    assert!(spoken.all(|frame| frame.resigns()), "a spoke up after it had resigned");
+    a.wait_for_state("web", "backup");
+    assert_eq!(lab.answerers(VIP), ["b"]);
+}
+
+#[test]
 fn a_stalled_daemon_is_replaced_and_agrees_when_it_wakes() {
-    let Some(Pair { lab, a: _a, b, primary, secondary: _secondary }) = Pair::with(slow) else { return };
+    let Some(Pair { lab, a: _a, b, primary, secondary: _secondary }) = Pair::with(slow_web) else { return };
     primary.freeze();
     b.wait_for_state("web", "active");
     assert_eq!(lab.answerers(VIP), ["b"]);
@@ -168,4 +189,48 @@ fn a_full_disk_does_not_matter() {
     assert_eq!(a.router("web").expect("a answers")["state"], "active");
     assert!(primary.terminate().success());
     lab.settles_on(VIP, "b", 5);
+}
+
+#[cfg(target_arch = "x86_64")]
+fn was_refused(node: &Node) {
+    let twice = |router: &serde_json::Value| {
+        router["state"] == "backup"
+            && router["reason"] == "address_refused"
+            && router["statistics"]["addresses_refused"].as_u64() >= Some(2)
+    };
+    node.wait_for_router("web", "that was refused, and again when it tried later", twice);
+    let output = node.vrrpctl("state");
+    assert!(!output.status.success(), "a router that cannot take over is not exit code 0");
+    let said = String::from_utf8(output.stdout).expect("text");
+    assert!(said.contains("the kernel refused an address"), "{said}");
+    let said = String::from_utf8(node.vrrpctl("history web").stdout).expect("text");
+    assert!(said.contains(&format!("refused {VIP}/32")) && said.contains("EPERM"), "{said}");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_backup_that_may_not_have_the_address_resigns_says_so_and_takes_over_when_it_may() {
+    let Some(Pair { lab, a, b, primary, secondary }) = Pair::open("") else { return };
+    secondary.forbid_addresses();
+    lab.power_off(&a, primary);
+    was_refused(&b);
+    secondary.allow_addresses();
+    lab.settles_on(VIP, "b", 5);
+    assert!(b.vrrpctl("state").status.success(), "nothing is wrong any more");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_primary_that_may_not_have_its_address_leaves_the_role_to_the_backup_until_it_may() {
+    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::open("") else { return };
+    let capture = lab.capture();
+    primary.forbid_addresses();
+    a.ip(&format!("addr del {VIP}/32 dev eth0"));
+    let farewell = capture.wait_for_farewell("a");
+    capture.wait_for_advert("b", farewell.time_ns);
+    was_refused(&a);
+    assert_eq!(lab.holders(VIP), ["b"]);
+    assert_eq!(b.router("web").expect("b answers")["state"], "active");
+    primary.allow_addresses();
+    lab.settles_on(VIP, "a", 5);
 }

@@ -3,21 +3,38 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use vrrp_proto::AdverInterval;
+use vrrp_proto::snapshot::StateName;
 
 use super::Error;
 use super::cast::{self, FALL, Node, REGISTRY_PORT, RISE};
 use super::daemon::Daemon;
 use super::lan::{Station, Switch};
 use super::service::{self, Worker};
+use crate::control::client;
+use crate::control::protocol::{Answer, Request};
 use crate::control::time::Span;
+
+/// Name of the control socket, beside the configuration.
+const SOCKET: &str = "control.sock";
+
+/// What a daemon says that it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Word {
+    pub(super) node: Node,
+    /// None: it did not answer.
+    pub(super) state: Option<StateName>,
+}
 
 /// A running node. Dropping it ends all that runs on it.
 pub(super) struct Machine {
     pub(super) node: Node,
     pub(super) daemon: Daemon,
+    /// Where the daemon can be asked.
+    socket: PathBuf,
     /// It was told to end.
     dismissed: bool,
     registry: Option<Worker>,
@@ -39,7 +56,8 @@ impl Machine {
         let registry = Some(service::registry(node, &station.namespace)?);
         let responder = service::responder(node, &station.namespace)?;
         let daemon = Daemon::start(&config, &station.namespace)?;
-        Ok(Self { node, daemon, dismissed: false, registry, _responder: responder, station })
+        let socket = config.with_file_name(SOCKET);
+        Ok(Self { node, daemon, socket, dismissed: false, registry, _responder: responder, station })
     }
 
     /// The registry ends; connections to it are refused from here on.
@@ -66,6 +84,20 @@ impl Machine {
         self.daemon.signal(signal);
     }
 
+    /// What the daemon says that it is; one that was told to end is not asked.
+    pub(super) fn says(&self) -> Option<Word> {
+        /// It answers within milliseconds, or something is wrong with it.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        if self.dismissed {
+            return None;
+        }
+        let state = match client::ask(&self.socket, &Request::State { name: None }, PATIENCE) {
+            Ok(Answer::State(state)) => state.virtual_routers.first().map(|router| router.state),
+            _ => None,
+        };
+        Some(Word { node: self.node, state })
+    }
+
     /// How the daemon ended that nobody had dismissed.
     pub(super) fn deserted(&mut self) -> Option<ExitStatus> {
         if self.dismissed { None } else { self.daemon.ended() }
@@ -85,7 +117,7 @@ fn config(node: Node, directory: &Path, interval: AdverInterval) -> String {
     let directory = directory.display().to_string();
     let quoted = |text: String| toml::Value::String(text).to_string();
     let (name, state) = (quoted(node.name().into()), quoted(directory.clone()));
-    let socket = quoted(format!("{directory}/control.sock"));
+    let socket = quoted(format!("{directory}/{SOCKET}"));
     let (priority, address) = (node.priority().get(), cast::ADDRESS);
     let (advertise, check) = (Span(interval.duration()), Span(cast::check_interval(interval)));
     let url = quoted(format!("http://{}:{REGISTRY_PORT}/v2/", node.address()));

@@ -91,6 +91,9 @@ impl<'a> Page<'a> {
     pub(super) fn close(&mut self, outcome: &Outcome) -> io::Result<()> {
         let line_end = if self.drawn == 0 { "" } else { "\n" };
         writeln!(self.out, "{line_end}   {}", outcome.sentence())?;
+        if let Some(quotation) = outcome.quotation() {
+            writeln!(self.out, "   {quotation}")?;
+        }
         for fault in &outcome.faults {
             writeln!(self.out, "   WRONG: {fault}")?;
         }

@@ -12,7 +12,7 @@ use super::cast::{self, FALL, Node, RISE};
 use super::client::Client;
 use super::daemon::Signals;
 use super::lan::{Station, Switch, in_subnet};
-use super::machine::Machine;
+use super::machine::{Machine, Word};
 use super::newcomer::Newcomer;
 use super::page::Page;
 use super::watch::{Bounds, Outcome, Progress, Promise, progress};
@@ -156,6 +156,7 @@ impl Step {
         let dispute = stage.newcomer.longest_dispute(begin);
         let probes = stage.client.since(begin);
         let mut outcome = Outcome::judge(&promise, stage.bounds, missed, &probes, dispute);
+        outcome.hear(promise.holder, stage.words());
         outcome.faults.extend(deserter);
         if matches!(self, Self::Stop) {
             outcome.faults.extend(stage.farewell(Node::A));
@@ -236,6 +237,11 @@ impl<'a> Stage<'a> {
         station.add_address(in_subnet(cast::ADDRESS))?;
         self.impostor = Some(station);
         Ok(())
+    }
+
+    /// What the daemons say of themselves.
+    fn words(&self) -> Vec<Word> {
+        self.machines.iter().flatten().filter_map(Machine::says).collect()
     }
 
     /// In a sentence, a daemon that ended by itself.

@@ -3,10 +3,13 @@
 use std::time::{Duration, Instant};
 
 use vrrp_proto::AdverInterval;
+use vrrp_proto::snapshot::StateName;
 
 use super::cast::Node;
 use super::client::{GRID, Probe, longest_silence, moves};
+use super::machine::Word;
 use super::page::time;
+use crate::control::protocol::state_word;
 
 /// What a step promises.
 pub(super) struct Promise {
@@ -90,6 +93,8 @@ pub(super) struct Outcome {
     pub(super) because: &'static str,
     /// The longest that two stations had the address.
     pub(super) dispute: Duration,
+    /// What the daemons said of themselves in the end.
+    words: Vec<Word>,
     /// In sentences without their full stop.
     pub(super) faults: Vec<String>,
 }
@@ -124,7 +129,13 @@ impl Outcome {
             faults.push(format!("two machines had the address for {dispute}, and {allowed} is allowed"));
         }
         let (summary, allowed, because) = (promise.summary, promise.silence, promise.because);
-        Self { summary, holder, silence, allowed, because, dispute, faults }
+        Self { summary, holder, silence, allowed, because, dispute, words: Vec::new(), faults }
+    }
+
+    /// Takes what the daemons say of themselves, and finds fault with it.
+    pub(super) fn hear(&mut self, holder: Node, words: Vec<Word>) {
+        self.faults.extend(contradictions(holder, &words));
+        self.words = words;
     }
 
     /// What the client saw.
@@ -135,6 +146,35 @@ impl Outcome {
             silence => format!("{holder} answers; the client was without answer for {}.", time(silence)),
         }
     }
+
+    /// What the daemons said, when any was asked.
+    pub(super) fn quotation(&self) -> Option<String> {
+        let say = |word: &Word| {
+            let state = word.state.map_or("nothing", state_word);
+            format!("{} says {state}", word.node.name())
+        };
+        let said: Vec<String> = self.words.iter().map(say).collect();
+        (!said.is_empty()).then(|| format!("When asked, {}.", said.join(" and ")))
+    }
+}
+
+/// In sentences, what in the daemons' words does not fit together, or not with the story.
+fn contradictions(holder: Node, words: &[Word]) -> Vec<String> {
+    let silent = words.iter().filter(|word| word.state.is_none());
+    let mut faults: Vec<String> = silent
+        .map(|word| format!("vrrpd on {} did not answer when it was asked", word.node.name()))
+        .collect();
+    let active: Vec<Node> =
+        words.iter().filter(|word| word.state == Some(StateName::Active)).map(|word| word.node).collect();
+    match active[..] {
+        [node] if node == holder => {}
+        [node] => {
+            faults.push(format!("{} says that it is ACTIVE, and {} should", node.name(), holder.name()));
+        }
+        [] => faults.push("no node says that it is ACTIVE".to_owned()),
+        _ => faults.push("both nodes say that they are ACTIVE".to_owned()),
+    }
+    faults
 }
 
 #[cfg(test)]
@@ -173,6 +213,30 @@ mod tests {
         assert_eq!(after(&"a".repeat(25)), Progress::Missed);
         assert_eq!(after(&".".repeat(25)), Progress::Missed);
         assert_eq!(after(&"b.".repeat(26)), Progress::Missed);
+    }
+
+    #[test]
+    fn words_that_contradict_each_other_or_the_story_are_told() {
+        use StateName::{Active, Backup};
+        let of = |words: &[(Node, Option<StateName>)]| {
+            let words: Vec<Word> = words.iter().map(|&(node, state)| Word { node, state }).collect();
+            contradictions(Node::B, &words)
+        };
+        assert_eq!(of(&[(Node::A, Some(Backup)), (Node::B, Some(Active))]), Vec::<String>::new());
+        assert_eq!(of(&[(Node::B, Some(Active))]), Vec::<String>::new());
+        assert_eq!(
+            of(&[(Node::A, Some(Active)), (Node::B, Some(Active))]),
+            ["both nodes say that they are ACTIVE"]
+        );
+        assert_eq!(
+            of(&[(Node::A, Some(Active)), (Node::B, Some(Backup))]),
+            ["bootstrap-a says that it is ACTIVE, and bootstrap-b should"]
+        );
+        assert_eq!(of(&[(Node::B, Some(Backup))]), ["no node says that it is ACTIVE"]);
+        assert_eq!(
+            of(&[(Node::A, None), (Node::B, Some(Active))]),
+            ["vrrpd on bootstrap-a did not answer when it was asked"]
+        );
     }
 
     #[test]
