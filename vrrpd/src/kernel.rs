@@ -196,7 +196,12 @@ impl Worker {
             match message {
                 Message::Kernel(Kernel::Acquire(ownership)) => self.acquire(&ownership),
                 Message::Kernel(Kernel::Release(ownership)) => self.release(&ownership),
-                Message::Kernel(Kernel::Renew(ownership)) => self.renew(&ownership),
+                Message::Kernel(Kernel::Renew(ownership)) => {
+                    self.set_lifetime(&ownership, |place| place.lease);
+                }
+                Message::Kernel(Kernel::Disclaim(ownership)) => {
+                    self.set_lifetime(&ownership, |place| place.lease.map(place::farewell));
+                }
                 Message::Place(router, place) => self.place(router, *place),
                 Message::Forget(router) => drop(self.places.remove(&router)),
                 Message::Stop => return ControlFlow::Break(()),
@@ -290,16 +295,18 @@ impl Worker {
         self.save_record();
     }
 
-    /// Gives ours their full term again.
-    fn renew(&mut self, ownership: &Ownership) {
-        let Some((link, lease @ Some(_), family)) = self.whereabouts(ownership.router) else { return };
+    /// Gives ours a new term, unless `lifetime` knows none.
+    fn set_lifetime(&mut self, ownership: &Ownership, lifetime: fn(&Place) -> Option<u32>) {
+        let Some((link, _, family)) = self.whereabouts(ownership.router) else { return };
+        let Some(place) = self.places.get(&ownership.router).map(|placed| &placed.place) else { return };
+        let lifetime @ Some(_) = lifetime(place) else { return };
         let ours = ownership
             .addresses
             .iter()
             .map(|address| Address { ip: address.ip, prefix_len: address.prefix_len });
         let requests: Vec<Request> = ours
             .filter(|&address| self.ours.contains(&(link, address)))
-            .map(|address| Request::RenewAddress { link, address, lifetime: lease })
+            .map(|address| Request::RenewAddress { link, address, lifetime })
             .collect();
         for chunk in requests.chunks(batch(family)) {
             for error in self.requester.perform(chunk).into_iter().filter_map(Result::err) {

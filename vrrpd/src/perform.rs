@@ -68,6 +68,7 @@ impl Performer {
             Action::Acquire(ownership) => self.tell_kernel(Kernel::Acquire(ownership)),
             Action::Release(ownership) => self.tell_kernel(Kernel::Release(ownership)),
             Action::Renew(ownership) => self.tell_kernel(Kernel::Renew(ownership)),
+            Action::Disclaim(ownership) => self.tell_kernel(Kernel::Disclaim(ownership)),
             Action::Report(report) => {
                 if self.wires.notes.push(Note::Report(report, clock::now())).is_err() {
                     self.gauges.reports_lost.fetch_add(1, Ordering::Relaxed);

@@ -335,4 +335,6 @@ pub(crate) enum Kernel {
     Release(Ownership),
     /// [`Action::Renew`].
     Renew(Ownership),
+    /// [`Action::Disclaim`].
+    Disclaim(Ownership),
 }

@@ -158,6 +158,10 @@ pub enum Action {
     Release(Ownership),
     /// Give the addresses of ours their full lifetime again.
     Renew(Ownership),
+    /// The role is being given up: note with the addresses of ours, in a way that outlives this
+    /// process, that whoever finds them after a crash must not take them for its own role. The next
+    /// [`Renew`](Self::Renew) takes the note back.
+    Disclaim(Ownership),
     /// Tell the outside.
     Report(Report),
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use netlink::{Address, AddressEntry, Link, LinkIndex, Scope, Table};
+use netlink::{Address, AddressEntry, Lifetime, Link, LinkIndex, Scope, Table};
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId};
 use vrrp_proto::{Family, Instant, MacAddress};
 
@@ -48,7 +48,8 @@ impl Place {
     }
 
     /// When addresses of ours that an earlier daemon left were last renewed: the origin of the clock
-    /// when some are missing, or when they must not be kept.
+    /// when some are missing, or when they must not be kept: after too many crashes, without a lease,
+    /// and where another lifetime than ours says that the role had been given up.
     pub(super) fn left_over(&self, table: &Table, ours: &BTreeSet<(LinkIndex, Address)>) -> Option<Instant> {
         let link = table.link_by_name(&self.interface)?;
         let found: Vec<&AddressEntry> = self
@@ -61,8 +62,9 @@ impl Place {
             return None;
         }
         let all = found.len() == self.addresses.len();
+        let held = self.lease.is_some_and(|lease| found.iter().all(|entry| has_lifetime(entry, lease)));
         let oldest = found.iter().map(|entry| age(entry)).max()?;
-        Some(if all && self.may_resume { clock::now().saturating_sub(oldest) } else { Instant::ZERO })
+        Some(if all && held && self.may_resume { clock::now().saturating_sub(oldest) } else { Instant::ZERO })
     }
 
     /// The primary address: configured, else the first of the interface, in the kernel's order, that
@@ -94,6 +96,23 @@ impl Place {
     }
 }
 
+/// Kernel lifetime, in seconds, of addresses whose role is being given up. It covers the three seconds
+/// that giving up may take, and differs from `lease` by more than the rounding of both.
+pub(super) fn farewell(lease: u32) -> u32 {
+    const COVERS: u32 = 4;
+    if lease.abs_diff(COVERS) > 2 * SLACK { COVERS } else { lease + 2 * SLACK + 1 }
+}
+
+/// Rounding of the seconds that are left, and of the seconds that are gone.
+const SLACK: u32 = 1;
+
+/// Was `lifetime` what the address was given when it was last added or renewed?
+fn has_lifetime(entry: &AddressEntry, lifetime: u32) -> bool {
+    let Lifetime::Seconds(left) = entry.valid else { return false };
+    let given = u64::from(left) + age(entry).as_secs();
+    given.abs_diff(u64::from(lifetime)) <= u64::from(SLACK)
+}
+
 /// Time since an address was last added or renewed.
 fn age(entry: &AddressEntry) -> Duration {
     /// The kernel's time stamp wraps at 2^32 hundredths of a second.
@@ -103,4 +122,54 @@ fn age(entry: &AddressEntry) -> Duration {
     // A time stamp that is ahead of us by the grain of the clocks is not 497 days old.
     let age = if age > WRAP / 2 { 0 } else { age };
     Duration::from_millis(u64::try_from(age * 10).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(left: Lifetime, age: Duration) -> AddressEntry {
+        let updated = (clock::since_boot() - age).as_millis() / 10 % (1 << 32);
+        AddressEntry {
+            link: LinkIndex::new(1),
+            address: Address::host([192, 0, 2, 201].into()),
+            secondary: false,
+            tentative: false,
+            deprecated: false,
+            dad_failed: false,
+            scope: Scope::Global,
+            protocol: Some(netlink::PROTOCOL),
+            valid: left,
+            preferred: left,
+            updated_cs: u32::try_from(updated).expect("modulo 2^32"),
+        }
+    }
+
+    #[test]
+    fn a_lease_is_told_from_a_farewell_whatever_the_seconds_round_to() {
+        for lease in 2..=130 {
+            for gone in [0, 400, 999, 1000, 1990] {
+                let age = Duration::from_millis(gone);
+                // The kernel and we may look on either side of a full second.
+                for seconds in [gone / 1000, gone.div_ceil(1000)] {
+                    let left = |lifetime: u32| {
+                        Lifetime::Seconds(lifetime - u32::try_from(seconds).expect("2 at most"))
+                    };
+                    assert!(has_lifetime(&entry(left(lease), age), lease), "{lease} s, {gone} ms ago");
+                    let farewell = entry(left(farewell(lease)), age);
+                    assert!(!has_lifetime(&farewell, lease), "farewell of {lease} s, {gone} ms ago");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_lease_proves_nothing() {
+        assert!(!has_lifetime(&entry(Lifetime::Forever, Duration::ZERO), 2));
+    }
+
+    #[test]
+    fn a_farewell_covers_the_time_that_leaving_may_take() {
+        assert!((2..=130).all(|lease| farewell(lease) >= 4));
+    }
 }

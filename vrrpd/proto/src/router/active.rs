@@ -160,6 +160,7 @@ impl VirtualRouter {
         if self.owner() {
             return self.become_backup(active_down, reason, cx);
         }
+        self.disclaim(cx);
         self.state =
             State::Leaving { release_at: advert.arrived + HANDOVER, then: Next::Backup { active_down } };
         self.enter(StateName::Backup, reason, cx);

@@ -155,6 +155,15 @@ impl VirtualRouter {
         }
     }
 
+    /// The role is given up. A daemon that is killed from here on and started again must not take
+    /// the addresses for a role that a successor may have by then.
+    pub(super) fn disclaim(&mut self, cx: &mut Context<'_>) {
+        if self.parameters.leased && self.holding.engaged {
+            self.sending.last_renewal = Instant::ZERO;
+            cx.actions.push(Action::Disclaim(self.ownership(0..self.count())));
+        }
+    }
+
     pub(super) fn outcome(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
         match outcome {
             Outcome::Added { index, foreign } => self.added(index, foreign, cx),

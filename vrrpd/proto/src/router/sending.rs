@@ -58,9 +58,9 @@ impl VirtualRouter {
         self.state = State::Active { adver: cx.now + self.parameters.interval.duration() };
     }
 
-    /// Tells the others that the role is free. The addresses go on answering until somebody takes it;
-    /// this renews their lease as well, because what is left of the last term may be too short.
+    /// Tells the others that the role is free. The addresses go on answering until somebody takes it.
     pub(super) fn resign(&mut self, cx: &mut Context<'_>) {
+        self.disclaim(cx);
         for _ in 0..RELEASES {
             cx.actions.push(Action::Advertise { router: self.id, priority: Priority::RELEASE });
         }
@@ -90,7 +90,7 @@ impl VirtualRouter {
             (_, _) => Delivery::Partial { errno },
         };
         let before = std::mem::replace(&mut self.sending.delivery, delivery);
-        if !self.is_mute() {
+        if !priority.is_release() && !self.is_mute() {
             self.renew(cx);
         }
         if std::mem::discriminant(&before) == std::mem::discriminant(&delivery) {

@@ -325,6 +325,7 @@ impl Scene {
             Action::Acquire(wanted) => Some(format!("acquire {:?}", wanted.range)),
             Action::Release(gone) => Some(format!("release {:?}", gone.range)),
             Action::Renew(_) => Some("renew".to_owned()),
+            Action::Disclaim(_) => Some("disclaim".to_owned()),
             Action::Report(Report::Transition { from, to, reason, .. }) if from != to => {
                 Some(format!("{} {}", to.as_str(), reason.as_str()))
             }

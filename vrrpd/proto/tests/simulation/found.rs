@@ -13,7 +13,7 @@ use super::scene::{A, Kernel, PEER, Scene, addresses, ms, parameters, with_check
 
 /// Seed 1073: at 1.33 s the lease is 2 s, and the question lasts up to 2.68 s from its last renewal.
 #[test]
-fn the_lease_is_renewed_with_a_resignation() {
+fn a_resignation_gives_the_addresses_a_new_term() {
     let interval = AdverInterval::from_centiseconds(133).expect("in range");
     let leased = |effect| Parameters { leased: true, interval, ..with_check(effect) };
     for effect in [Effect::Demote, Effect::Fault] {
@@ -22,7 +22,7 @@ fn the_lease_is_renewed_with_a_resignation() {
         scene.pass(interval.duration() - ms(1));
         scene.forget();
         scene.check(Failing);
-        assert_eq!((scene.advertised(), scene.count("renew")), (vec![0; 3], 1), "{effect:?}");
+        assert_eq!((scene.advertised(), scene.count("disclaim")), (vec![0; 3], 1), "{effect:?}");
     }
 }
 

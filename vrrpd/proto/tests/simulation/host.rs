@@ -75,6 +75,8 @@ pub(crate) struct Host {
     pub(crate) holding_since: Option<u64>,
     /// Priority of the last advertisement that was no resignation.
     pub(crate) spoke_last: Option<Priority>,
+    /// Its last word, in this life or the one before, was priority 0, and its kernel knows that.
+    pub(crate) resigned: bool,
 }
 
 impl Host {
@@ -107,6 +109,7 @@ impl Host {
             left_over: 0,
             holding_since: None,
             spoke_last: None,
+            resigned: false,
         }
     }
 
@@ -120,7 +123,8 @@ impl Host {
         self.node = None;
         self.life += 1;
         self.died_at = now;
-        self.kernel.abandon();
+        // What the kernel was not told before the end, nobody can know after it.
+        self.resigned &= !self.kernel.abandon();
         self.inbox.clear();
         self.news.clear();
         self.run_at = u64::MAX;

@@ -74,10 +74,14 @@ fn takes_role(following: &[Action]) -> bool {
 fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
     let (now, claimant) = (world.now, &world.hosts[host]);
     if reason == Reason::Resumed {
+        let resigned = claimant.resigned;
         // The first of the backups may claim from then on.
         let silent = claimant.left_over + 3 * claimant.parameters.interval.duration().as_nanos() as u64;
         if now >= silent {
             world.violate(format!("host {host} resumes {} ms too late", (now - silent) as f64 / MS as f64));
+        }
+        if resigned {
+            world.violate(format!("host {host} resumes what it had given up"));
         }
         return;
     }

@@ -10,6 +10,8 @@ use super::settings::{Bug, MS, SECOND};
 
 /// What `errno` says when an address is refused.
 const EINVAL: i32 = 22;
+/// Lifetime of addresses whose role is given up, at least.
+const FAREWELL: u64 = 4 * SECOND;
 
 /// A request that waits for the worker.
 #[derive(Clone, Debug)]
@@ -17,6 +19,7 @@ pub(crate) enum Request {
     Acquire(Ownership),
     Release(Ownership),
     Renew(Ownership),
+    Disclaim(Ownership),
 }
 
 /// An address in the table.
@@ -25,6 +28,8 @@ pub(crate) struct Entry {
     /// When the kernel removes it unless it is renewed; never, without a lease.
     pub(crate) expires: Option<u64>,
     pub(crate) renewed: u64,
+    /// The role was being given up.
+    pub(crate) disclaimed: bool,
 }
 
 pub(crate) type Answer = (Ticket, Outcome);
@@ -68,17 +73,22 @@ impl Kernel {
         self.free_at
     }
 
-    /// The daemon died: what it had not handed to the kernel yet is gone with it.
-    pub(crate) fn abandon(&mut self) {
+    /// The daemon died: what it had not handed to the kernel yet is gone with it. Was the news that
+    /// the role is given up among that?
+    pub(crate) fn abandon(&mut self) -> bool {
+        let untold = self.requests.iter().any(|request| matches!(request, Request::Disclaim(_)));
         self.requests.clear();
         self.ticket = Ticket::default();
+        untold
     }
 
     /// Serves the oldest request.
     pub(crate) fn serve(&mut self, now: u64, random: &mut Random, bug: Option<Bug>) -> Vec<Answer> {
         let Some(request) = self.requests.pop_front() else { return Vec::new() };
-        let (Request::Acquire(ownership) | Request::Release(ownership) | Request::Renew(ownership)) =
-            &request;
+        let (Request::Acquire(ownership)
+        | Request::Release(ownership)
+        | Request::Renew(ownership)
+        | Request::Disclaim(ownership)) = &request;
         let (ticket, range) = (ownership.ticket, ownership.range.clone());
         self.ticket = ticket;
         let mut answers = Vec::new();
@@ -101,7 +111,14 @@ impl Kernel {
             Request::Renew(_) => {
                 let expires = self.lease(now, random);
                 for entry in self.table.iter_mut().flatten() {
-                    *entry = Entry { expires, renewed: now };
+                    *entry = Entry { expires, renewed: now, disclaimed: false };
+                }
+            }
+            Request::Disclaim(_) => {
+                let disclaimed = bug != Some(Bug::DisclaimNotNoted);
+                for entry in self.table.iter_mut().flatten() {
+                    let expires = entry.expires.map(|_| now + FAREWELL);
+                    *entry = Entry { expires, renewed: now, disclaimed };
                 }
             }
         }
@@ -127,7 +144,7 @@ impl Kernel {
 
     /// When the addresses that a daemon finds at start were renewed last, in the kernel's ticks.
     pub(crate) fn left_over(&self) -> Option<u64> {
-        let all = self.holds_all();
+        let all = self.table.iter().all(|entry| entry.is_some_and(|entry| !entry.disclaimed));
         let renewed = self.table.iter().flatten().map(|entry| entry.renewed).max()?;
         Some(if all { renewed / (10 * MS) * (10 * MS) } else { 0 })
     }
@@ -137,7 +154,7 @@ impl Kernel {
             return Outcome::Refused { index, errno: EINVAL };
         }
         let expires = self.lease(now, random);
-        self.table[usize::from(index)].get_or_insert(Entry { expires, renewed: now });
+        self.table[usize::from(index)].get_or_insert(Entry { expires, renewed: now, disclaimed: false });
         Outcome::Added { index, foreign: false }
     }
 

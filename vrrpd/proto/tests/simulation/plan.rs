@@ -120,8 +120,9 @@ fn plan_trouble(world: &mut World, at: u64) -> u64 {
     let soon = at + world.random.below(3 * interval);
     let state = world.random.pick(&[TrackerState::Passing, TrackerState::Failing]);
     let last = world.random.one_in(3);
+    let killed = at + world.random.below(interval);
     let random = &mut world.random;
-    let (first, then) = match random.below(15) {
+    let (first, then) = match random.below(17) {
         0 | 1 => (D::Crash { host }, (!last).then_some((soon, D::Start { host }))),
         2 => (D::Crash { host }, Some((end, D::Start { host }))),
         3 => (D::Shutdown { host }, Some((end, D::Start { host }))),
@@ -149,6 +150,11 @@ fn plan_trouble(world: &mut World, at: u64) -> u64 {
             (!last).then_some((end, D::Refuse { host, index, refuse: false })),
         ),
         13 => (D::Rob { host, index }, None),
+        14 | 15 => {
+            // Killed while it leaves, and started again at once.
+            world.push(killed, Event::Disturb(D::Crash { host }));
+            (D::Shutdown { host }, Some((killed + MS, D::Start { host })))
+        }
         _ if last => (D::Priority { host, priority: random.within(1, 254) as u8 }, None),
         _ => (D::Check { host, tracker: random.pick(&[DEMOTE, WEIGHT, FAULT]), state }, None),
     };

@@ -38,10 +38,12 @@ pub(crate) enum Bug {
     WrongSource,
     /// What a third party removes is not noticed.
     LossUnseen,
+    /// That the role was given up is not noted with the addresses.
+    DisclaimNotNoted,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::ReleaseIgnored,
         Self::OutcomesEarly,
         Self::TimersBeforePackets,
@@ -54,6 +56,7 @@ impl Bug {
         Self::GhostAdvertisements,
         Self::WrongSource,
         Self::LossUnseen,
+        Self::DisclaimNotNoted,
     ];
 }
 

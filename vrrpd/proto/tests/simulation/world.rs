@@ -317,6 +317,7 @@ impl World {
                 if priority.is_release() && self.bug == Some(Bug::ReleaseAtOnce) {
                     self.hosts[host].kernel.table.fill(None);
                 }
+                self.hosts[host].resigned = priority.is_release();
                 if !priority.is_release() {
                     self.hosts[host].spoke_last = Some(priority);
                 }
@@ -335,6 +336,7 @@ impl World {
             Action::Acquire(ownership) => self.request(host, Request::Acquire(ownership)),
             Action::Release(ownership) => self.request(host, Request::Release(ownership)),
             Action::Renew(ownership) => self.request(host, Request::Renew(ownership)),
+            Action::Disclaim(ownership) => self.request(host, Request::Disclaim(ownership)),
             Action::Report(report) => {
                 self.note(|| format!("{host}  !  {report:?}"));
                 if matches!(report, Report::Gone { .. }) {

@@ -29,6 +29,32 @@ fn who_leaves_says_so_three_times_and_then_nothing() {
     assert_eq!(scene.advertised(), [0, 0, 0]);
 }
 
+/// Killed from here on and started again, it must not take the addresses for its role.
+#[test]
+fn who_gives_up_the_role_notes_it_with_the_addresses_before_a_word_is_said() {
+    let leased = |parameters| Parameters { leased: true, ..parameters };
+    let mut leaves = Scene::active(leased(parameters()));
+    leaves.forget();
+    leaves.shutdown();
+    assert_eq!(leaves.deeds()[..2], ["disclaim", "advertise 0"]);
+
+    let mut outranked = Scene::active(leased(parameters()));
+    outranked.forget();
+    outranked.hear(PEER, 200);
+    assert_eq!(outranked.deeds(), ["disclaim", "backup higher_priority"]);
+}
+
+#[test]
+fn who_asked_in_vain_takes_the_note_back_with_the_first_advertisement() {
+    let mut scene = Scene::active(Parameters { leased: true, ..with_check(Effect::Demote) });
+    scene.check(TrackerState::Passing);
+    scene.pass(ms(400));
+    scene.check(TrackerState::Failing);
+    scene.forget();
+    scene.hear(PEER, 1);
+    assert_eq!(scene.count("renew"), 1, "though the last renewal is not long ago");
+}
+
 #[test]
 fn addresses_go_one_interval_and_20_ms_after_leaving_when_nobody_follows() {
     let mut scene = Scene::active(parameters());
