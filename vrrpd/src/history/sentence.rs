@@ -27,7 +27,7 @@ impl fmt::Display for What {
                 write!(f, "check {check} is {}: {message}", to.as_str())
             }
             Self::AddressLost { virtual_router, address } => {
-                write!(f, "{virtual_router}: somebody else removed {address}; put back and announced")
+                write!(f, "{virtual_router}: somebody else removed {address}; putting it back")
             }
             Self::Asking { virtual_router, priority } => {
                 write!(
@@ -263,7 +263,7 @@ mod tests {
             ),
             (
                 What::AddressLost { virtual_router: router(), address: address() },
-                "bootstrap: somebody else removed 192.0.2.201/32; put back and announced",
+                "bootstrap: somebody else removed 192.0.2.201/32; putting it back",
             ),
             (
                 What::Asking { virtual_router: router(), priority: Priority::new(90) },
