@@ -1,16 +1,15 @@
-//! A `NETLINK_ROUTE` socket with its buffer, as requester and monitor share it.
+//! A netlink socket with its buffer, as requester, monitor and connections share it.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 
-/// A bound socket to the kernel's routing tables, of the calling thread's network namespace.
+/// A bound socket to the kernel, of the calling thread's network namespace.
 pub(crate) struct Channel {
     socket: Socket,
     port: u32,
@@ -45,9 +44,9 @@ impl Channel {
     /// unless a single link needs more, as one with hundreds of virtual functions does.
     pub(crate) const LIMIT: usize = 1 << 20;
 
-    /// Opens and binds one with a receive buffer of `receive_buffer` bytes, or as much as allowed.
-    pub(crate) fn open(receive_buffer: usize) -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
+    /// Opens and binds one for `protocol` (`NETLINK_ROUTE`, ...) with a receive buffer of `receive_buffer` bytes, or as much as allowed.
+    pub(crate) fn open(protocol: isize, receive_buffer: usize) -> io::Result<Self> {
+        let mut socket = Socket::new(protocol)?;
         // Larger than the system's limit needs CAP_NET_ADMIN outside of any user namespace; without
         // it the limit has to do.
         if setsockopt(&socket, sockopt::RcvBufForce, &receive_buffer).is_err() {

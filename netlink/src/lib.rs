@@ -3,6 +3,7 @@
 //! * [`Requester`] performs [`Request`]s, many in one system call, each with its own result, and
 //!   lists what there is. A verb that is already true has succeeded: [`Change::Unchanged`].
 //! * [`Monitor`] reports what changes, whoever changed it.
+//! * [`Connections`] ends the TCP connections of an address.
 //! * [`Table`] is what we know from both, and says what differs after events were lost.
 //!
 //! All calls are synchronous. A request runs inside of the system call that sends it, under the
@@ -15,6 +16,7 @@
 
 mod address;
 mod channel;
+mod connections;
 mod error;
 mod link;
 mod monitor;
@@ -24,6 +26,7 @@ mod table;
 mod wire;
 
 pub use address::{Address, AddressEntry, Lifetime, PROTOCOL, Scope};
+pub use connections::Connections;
 pub use error::Error;
 pub use link::{Link, LinkIndex};
 pub use monitor::{Event, Monitor};

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_packet_core::NLMSG_OVERRUN;
+use netlink_sys::protocols::NETLINK_ROUTE;
 use socket2::{SockFilter, SockRef};
 
 use crate::channel::{Channel, Received, Wait};
@@ -59,7 +60,7 @@ impl Monitor {
     /// Opens one. Needs no right.
     pub fn open() -> Result<Self, Error> {
         let failed = |source| Error::Socket { operation: "open the netlink monitor".into(), source };
-        let channel = Channel::open(RECEIVE_BUFFER).map_err(failed)?;
+        let channel = Channel::open(NETLINK_ROUTE, RECEIVE_BUFFER).map_err(failed)?;
         for group in [libc::RTNLGRP_LINK, libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR] {
             channel.socket().add_membership(group).map_err(failed)?;
         }

@@ -9,6 +9,7 @@ use netlink_packet_core::{
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
 
 use crate::channel::{Channel, Received, Wait};
 use crate::wire::{self, Message, Messages, Verdict};
@@ -34,7 +35,7 @@ impl Requester {
     /// Opens one. Needs no right; to change something needs CAP_NET_ADMIN.
     pub fn open() -> Result<Self, Error> {
         let failed = |source| Error::Socket { operation: "open a netlink socket".into(), source };
-        let channel = Channel::open(BUFFER).map_err(failed)?;
+        let channel = Channel::open(NETLINK_ROUTE, BUFFER).map_err(failed)?;
         // Words with errors (Linux 4.12), and errors that do not repeat the request (4.3). Without
         // them the answers are merely poorer, or longer.
         let _ = channel.socket().set_ext_ack(true);

@@ -1,6 +1,7 @@
 //! Against the running kernel, each test in a network namespace of its own that ends with it.
 
 mod addresses;
+mod connections;
 mod lab;
 mod monitor;
 mod namespace;

@@ -1,0 +1,251 @@
+//! TCP connections of an address that is about to go.
+//!
+//! Without its address a connection stays established on this host and silent for the other side,
+//! who, while only receiving, learns of it from its own time-out. Ended while the address is still
+//! here, it sends a reset.
+
+use std::net::IpAddr;
+
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NetlinkHeader};
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
+
+use crate::Error;
+use crate::channel::{Channel, Received, Wait};
+use crate::wire::{self, Messages, Verdict};
+
+/// Ends connections, in the network namespace of the thread that opened it (`sock_diag`(7)).
+pub struct Connections {
+    channel: Channel,
+    sequence: u32,
+    outgoing: Vec<u8>,
+}
+
+/// A connection as `struct inet_diag_msg` and `struct inet_diag_req_v2` both name it: the family, and
+/// the kernel's own `struct inet_diag_sockid`, which is never looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Connection {
+    family: u8,
+    id: [u8; ID_LEN],
+}
+
+impl Connections {
+    /// Opens one. To end connections needs CAP_NET_ADMIN and Linux 4.5, built with
+    /// `INET_DIAG_DESTROY`.
+    pub fn open() -> Result<Self, Error> {
+        let channel = Channel::open(NETLINK_SOCK_DIAG, BUFFER)
+            .map_err(|source| Error::Socket { operation: "open a sock_diag socket".into(), source })?;
+        Ok(Self { channel, sequence: 1, outgoing: Vec::new() })
+    }
+
+    /// Ends every TCP connection of this host that has `address` on our side, and says how many. The
+    /// other sides get a reset, if the address is still here. Listening sockets stay.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says: `EOPNOTSUPP` or, before Linux 4.5, `EINVAL` where it cannot do this.
+    pub fn end(&mut self, address: IpAddr) -> Result<usize, Error> {
+        let operation = || format!("end the connections of {address}");
+        let ended = self.end_all(address);
+        // What belongs to a request that was given up must not be taken for an answer later.
+        let drained = self.channel.drain();
+        match (ended, drained) {
+            (Ok(count), Ok(())) => Ok(count),
+            (Err(Fault::Refused(errno)), _) => {
+                Err(Error::Refused { operation: operation(), errno, kernel: None })
+            }
+            (Err(Fault::Malformed(detail)), _) => Err(Error::Malformed { operation: operation(), detail }),
+            (Err(Fault::Lost), _) => Err(Error::Overrun { operation: operation() }),
+            (Err(Fault::Socket(source)), _) | (Ok(_), Err(source)) => {
+                Err(Error::Socket { operation: operation(), source })
+            }
+        }
+    }
+
+    fn end_all(&mut self, address: IpAddr) -> Result<usize, Fault> {
+        let mut found = Vec::new();
+        // An IPv6 socket can carry an IPv4 connection; the condition fits both.
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            if address.is_ipv4() || family == libc::AF_INET6 {
+                self.list(number(family), address, &mut found)?;
+            }
+        }
+        for batch in found.chunks(AT_ONCE) {
+            self.destroy(batch)?;
+        }
+        Ok(found.len())
+    }
+
+    /// Appends the connections of one family that have `address` on our side.
+    fn list(&mut self, family: u8, address: IpAddr, found: &mut Vec<Connection>) -> Result<(), Fault> {
+        let any = Connection { family, id: [0; ID_LEN] };
+        self.outgoing.clear();
+        self.sequence = self.sequence.wrapping_add(1);
+        let condition = condition(address);
+        let flags = NLM_F_REQUEST | NLM_F_DUMP;
+        append(&mut self.outgoing, SOCK_DIAG_BY_FAMILY, flags, self.sequence, any, &condition);
+        self.channel.send(&self.outgoing)?;
+        loop {
+            let length = match self.channel.receive(Wait::Answer)? {
+                Received::Datagram(length) => length,
+                Received::Truncated(_) | Received::Overrun | Received::Nothing => return Err(Fault::Lost),
+            };
+            for message in Messages::new(self.channel.datagram(length)) {
+                let message = message.map_err(Fault::Malformed)?;
+                match message.kind {
+                    _ if message.sequence != self.sequence => {}
+                    NLMSG_DONE => {
+                        return match wire::dump_error(message.payload).map_err(Fault::Malformed)? {
+                            Some(errno) => Err(Fault::Refused(errno)),
+                            None => Ok(()),
+                        };
+                    }
+                    NLMSG_ERROR => match wire::verdict(&message).map_err(Fault::Malformed)? {
+                        Verdict::Refused(errno, _) => return Err(Fault::Refused(errno)),
+                        Verdict::Acknowledged => {}
+                    },
+                    NLMSG_OVERRUN => return Err(Fault::Lost),
+                    _ => found.push(parse(message.payload).map_err(Fault::Malformed)?),
+                }
+            }
+        }
+    }
+
+    /// Ends these. The kernel answers only what it refuses.
+    fn destroy(&mut self, connections: &[Connection]) -> Result<(), Fault> {
+        self.outgoing.clear();
+        for &connection in connections {
+            self.sequence = self.sequence.wrapping_add(1);
+            append(&mut self.outgoing, SOCK_DESTROY, NLM_F_REQUEST, self.sequence, connection, &[]);
+        }
+        self.channel.send(&self.outgoing)?;
+        loop {
+            let length = match self.channel.receive(Wait::No)? {
+                Received::Datagram(length) => length,
+                Received::Nothing => return Ok(()),
+                Received::Truncated(_) | Received::Overrun => return Err(Fault::Lost),
+            };
+            for message in Messages::new(self.channel.datagram(length)) {
+                let message = message.map_err(Fault::Malformed)?;
+                if message.kind == NLMSG_ERROR
+                    && let Verdict::Refused(errno, _) = wire::verdict(&message).map_err(Fault::Malformed)?
+                    // It has ended by itself meanwhile.
+                    && errno != libc::ENOENT
+                {
+                    return Err(Fault::Refused(errno));
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Fault {
+    Refused(i32),
+    Socket(std::io::Error),
+    Lost,
+    Malformed(String),
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        Self::Socket(error)
+    }
+}
+
+/// Appends a message with a `struct inet_diag_req_v2` about TCP.
+fn append(
+    bytes: &mut Vec<u8>,
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    connection: Connection,
+    attribute: &[u8],
+) {
+    let start = bytes.len();
+    let length = HEADER_LEN + 8 + ID_LEN + attribute.len();
+    let mut header = NetlinkHeader::default();
+    header.length = u32::try_from(length).expect("some hundred bytes");
+    header.message_type = kind;
+    header.flags = flags;
+    header.sequence_number = sequence;
+    bytes.resize(start + HEADER_LEN, 0);
+    netlink_packet_core::Emitable::emit(&header, &mut bytes[start..]);
+    bytes.extend([connection.family, number(libc::IPPROTO_TCP), 0, 0]);
+    bytes.extend(CONNECTED.to_ne_bytes());
+    bytes.extend(connection.id);
+    bytes.extend(attribute);
+}
+
+/// `INET_DIAG_REQ_BYTECODE`: the kernel passes over sockets that do not have `address` on our side.
+fn condition(address: IpAddr) -> Vec<u8> {
+    const REQ_BYTECODE: u16 = 1;
+    const S_COND: u8 = 7;
+    const ANY_PORT: i32 = -1;
+    let (family, octets) = match address {
+        IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
+        IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
+    };
+    // `struct inet_diag_bc_op` and `struct inet_diag_hostcond`. Who meets the condition jumps to the
+    // end, which is to pass; who does not, beyond it.
+    let program = 4 + 8 + octets.len();
+    let end = u8::try_from(program).expect("28 at most");
+    let mut bytes = Vec::with_capacity(4 + program);
+    bytes.extend((u16::from(end) + 4).to_ne_bytes());
+    bytes.extend(REQ_BYTECODE.to_ne_bytes());
+    bytes.extend([S_COND, end]);
+    bytes.extend((u16::from(end) + 4).to_ne_bytes());
+    bytes.extend([number(family), u8::try_from(octets.len() * 8).expect("32 or 128"), 0, 0]);
+    bytes.extend(ANY_PORT.to_ne_bytes());
+    bytes.extend(octets);
+    bytes
+}
+
+/// The beginning of a `struct inet_diag_msg`: family, three octets of state, and the id.
+fn parse(payload: &[u8]) -> Result<Connection, String> {
+    match (payload.first(), payload.get(4..4 + ID_LEN).and_then(|id| id.try_into().ok())) {
+        (Some(&family), Some(id)) => Ok(Connection { family, id }),
+        _ => Err(format!("{} bytes where a connection needs {}", payload.len(), 4 + ID_LEN)),
+    }
+}
+
+/// A constant of the C library that fits in an octet.
+fn number(constant: i32) -> u8 {
+    u8::try_from(constant).expect("AF_INET, AF_INET6 and IPPROTO_TCP are small")
+}
+
+/// `struct nlmsghdr`
+const HEADER_LEN: usize = 16;
+/// `struct inet_diag_sockid`: ports, addresses, interface and cookie.
+const ID_LEN: usize = 48;
+/// Every state of TCP but `TIME_WAIT` (6), `CLOSE` (7) and `LISTEN` (10).
+const CONNECTED: u32 = 0b1011_0011_1110;
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const SOCK_DESTROY: u16 = 21;
+/// Connections that are ended with one system call.
+const AT_ONCE: usize = 256;
+/// What is asked for as receive buffer in bytes.
+const BUFFER: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_was_cut_short_is_malformed() {
+        let mut payload = vec![2; 4 + ID_LEN];
+        assert_eq!(parse(&payload).map(|connection| connection.family), Ok(2));
+        payload.pop();
+        assert!(parse(&payload).is_err());
+        assert!(parse(&[]).is_err());
+    }
+
+    #[test]
+    fn the_program_of_the_kernel_ends_where_it_jumps_to() {
+        for (address, program) in [("192.0.2.1", 16), ("2001:db8::1", 28)] {
+            let bytes = condition(address.parse().expect("an address"));
+            assert_eq!(bytes.len(), 4 + program);
+            assert_eq!(usize::from(bytes[5]), program, "who passes");
+            assert_eq!(usize::from(u16::from_ne_bytes([bytes[6], bytes[7]])), program + 4, "who does not");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Connections that end with their address.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use netlink::{Connections, Request, Requester};
+use socket2::{Domain, Socket, Type};
+
+use crate::namespace::{host, in_network_namespace, make, named};
+
+const GOES: [&str; 2] = ["192.0.2.10", "2001:db8::10"];
+const STAYS: [&str; 2] = ["192.0.2.11", "2001:db8::11"];
+
+/// Both ends of a connection from one address to another.
+fn connect(from: IpAddr, listener: &TcpListener, to: IpAddr) -> (TcpStream, TcpStream) {
+    let socket = Socket::new(Domain::for_address((from, 0).into()), Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((from, 0)).into()).expect("the address is ours");
+    let port = listener.local_addr().expect("it is bound").port();
+    socket.connect(&SocketAddr::from((to, port)).into()).expect("somebody listens");
+    let (server, _) = listener.accept().expect("a connection waits");
+    let client = TcpStream::from(socket);
+    // Only a fault waits so long.
+    client.set_read_timeout(Some(Duration::from_secs(10))).expect("not zero");
+    (client, server)
+}
+
+#[test]
+fn who_only_listens_learns_that_the_address_goes() {
+    in_network_namespace("connections::who_only_listens_learns_that_the_address_goes", || {
+        let mut requester = Requester::open().expect("sockets can be had");
+        let link = named(&mut requester, "lo").index;
+        make(&mut requester, &[Request::SetUp { link }]);
+        for address in [GOES, STAYS].concat().into_iter().map(host) {
+            make(&mut requester, &[Request::AddAddress { link, address, lifetime: None }]);
+        }
+        let mut connections = Connections::open().expect("sockets can be had");
+        // The listener of both families takes IPv4 connections on IPv6 sockets.
+        for listener in ["0.0.0.0:0", "[::]:0"].map(|address| TcpListener::bind(address).expect("free")) {
+            let both = listener.local_addr().expect("it is bound").is_ipv6();
+            for (goes, stays) in GOES.into_iter().zip(STAYS) {
+                let [goes, stays]: [IpAddr; 2] = [goes, stays].map(|text| text.parse().expect("an address"));
+                if goes.is_ipv6() && !both {
+                    continue;
+                }
+                let (mut lost, _held) = connect(stays, &listener, goes);
+                let (mut kept, mut other) = connect(stays, &listener, stays);
+                assert_eq!(connections.end(goes).expect("allowed"), 1, "{goes} on {listener:?}");
+                let error = lost.read(&mut [0]).expect_err("ended");
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{goes}");
+                other.write_all(b"x").expect("stays");
+                assert_eq!(kept.read(&mut [0]).expect("stays"), 1);
+                assert_eq!(
+                    connections.end(goes).expect("allowed"),
+                    0,
+                    "nothing is left, and who listens stays"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn more_connections_than_fit_in_one_call_are_ended() {
+    in_network_namespace("connections::more_connections_than_fit_in_one_call_are_ended", || {
+        let mut requester = Requester::open().expect("sockets can be had");
+        let link = named(&mut requester, "lo").index;
+        make(&mut requester, &[Request::SetUp { link }]);
+        let [goes, stays] = [GOES[0], STAYS[0]].map(host);
+        for address in [goes, stays] {
+            make(&mut requester, &[Request::AddAddress { link, address, lifetime: None }]);
+        }
+        let listener = TcpListener::bind("0.0.0.0:0").expect("free");
+        let pairs: Vec<_> = (0..300).map(|_| connect(stays.ip, &listener, goes.ip)).collect();
+        let mut connections = Connections::open().expect("sockets can be had");
+        assert_eq!(connections.end(goes.ip).expect("allowed"), pairs.len());
+        assert_eq!(connections.end(goes.ip).expect("allowed"), 0);
+    });
+}
