@@ -1,7 +1,10 @@
 //! Who holds the address when nodes start, die, lose their cable, stop and come back.
 
+use std::io::{ErrorKind, Read};
+use std::net::{TcpListener, TcpStream};
+
 use lab::story::{DOWN_NS, INTERVAL_NS, PRIMARY, SECONDARY, SKEW_NS, VIP, VIP6, router, slow, web, web6};
-use lab::{Frame, Kind, Lab, Pair, Prober, frame, now_ns};
+use lab::{DEADLINE, Frame, Kind, Lab, Pair, Prober, frame, now_ns};
 
 fn gap_ns(prober: Prober) -> i64 {
     i64::try_from(prober.stop().longest_gap().as_nanos()).expect("a test does not last 292 years")
@@ -100,6 +103,20 @@ fn a_graceful_stop_hands_over_before_the_client_notices() {
     assert!((SKEW_NS..DOWN_NS).contains(&claimed), "b waited {claimed} ns instead of its skew");
     let gap = gap_ns(prober);
     assert!(gap < SKEW_NS, "the client waited {gap} ns, as if nobody had answered during the skew");
+}
+
+#[test]
+fn a_client_that_only_receives_learns_of_a_handover_at_once() {
+    let Some(Pair { lab, a, b: _b, primary, secondary: _secondary }) = Pair::open("") else { return };
+    let listen = || TcpListener::bind("0.0.0.0:8081").expect("nobody else in this namespace");
+    let listener = a.namespace().enter(listen);
+    let connect = || TcpStream::connect((VIP, 8081)).expect("a holds the address");
+    let mut client = lab.client().namespace().enter(connect);
+    let (_server, _) = listener.accept().expect("a connection waits");
+    assert!(primary.terminate().success());
+    client.set_read_timeout(Some(DEADLINE)).expect("not zero");
+    let error = client.read(&mut [0]).expect_err("the address is gone");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
 }
 
 #[test]

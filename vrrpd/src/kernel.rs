@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-use netlink::{Address, Change, Event, LinkIndex, Monitor, Request, Requester, Table};
+use netlink::{Address, Change, Connections, Event, LinkIndex, Monitor, Request, Requester, Table};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use vrrp_proto::Family;
 use vrrp_proto::action::{Input, Outcome, Ownership, Ticket};
@@ -58,6 +58,8 @@ pub(crate) enum Note {
     Interface { name: String, state: InterfaceState },
     /// The kernel refused something, in its own words.
     Refused { router: RouterId, address: Address, message: String },
+    /// TCP connections were ended because their address goes.
+    Ended { address: Address, connections: usize },
     /// Something went wrong that no router can be named for.
     Trouble(String),
 }
@@ -102,6 +104,8 @@ struct Worker {
     protocol: Mailbox<protocol::Message>,
     notes: tokio::sync::mpsc::UnboundedSender<Note>,
     requester: Requester,
+    /// Absent where the kernel cannot end connections.
+    connections: Option<Connections>,
     monitor: Monitor,
     table: Table,
     places: BTreeMap<RouterId, Placed>,
@@ -155,6 +159,7 @@ impl Worker {
             protocol,
             notes,
             requester,
+            connections: Connections::open().ok(),
             monitor,
             table,
             places: BTreeMap::new(),
@@ -272,6 +277,8 @@ impl Worker {
                 .map(|index| address(ownership, index))
                 .filter(|&address| self.ours.remove(&(link, address)))
                 .collect();
+            // While it is still here, the other side can be told.
+            ours.iter().for_each(|&address| self.end_connections(address));
             for chunk in ours.chunks(batch(family)) {
                 let requests: Vec<Request> =
                     chunk.iter().map(|&address| Request::RemoveAddress { link, address }).collect();
@@ -293,6 +300,23 @@ impl Worker {
         }
         self.tell_outcome(ownership.router, ownership.ticket, Outcome::Released);
         self.save_record();
+    }
+
+    /// Ends the TCP connections of an address that goes: who only receives would
+    /// otherwise learn of it from a time-out of his own.
+    fn end_connections(&mut self, address: Address) {
+        let Some(connections) = &mut self.connections else { return };
+        match connections.end(address.ip) {
+            Ok(0) => {}
+            Ok(connections) => drop(self.notes.send(Note::Ended { address, connections })),
+            Err(error) => {
+                drop(self.notes.send(Note::Trouble(error.to_string())));
+                // Before Linux 4.5, or built without it: told once.
+                if matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EINVAL)) {
+                    self.connections = None;
+                }
+            }
+        }
     }
 
     /// Gives ours a new term, unless `lifetime` knows none.

@@ -75,6 +75,9 @@ impl Daemon {
                 let (address, error) = (address.to_string(), message);
                 self.record(What::AddressRefused { virtual_router, address, error });
             }
+            kernel::Note::Ended { address, connections } => {
+                info!(%address, connections, "TCP connections were ended because their address goes");
+            }
             kernel::Note::Trouble(message) => warn!("{message}"),
         }
     }
