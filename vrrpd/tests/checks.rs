@@ -17,7 +17,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{HandshakeKind, ServerConfig};
 use vrrpd::check::CheckState::{Failing, Passing, Pending};
 use vrrpd::check::{CheckResult, Checks};
-use vrrpd::config::{Check, Effect, Exec, Http, HttpMethod, Probe, Tcp, Url};
+use vrrpd::config::{Check, Effect, Exec, Http, HttpMethod, Probe, Tcp, Url, When};
 
 mod forked;
 
@@ -63,7 +63,8 @@ const LONG: Duration = Duration::from_secs(3600);
 
 fn check(probe: Probe, timeout: Duration) -> Check {
     let name = "registry".to_owned();
-    Check { name, probe, interval: LONG, timeout, rise: 2, fall: 3, effect: Effect::Demote }
+    let (when, effect) = (When::Always, Effect::Demote);
+    Check { name, probe, interval: LONG, fast_interval: None, timeout, rise: 2, fall: 3, when, effect }
 }
 
 /// The result of the first run, which comes at once.

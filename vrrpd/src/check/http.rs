@@ -25,6 +25,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::connect::{Resolver, connect};
 use super::tls::{self, Client};
+use super::{Prober, Run};
 use crate::config::{Http, HttpMethod, Url};
 use crate::launcher::printable;
 
@@ -50,20 +51,6 @@ impl HttpProbe {
     pub(super) fn new(http: &Http, authorities: &tls::Authorities) -> Self {
         let client = http.url.tls.then(|| authorities.client(http.ca_file.as_deref()));
         Self { http: http.clone(), resolver: Resolver::default(), client }
-    }
-
-    /// One run, from the name to the last octet within `deadline`.
-    pub(super) async fn run(&mut self, deadline: Duration) -> Result<String, String> {
-        let started = Instant::now();
-        let mut stage = Stage::LookUp;
-        match timeout(deadline, self.exchange(&mut stage)).await {
-            Ok(Ok(Answer { status, capped })) => {
-                let cut = if capped { ", of the body the first 1 MiB" } else { "" };
-                Ok(format!("{status} in {} ms{cut}", started.elapsed().as_millis()))
-            }
-            Ok(Err(reason)) => Err(reason),
-            Err(_) => Err(self.late(&stage, deadline)),
-        }
     }
 
     fn late(&self, stage: &Stage, deadline: Duration) -> String {
@@ -151,6 +138,24 @@ impl HttpProbe {
     fn unexpected(&self, status: StatusCode) -> String {
         let wanted: Vec<String> = self.http.status.iter().map(u16::to_string).collect();
         format!("{} instead of {}", status.as_u16(), wanted.join(" or "))
+    }
+}
+
+impl Prober for HttpProbe {
+    /// One run, from the name to the last octet within `deadline`.
+    fn run(&mut self, deadline: Duration) -> Run<'_> {
+        Box::pin(async move {
+            let started = Instant::now();
+            let mut stage = Stage::LookUp;
+            match timeout(deadline, self.exchange(&mut stage)).await {
+                Ok(Ok(Answer { status, capped })) => {
+                    let cut = if capped { ", of the body the first 1 MiB" } else { "" };
+                    Ok(format!("{status} in {} ms{cut}", started.elapsed().as_millis()))
+                }
+                Ok(Err(reason)) => Err(reason),
+                Err(_) => Err(self.late(&stage, deadline)),
+            }
+        })
     }
 }
 

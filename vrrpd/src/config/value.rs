@@ -109,6 +109,11 @@ pub(super) fn on_failure(key: &str, value: &DeValue<'_>) -> Read<super::Effect> 
     word(key, value, &[("demote", Demote), ("fault", Fault), ("alert", Alert)])
 }
 
+pub(super) fn when(key: &str, value: &DeValue<'_>) -> Read<super::When> {
+    use super::When::{Active, Always, Backup};
+    word(key, value, &[("active", Active), ("backup", Backup), ("always", Always)])
+}
+
 pub(super) fn http_method(key: &str, value: &DeValue<'_>) -> Read<HttpMethod> {
     word(key, value, &[("GET", HttpMethod::Get), ("HEAD", HttpMethod::Head)])
 }

@@ -77,6 +77,8 @@ pub(crate) fn check_config(name: &str) -> config::Check {
     config::Check {
         name: name.to_owned(),
         probe: config::Probe::Tcp(config::Tcp { address: "192.0.2.193:443".to_owned(), source: None }),
+        fast_interval: None,
+        when: config::When::Always,
         interval: Duration::from_secs(2),
         timeout: Duration::from_millis(1500),
         rise: 2,

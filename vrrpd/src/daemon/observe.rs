@@ -110,6 +110,23 @@ impl Observer {
         }
     }
 
+    /// A check is asked from now on, or not any more.
+    pub(super) fn asked(&mut self, config: &config::Check, asked: bool) {
+        let Some(known) = self.checks.iter_mut().find(|check| check.name == config.name) else { return };
+        let fresh = describe::pending_check(config, WallTime::now());
+        *known = if asked {
+            Check { last_run: known.last_run, ..fresh }
+        } else {
+            let message = match config.when {
+                config::When::Active => "asked while Active only",
+                config::When::Backup => "asked while Backup only",
+                config::When::Always => "not asked",
+            };
+            let (state, last_run) = (CheckState::Skipped, known.last_run);
+            Check { state, message: message.to_owned(), last_run, ..fresh }
+        };
+    }
+
     /// The event that a check changed its state.
     pub(super) fn check_changed(&self, result: &CheckResult, config: &Config) -> What {
         let named = config.virtual_routers.iter().filter(|router| router.checks.contains(&result.name));
@@ -124,8 +141,10 @@ impl Observer {
 
     /// Failing checks of a virtual router, for whoever wants to know why its priority changed.
     pub(super) fn failing<'a>(&'a self, config: &'a config::VirtualRouter) -> impl Iterator<Item = &'a str> {
-        let failing =
-            |check: &&Check| check.state != CheckState::Passing && config.checks.contains(&check.name);
+        let failing = |check: &&Check| {
+            !matches!(check.state, CheckState::Passing | CheckState::Skipped)
+                && config.checks.contains(&check.name)
+        };
         self.checks.iter().filter(failing).map(|check| check.name.as_str())
     }
 
@@ -156,10 +175,18 @@ impl Observer {
         }
     }
 
-    /// Asks the protocol loop for a sign of life.
-    pub(super) fn heartbeat(&self, wires: &Wires) {
+    /// Asks the protocol loop for a sign of life, and for the roles of all routers.
+    pub(super) fn heartbeat(&self, roster: &Roster, wires: &Wires) {
+        let asked: Vec<RouterId> = roster.iter().map(|(router, _)| router).collect();
+        let observation = Observation {
+            routers: Vec::with_capacity(asked.len()),
+            addresses: Vec::with_capacity(asked.len() * ROOM),
+            asked,
+            token: HEARTBEAT,
+            ..Observation::default()
+        };
         // A full queue is no sign of life.
-        let _ = wires.messages.push(Message::Observe(Box::default()));
+        let _ = wires.messages.push(Message::Observe(Box::new(observation)));
     }
 
     pub(super) fn is_heartbeat(&self, observation: &Observation) -> bool {

@@ -166,7 +166,7 @@ impl Daemon {
     }
 
     fn transition(
-        &self,
+        &mut self,
         router: RouterId,
         from: StateName,
         to: StateName,
@@ -176,6 +176,7 @@ impl Daemon {
     ) {
         let Some(entry) = self.roster.get(router) else { return };
         let config = &entry.config;
+        self.roles.set(&config.name, to == StateName::Active);
         info!(
             virtual_router = config.name,
             interface = config.interface,
@@ -200,6 +201,7 @@ impl Daemon {
             };
             self.hooks.notify(&config.name, &transition);
         }
+        self.ask_by_role();
     }
 
     /// Nothing is left of a router that was told to leave.
