@@ -262,7 +262,10 @@ impl Daemon {
                 self.checks.stop(&name);
                 TrackerState::Skipped
             };
-            self.observer.asked(check, asked);
+            // A decision that counts no more is the reason of what follows.
+            if let Some(what) = self.observer.asked(check, asked, &self.config) {
+                self.history.record(WallTime::now(), what);
+            }
             let tracker = self.roster.tracker(&name);
             self.wires.messages.push_waiting(protocol::Message::Input(Input::Tracked { tracker, state }));
         }

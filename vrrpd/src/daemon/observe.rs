@@ -110,21 +110,29 @@ impl Observer {
         }
     }
 
-    /// A check is asked from now on, or not any more.
-    pub(super) fn asked(&mut self, config: &config::Check, asked: bool) {
-        let Some(known) = self.checks.iter_mut().find(|check| check.name == config.name) else { return };
-        let fresh = describe::pending_check(config, WallTime::now());
-        *known = if asked {
-            Check { last_run: known.last_run, ..fresh }
-        } else {
-            let message = match config.when {
-                config::When::Active => "asked while Active only",
-                config::When::Backup => "asked while Backup only",
-                config::When::Always => "not asked",
-            };
-            let (state, last_run) = (CheckState::Skipped, known.last_run);
-            Check { state, message: message.to_owned(), last_run, ..fresh }
+    /// A check is asked from now on, or not any more; returns the event that its state is void.
+    pub(super) fn asked(&mut self, check: &config::Check, asked: bool, config: &Config) -> Option<What> {
+        let known = self.checks.iter_mut().find(|known| known.name == check.name)?;
+        let from = known.state;
+        let fresh = Check { last_run: known.last_run, ..describe::pending_check(check, WallTime::now()) };
+        if asked {
+            *known = fresh;
+            return None;
+        }
+        let message = match check.when {
+            config::When::Active => "asked while Active only",
+            config::When::Backup => "asked while Backup only",
+            config::When::Always => "not asked",
         };
+        *known = Check { state: CheckState::Skipped, message: message.to_owned(), ..fresh };
+        let naming = config.virtual_routers.iter().filter(|router| router.checks.contains(&check.name));
+        matches!(from, CheckState::Passing | CheckState::Failing).then(|| What::CheckChanged {
+            check: check.name.clone(),
+            from,
+            to: CheckState::Skipped,
+            message: message.to_owned(),
+            virtual_routers: naming.map(|router| router.name.clone()).collect(),
+        })
     }
 
     /// The event that a check changed its state.
@@ -178,9 +186,10 @@ impl Observer {
     /// Asks the protocol loop for a sign of life, and for the roles of all routers.
     pub(super) fn heartbeat(&self, roster: &Roster, wires: &Wires) {
         let asked: Vec<RouterId> = roster.iter().map(|(router, _)| router).collect();
+        let addresses = roster.iter().map(|(_, entry)| entry.config.addresses.len()).sum();
         let observation = Observation {
             routers: Vec::with_capacity(asked.len()),
-            addresses: Vec::with_capacity(asked.len() * ROOM),
+            addresses: Vec::with_capacity(addresses),
             asked,
             token: HEARTBEAT,
             ..Observation::default()

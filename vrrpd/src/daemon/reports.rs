@@ -53,6 +53,9 @@ impl Daemon {
         if let Some(what) = self.event(report) {
             self.history.record(WallTime::now().minus(clock::now() - at), what);
         }
+        if matches!(report, Report::Transition { .. }) {
+            self.ask_by_role();
+        }
     }
 
     /// Takes in what the kernel thread has to say to people.
@@ -102,7 +105,7 @@ impl Daemon {
                 let config = &self.roster.get(router)?.config;
                 let failing: Vec<&str> = self.observer.failing(config).collect();
                 let why = match (failing.is_empty(), to == config.priority) {
-                    (_, true) => "all checks pass".to_owned(),
+                    (_, true) => "no check lowers it".to_owned(),
                     (true, false) => "configured".to_owned(),
                     (false, false) => format!("not passing: {}", failing.join(", ")),
                 };
@@ -201,7 +204,6 @@ impl Daemon {
             };
             self.hooks.notify(&config.name, &transition);
         }
-        self.ask_by_role();
     }
 
     /// Nothing is left of a router that was told to leave.
