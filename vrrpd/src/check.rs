@@ -1,9 +1,9 @@
 //! Health checks: tasks that run a probe again and again and report each result.
 //!
 //! A check runs on a grid of its `interval`, first at once, one run at a time, each within `timeout`
-//! for everything it does. A run passes or fails, nothing in between: what cannot be done is a
-//! failure with its reason. [`Judge`] turns runs into a state with `rise` and `fall`. What a state
-//! does to a virtual router is decided elsewhere.
+//! for everything it does; while it is in doubt the grid is that of `fast_interval`. A run passes or
+//! fails, nothing in between: what cannot be done is a failure with its reason. [`Judge`] turns runs
+//! into a state with `rise` and `fall`. What a state does to a virtual router is decided elsewhere.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,11 +18,16 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::{self, Probe};
 use crate::launcher::LauncherHandle;
 
+mod client;
 mod connect;
+mod credentials;
 mod exec;
+mod hash;
 mod http;
 mod judge;
+mod s3;
 mod schedule;
+mod stage;
 mod tcp;
 mod tls;
 
@@ -30,6 +35,7 @@ pub use judge::{CheckState, Judge};
 
 use exec::ExecProbe;
 use http::HttpProbe;
+use s3::S3Probe;
 use schedule::Schedule;
 use tcp::TcpProbe;
 use tls::Authorities;
@@ -265,7 +271,8 @@ impl Next {
 
 /// A probe with what it keeps from run to run: one file in `check/` for each kind.
 trait Prober: fmt::Debug + Send {
-    /// One run within `deadline`, for everything that it does. Dropped, it leaves nothing running.
+    /// One run within `deadline`, for everything that it does. Dropped, it leaves nothing running but
+    /// what cannot be interrupted and ends by itself.
     fn run(&mut self, deadline: Duration) -> Run<'_>;
 }
 
@@ -283,5 +290,6 @@ fn prober(check: &config::Check, tools: &Tools<'_>) -> Box<dyn Prober> {
         Probe::Exec(exec) => Box::new(ExecProbe::new(&check.name, exec, tools.launcher)),
         Probe::Tcp(tcp) => Box::new(TcpProbe::new(tcp)),
         Probe::Http(http) => Box::new(HttpProbe::new(http, tools.authorities)),
+        Probe::S3(s3) => Box::new(S3Probe::new(s3, tools.authorities)),
     }
 }

@@ -14,6 +14,7 @@ use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
 mod defaults;
 mod diagnostic;
 mod differences;
+mod digest;
 mod keys;
 mod load;
 mod probe;
@@ -25,9 +26,11 @@ mod value;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Warnings};
 pub use differences::{Change, Difference, KeyChange, Section, differences};
+pub use digest::Sha256;
 pub use keys::{Fixed, Key, Support, TABLES};
 pub use load::{load, parse};
-pub use probe::{Exec, Http, HttpMethod, Probe, Tcp};
+pub(crate) use probe::http::compile;
+pub use probe::{BodyMatch, Endpoint, Exec, Http, HttpMethod, MAX_BODY, Probe, S3, Scalar, Tcp, Tls};
 pub use show::to_toml;
 
 /// A whole configuration file, validated.

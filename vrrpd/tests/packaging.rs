@@ -235,7 +235,8 @@ fn the_manual_describes_the_keys_that_the_program_knows() {
 #[test]
 fn the_manual_has_the_defaults_of_the_program() {
     let text = format!(
-        "{SHORTEST}\n[check.e]\nexec = [\"/bin/true\"]\n[check.h]\nhttp = {{ url = \"http://192.0.2.193/\" }}\n\
+        "{SHORTEST}\n[check.e]\nexec = [\"/bin/true\"]\n[check.h]\nhttp = {{ url = \"https://192.0.2.193/\" }}\n\
+         [check.s]\ns3 = {{ url = \"https://192.0.2.193/a/b\" }}\n\
          [hook.h]\non = [\"active\"]\nexec = [\"/bin/true\"]\n"
     );
     let given: toml::Table = text.parse().expect("the text is TOML");

@@ -55,6 +55,8 @@ pub const TABLES: &[(&str, &[Key])] = &[
     ("check", CHECK),
     ("tcp", probe::tcp::KEYS),
     ("http", probe::http::KEYS),
+    ("body", probe::http::BODY_KEYS),
+    ("s3", probe::s3::KEYS),
     ("hook", HOOK),
 ];
 
@@ -126,6 +128,7 @@ pub(super) const CHECK: &[Key] = &[
     full("user"),
     full("tcp"),
     full("http"),
+    full("s3"),
     full("interval"),
     full("fast_interval"),
     full("timeout"),
@@ -137,7 +140,6 @@ pub(super) const CHECK: &[Key] = &[
     not_yet("registry"),
     not_yet("registry_parity"),
     not_yet("chart_repository"),
-    not_yet("s3"),
     not_yet("dns"),
     not_yet("hosts"),
     not_yet("ping"),

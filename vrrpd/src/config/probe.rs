@@ -4,6 +4,7 @@
 //! kind does when it runs is in the file of the same name in `check/`.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use super::Effect;
@@ -12,12 +13,16 @@ use super::keys::{self, Support};
 use super::show::Entries;
 use super::table::{At, Table};
 
+mod endpoint;
 pub(super) mod exec;
 pub(super) mod http;
+pub(super) mod s3;
 pub(super) mod tcp;
 
+pub use endpoint::{Endpoint, Tls};
 pub use exec::Exec;
-pub use http::{Http, HttpMethod};
+pub use http::{BodyMatch, Http, HttpMethod, MAX_BODY, Scalar};
+pub use s3::S3;
 pub use tcp::Tcp;
 
 /// The one probe of a check.
@@ -27,8 +32,10 @@ pub enum Probe {
     Exec(Exec),
     /// `tcp = { address = "host:port" }`: the connection is made.
     Tcp(Tcp),
-    /// `http = { url = ... }`.
-    Http(Http),
+    /// `http = { url = ... }`: a request is answered as it should be.
+    Http(Box<Http>),
+    /// `s3 = { url = ... }`: an object is there.
+    S3(Box<S3>),
 }
 
 /// Reads a kind from the table of its check; `None` when it is not there, or wrong and reported.
@@ -38,7 +45,8 @@ type Read = fn(&Table<'_>, &mut Faults) -> Option<Probe>;
 const KINDS: &[(&str, Read)] = &[
     ("exec", |check, faults| exec::read(check, faults).map(Probe::Exec)),
     ("tcp", |check, faults| tcp::read(check, faults).map(Probe::Tcp)),
-    ("http", |check, faults| http::read(check, faults).map(Probe::Http)),
+    ("http", |check, faults| Some(Probe::Http(Box::new(http::read(check, faults)?)))),
+    ("s3", |check, faults| Some(Probe::S3(Box::new(s3::read(check, faults)?)))),
 ];
 
 /// What a kind tells of itself.
@@ -49,6 +57,11 @@ pub(super) trait Kind {
     /// The address that is asked, where the file has one.
     fn target(&self) -> Option<IpAddr> {
         None
+    }
+
+    /// The files that it cannot do without, and what they are called.
+    fn files(&self) -> Vec<(&'static str, &Path)> {
+        Vec::new()
     }
 
     /// What its checks do unless the file says otherwise.
@@ -71,12 +84,18 @@ impl Default for Usual {
 }
 
 impl Probe {
+    /// The files that it cannot do without, and what they are called.
+    pub(crate) fn files(&self) -> Vec<(&'static str, &Path)> {
+        self.kind().files()
+    }
+
     /// The kind with its values.
     pub(super) fn kind(&self) -> &dyn Kind {
         match self {
             Self::Exec(kind) => kind,
             Self::Tcp(kind) => kind,
-            Self::Http(kind) => kind,
+            Self::Http(kind) => &**kind,
+            Self::S3(kind) => &**kind,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `exec = [...]` and `user`, of checks and of hooks.
 
+use std::path::Path;
+
 use super::Kind;
 use crate::config::diagnostic::Faults;
 use crate::config::show::{Entries, list, quoted};
@@ -30,6 +32,10 @@ pub(in crate::config) fn read(table: &Table<'_>, faults: &mut Faults) -> Option<
 }
 
 impl Kind for Exec {
+    fn files(&self) -> Vec<(&'static str, &Path)> {
+        self.argv.first().map(|program| ("program", Path::new(program))).into_iter().collect()
+    }
+
     fn show(&self) -> Entries {
         let mut entries = vec![("exec", list(&self.argv, |argument| quoted(argument)))];
         if let Some(user) = &self.user {

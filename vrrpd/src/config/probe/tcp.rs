@@ -10,15 +10,17 @@ use crate::config::table::Table;
 use crate::config::value;
 
 /// Its keys.
-pub(in crate::config) const KEYS: &[Key] = &[full("address"), full("source")];
+pub(in crate::config) const KEYS: &[Key] = &[full("address"), full("source"), full("expect")];
 
-/// `tcp = { address = "192.0.2.193:443", source = "192.0.2.193" }`.
+/// `tcp = { address = "192.0.2.193:22", expect = "SSH-2.0-" }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tcp {
     /// `host:port` or `[v6]:port`.
     pub address: String,
     /// Local address to connect from.
     pub source: Option<IpAddr>,
+    /// What the server says first, of its own accord.
+    pub expect: Option<String>,
 }
 
 pub(super) fn read(check: &Table<'_>, faults: &mut Faults) -> Option<Tcp> {
@@ -26,7 +28,8 @@ pub(super) fn read(check: &Table<'_>, faults: &mut Faults) -> Option<Tcp> {
     let table = table.given()?;
     let address = table.required("address", "as in address = \"192.0.2.193:443\"", faults, value::host_port);
     let source = table.field("source", faults, value::ip);
-    Some(Tcp { address: address.given()?.clone(), source: source.optional()? })
+    let expect = table.field("expect", faults, value::filled);
+    Some(Tcp { address: address.given()?.clone(), source: source.optional()?, expect: expect.optional()? })
 }
 
 impl Kind for Tcp {
@@ -35,6 +38,7 @@ impl Kind for Tcp {
         if let Some(source) = self.source {
             entries.push(("source", quoted(&source.to_string())));
         }
+        entries.extend(self.expect.as_ref().map(|text| ("expect", quoted(text))));
         vec![("tcp", inline(&entries))]
     }
 
