@@ -18,13 +18,18 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::{self, Probe};
 use crate::launcher::LauncherHandle;
 
+mod chart_repository;
 mod client;
 mod connect;
 mod credentials;
+mod distribution;
 mod exec;
 mod hash;
+mod helm_index;
 mod http;
 mod judge;
+mod registry;
+mod registry_parity;
 mod s3;
 mod schedule;
 mod stage;
@@ -33,8 +38,11 @@ mod tls;
 
 pub use judge::{CheckState, Judge};
 
+use chart_repository::ChartProbe;
 use exec::ExecProbe;
 use http::HttpProbe;
+use registry::RegistryProbe;
+use registry_parity::ParityProbe;
 use s3::S3Probe;
 use schedule::Schedule;
 use tcp::TcpProbe;
@@ -291,5 +299,8 @@ fn prober(check: &config::Check, tools: &Tools<'_>) -> Box<dyn Prober> {
         Probe::Tcp(tcp) => Box::new(TcpProbe::new(tcp)),
         Probe::Http(http) => Box::new(HttpProbe::new(http, tools.authorities)),
         Probe::S3(s3) => Box::new(S3Probe::new(s3, tools.authorities)),
+        Probe::Registry(registry) => Box::new(RegistryProbe::new(registry, tools.authorities)),
+        Probe::RegistryParity(parity) => Box::new(ParityProbe::new(parity, tools.authorities)),
+        Probe::ChartRepository(charts) => Box::new(ChartProbe::new(charts, tools.authorities)),
     }
 }

@@ -30,7 +30,11 @@ pub use digest::Sha256;
 pub use keys::{Fixed, Key, Support, TABLES};
 pub use load::{load, parse};
 pub(crate) use probe::http::compile;
-pub use probe::{BodyMatch, Endpoint, Exec, Http, HttpMethod, MAX_BODY, Probe, S3, Scalar, Tcp, Tls};
+pub(crate) use probe::registry::{is_repository, is_tag};
+pub use probe::{
+    Blobs, BodyMatch, Chart, ChartRepository, Endpoint, Exec, Http, HttpMethod, Image, ImageDigest, MAX_BODY,
+    Probe, Registry, RegistryParity, S3, Scalar, Tcp, Tls,
+};
 pub use show::to_toml;
 
 /// A whole configuration file, validated.

@@ -48,6 +48,16 @@ pub(super) struct Question<'a> {
     pub(super) headers: &'a [(String, String)],
 }
 
+impl<'a> Question<'a> {
+    pub(super) fn get(path: &'a str) -> Self {
+        Self { method: Method::GET, path, accept: "*/*", headers: &[] }
+    }
+
+    pub(super) fn head(path: &'a str) -> Self {
+        Self { method: Method::HEAD, ..Self::get(path) }
+    }
+}
+
 impl Client {
     /// Reads the files that it needs; what is wrong with them fails each run.
     pub(super) fn new(endpoint: &Endpoint, authorities: &Authorities) -> Self {
@@ -57,6 +67,21 @@ impl Client {
             trust: endpoint.url.tls.then(|| Trust::new(endpoint, authorities)),
             credentials: endpoint.basic_auth_file.as_deref().map(Credentials::read),
         }
+    }
+
+    /// A path below that of the URL; `path` begins with a slash.
+    pub(super) fn below(&self, path: &str) -> String {
+        format!("{}{path}", self.endpoint.url.path.trim_end_matches('/'))
+    }
+
+    /// The URL that paths are relative to.
+    pub(super) fn url(&self) -> &Url {
+        &self.endpoint.url
+    }
+
+    /// Are there a user and a password?
+    pub(super) fn has_credentials(&self) -> bool {
+        self.credentials.is_some()
     }
 
     /// Questions of one run, which share a connection as far as the server allows.
@@ -224,6 +249,16 @@ impl Answer {
         Ok(Extent { octets, cut: false })
     }
 
+    /// The whole body, which is called `what` when it has more than `most` octets.
+    pub(super) async fn whole(&mut self, what: &str, most: u64) -> Result<Vec<u8>, String> {
+        let mut body = Vec::new();
+        let extent = self.read(most, |octets| body.extend_from_slice(octets)).await?;
+        if extent.cut {
+            return Err(format!("{what} has more than {}", show_octets(most)));
+        }
+        Ok(body)
+    }
+
     /// What a wrong status says, with the first octets of the body as far as they come in time.
     pub(super) async fn unexpected(mut self, wanted: &str, stage: &Stage) -> String {
         let fault = format!("{} instead of {wanted}", self.status.as_u16());
@@ -234,6 +269,11 @@ impl Answer {
         let said = printable(&said, BODY_SHOWN);
         let colon = if said.is_empty() { "" } else { ": " };
         format!("{fault}{colon}{said}")
+    }
+
+    /// One field of the head, where it is text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 
     /// Length of the body as announced.

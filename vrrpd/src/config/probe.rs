@@ -13,15 +13,21 @@ use super::keys::{self, Support};
 use super::show::Entries;
 use super::table::{At, Table};
 
+pub(super) mod chart_repository;
 mod endpoint;
 pub(super) mod exec;
 pub(super) mod http;
+pub(super) mod registry;
+pub(super) mod registry_parity;
 pub(super) mod s3;
 pub(super) mod tcp;
 
+pub use chart_repository::{Chart, ChartRepository};
 pub use endpoint::{Endpoint, Tls};
 pub use exec::Exec;
 pub use http::{BodyMatch, Http, HttpMethod, MAX_BODY, Scalar};
+pub use registry::{Blobs, Image, ImageDigest, Registry};
+pub use registry_parity::RegistryParity;
 pub use s3::S3;
 pub use tcp::Tcp;
 
@@ -36,6 +42,12 @@ pub enum Probe {
     Http(Box<Http>),
     /// `s3 = { url = ... }`: an object is there.
     S3(Box<S3>),
+    /// `registry = { url = ..., canary = [...] }`: images are there.
+    Registry(Box<Registry>),
+    /// `registry_parity = { url = ..., peer = { ... } }`: two registries have the same images.
+    RegistryParity(Box<RegistryParity>),
+    /// `chart_repository = { url = ... }`: a repository of Helm has its charts.
+    ChartRepository(Box<ChartRepository>),
 }
 
 /// Reads a kind from the table of its check; `None` when it is not there, or wrong and reported.
@@ -47,6 +59,13 @@ const KINDS: &[(&str, Read)] = &[
     ("tcp", |check, faults| tcp::read(check, faults).map(Probe::Tcp)),
     ("http", |check, faults| Some(Probe::Http(Box::new(http::read(check, faults)?)))),
     ("s3", |check, faults| Some(Probe::S3(Box::new(s3::read(check, faults)?)))),
+    ("registry", |check, faults| Some(Probe::Registry(Box::new(registry::read(check, faults)?)))),
+    ("registry_parity", |check, faults| {
+        Some(Probe::RegistryParity(Box::new(registry_parity::read(check, faults)?)))
+    }),
+    ("chart_repository", |check, faults| {
+        Some(Probe::ChartRepository(Box::new(chart_repository::read(check, faults)?)))
+    }),
 ];
 
 /// What a kind tells of itself.
@@ -96,6 +115,9 @@ impl Probe {
             Self::Tcp(kind) => kind,
             Self::Http(kind) => &**kind,
             Self::S3(kind) => &**kind,
+            Self::Registry(kind) => &**kind,
+            Self::RegistryParity(kind) => &**kind,
+            Self::ChartRepository(kind) => &**kind,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{GarpForm, HookState, HttpMethod, Ipv4Checksum, Lease, Scheduling, Sh
 
 mod net;
 
-pub(super) use net::{address, authority, host, host_port, ip, socket_address, url};
+pub(super) use net::{address, authority, base_url, host, host_port, ip, socket_address, url};
 
 /// Why a value is refused, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
@@ -175,6 +175,10 @@ pub(super) fn octets(key: &str, value: &DeValue<'_>) -> Read<u64> {
 
 pub(super) fn days(key: &str, value: &DeValue<'_>) -> Read<u16> {
     integer(key, value, 0..=3650).map(|number| u16::try_from(number).unwrap_or(u16::MAX))
+}
+
+pub(super) fn up_to_1000(key: &str, value: &DeValue<'_>) -> Read<u16> {
+    integer(key, value, 1..=1000).map(|number| u16::try_from(number).unwrap_or(u16::MAX))
 }
 
 pub(super) fn sha256(key: &str, value: &DeValue<'_>) -> Read<Sha256> {

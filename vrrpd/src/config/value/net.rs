@@ -127,6 +127,18 @@ pub(in crate::config) fn host(key: &str, value: &DeValue<'_>) -> Read<String> {
     )
 }
 
+/// A URL that paths are added to.
+pub(in crate::config) fn base_url(key: &str, value: &DeValue<'_>) -> Read<Url> {
+    let url = url(key, value)?;
+    if url.path.contains('?') {
+        return refuse(
+            format!("{key} {:?} has a query", url.to_string()),
+            "the part before the question mark",
+        );
+    }
+    Ok(url)
+}
+
 pub(in crate::config) fn url(key: &str, value: &DeValue<'_>) -> Read<Url> {
     let text = string(key, value)?;
     let (tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
