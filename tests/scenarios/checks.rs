@@ -232,6 +232,50 @@ fn an_http_check_follows_the_status_of_its_service() {
     lab.settles_on(VIP, "a", 5);
 }
 
+#[test]
+fn a_check_of_one_role_is_asked_and_counts_in_that_role_only() {
+    let (active, backup) = (flag_file("while-active"), flag_file("while-backup"));
+    let role = |name: &str, file: &FlagFile, more: &str| {
+        let often = "interval = \"200ms\"\nrise = 1\nfall = 2";
+        format!("[check.{name}]\n{}\n{often}\nwhen = \"{name}\"\n", flag(&file.0, more))
+    };
+    let checks = format!(
+        "checks = [\"active\", \"backup\"]\n\n{}{}",
+        role("active", &active, "on_failure = \"alert\""),
+        role("backup", &backup, "")
+    );
+    let Some(pair) = Pair::open(&checks) else { return };
+    let says = |active: &'static str, backup: &'static str| {
+        move |router: &serde_json::Value| {
+            router["checks"][0]["state"] == active && router["checks"][1]["state"] == backup
+        }
+    };
+    pair.a.wait_for_router("web", "asked while Active", says("passing", "skipped"));
+    pair.b.wait_for_router("web", "asked while Backup", says("skipped", "passing"));
+
+    backup.remove();
+    let router = pair.b.wait_for_router("web", "failing as Backup", says("skipped", "failing"));
+    assert_eq!(router["priority"]["effective"], SECONDARY / 10);
+    let router = pair.a.router("web").expect("it answers");
+    assert_eq!(router["priority"]["effective"], PRIMARY, "the Active node is not asked");
+
+    assert!(pair.primary.terminate().success());
+    pair.lab.wait_for_holder(VIP, "b");
+    let router = pair.b.wait_for_router("web", "asked while Active", says("passing", "skipped"));
+    assert_eq!(router["priority"]["effective"], SECONDARY, "what it said as Backup is over");
+
+    let _primary = pair.a.start_vrrpd();
+    let router = pair.a.wait_for_router("web", "failing as Backup", says("skipped", "failing"));
+    assert_eq!(
+        (&router["state"], &router["priority"]["effective"]),
+        (&"backup".into(), &(PRIMARY / 10).into())
+    );
+    pair.lab.settles_on(VIP, "b", 5);
+    backup.create();
+    pair.lab.settles_on(VIP, "a", 10);
+    pair.a.wait_for_router("web", "asked while Active", says("passing", "skipped"));
+}
+
 /// A web server on 127.0.0.1:8080 of `node`, for as long as the test's process runs.
 fn serve(node: &Node, status: Arc<AtomicU16>) {
     let listener = node.namespace().enter(|| TcpListener::bind("127.0.0.1:8080")).expect("a free port");

@@ -1,32 +1,51 @@
 //! Health checks: tasks that run a probe again and again and report each result.
 //!
 //! A check runs on a grid of its `interval`, first at once, one run at a time, each within `timeout`
-//! for everything it does. A run passes or fails, nothing in between: what cannot be done is a
-//! failure with its reason. [`Judge`] turns runs into a state with `rise` and `fall`. What a state
-//! does to a virtual router is decided elsewhere.
+//! for everything it does; while it is in doubt the grid is that of `fast_interval`. A run passes or
+//! fails, nothing in between: what cannot be done is a failure with its reason. [`Judge`] turns runs
+//! into a state with `rise` and `fall`. What a state does to a virtual router is decided elsewhere.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::Pin;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
-use crate::config::{self, Exec, Probe, Tcp};
-use crate::launcher::{LauncherHandle, Run};
+use crate::config::{self, Probe};
+use crate::launcher::LauncherHandle;
 
+mod chart_repository;
+mod client;
 mod connect;
+mod credentials;
+mod distribution;
+mod exec;
+mod hash;
+mod helm_index;
 mod http;
 mod judge;
+mod registry;
+mod registry_parity;
+mod s3;
 mod schedule;
+mod stage;
+mod tcp;
 mod tls;
 
 pub use judge::{CheckState, Judge};
 
-use connect::Resolver;
+use chart_repository::ChartProbe;
+use exec::ExecProbe;
 use http::HttpProbe;
+use registry::RegistryProbe;
+use registry_parity::ParityProbe;
+use s3::S3Probe;
 use schedule::Schedule;
+use tcp::TcpProbe;
 use tls::Authorities;
 
 /// One run of a check and what follows from it.
@@ -46,6 +65,8 @@ pub struct CheckResult {
     pub state: CheckState,
     /// State before this run; a change of state is where the two differ.
     pub previous_state: CheckState,
+    /// Which start of the check it belongs to; see [`Checks::is_current`].
+    start: u64,
 }
 
 /// All checks that run, by name.
@@ -54,10 +75,12 @@ pub struct Checks {
     launcher: LauncherHandle,
     results: mpsc::Sender<CheckResult>,
     running: BTreeMap<String, Running>,
+    starts: u64,
 }
 
 #[derive(Debug)]
 struct Running {
+    start: u64,
     orders: mpsc::UnboundedSender<Order>,
     task: JoinHandle<()>,
 }
@@ -69,14 +92,14 @@ impl Drop for Running {
 }
 
 enum Order {
-    Configure(Box<config::Check>, Box<Prober>),
+    Configure(Box<config::Check>, Box<dyn Prober>),
     RunNow(oneshot::Sender<CheckResult>),
 }
 
 impl Checks {
     /// No check yet; results of all of them go to `results`. A check waits while that is full.
     pub fn new(launcher: LauncherHandle, results: mpsc::Sender<CheckResult>) -> Self {
-        Self { launcher, results, running: BTreeMap::new() }
+        Self { launcher, results, running: BTreeMap::new(), starts: 0 }
     }
 
     /// Makes these the checks that run, within a tokio runtime.
@@ -84,22 +107,45 @@ impl Checks {
     /// A check that is new starts at once and pending. One that is gone stops. One whose probe is
     /// another starts afresh; otherwise it goes on with the new values and what it has counted.
     /// Files with certificates are read here, anew for every check.
-    pub fn apply(&mut self, checks: &[config::Check]) {
-        let authorities = Authorities::default();
+    pub fn apply<'a>(&mut self, checks: impl IntoIterator<Item = &'a config::Check>) {
+        let checks: Vec<_> = checks.into_iter().collect();
         self.running.retain(|name, _| checks.iter().any(|check| check.name == *name));
+        let authorities = Authorities::default();
         for check in checks {
-            let prober = Prober::new(check, &self.launcher, &authorities);
-            let left = match self.running.get(&check.name) {
-                Some(running) => {
-                    let order = Order::Configure(Box::new(check.clone()), Box::new(prober));
-                    running.orders.send(order).err().map(|unsent| unsent.0)
-                }
-                None => Some(Order::Configure(Box::new(check.clone()), Box::new(prober))),
-            };
-            if let Some(Order::Configure(check, prober)) = left {
-                let name = check.name.clone();
-                self.running.insert(name, start(*check, *prober, self.results.clone()));
-            }
+            self.configure(check, &authorities);
+        }
+    }
+
+    /// Starts a check that does not run, at once and pending.
+    pub fn start(&mut self, check: &config::Check) {
+        self.configure(check, &Authorities::default());
+    }
+
+    /// Stops a check, in the middle of a run where it is in one.
+    pub fn stop(&mut self, name: &str) {
+        self.running.remove(name);
+    }
+
+    /// Is a result one of a check that has not been stopped since?
+    pub fn is_current(&self, result: &CheckResult) -> bool {
+        self.running.get(&result.name).is_some_and(|running| running.start == result.start)
+    }
+
+    fn configure(&mut self, check: &config::Check, authorities: &Authorities) {
+        let prober = prober(check, &Tools { launcher: &self.launcher, authorities });
+        let order = Order::Configure(Box::new(check.clone()), prober);
+        let left = match self.running.get(&check.name) {
+            Some(running) => running.orders.send(order).err().map(|unsent| unsent.0),
+            None => Some(order),
+        };
+        if let Some(Order::Configure(check, prober)) = left {
+            self.starts += 1;
+            let (name, start) = (check.name.clone(), self.starts);
+            let (sender, orders) = mpsc::unbounded_channel();
+            let judge = Judge::new(check.rise, check.fall);
+            let task = Task { check: *check, prober, judge, start, results: self.results.clone() };
+            let task = tokio::spawn(task.run(orders));
+            self.running.insert(name, Running { start, orders: sender, task });
         }
     }
 
@@ -116,58 +162,54 @@ impl Checks {
     }
 }
 
-fn start(check: config::Check, prober: Prober, results: mpsc::Sender<CheckResult>) -> Running {
-    let (sender, orders) = mpsc::unbounded_channel();
-    let judge = Judge::new(check.rise, check.fall);
-    let task = Task { check, prober, judge, results };
-    Running { orders: sender, task: tokio::spawn(task.run(orders)) }
-}
-
 /// One check at work.
 struct Task {
     check: config::Check,
-    prober: Prober,
+    prober: Box<dyn Prober>,
     judge: Judge,
+    start: u64,
     results: mpsc::Sender<CheckResult>,
 }
 
 impl Task {
     async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
-        let mut first = Instant::now();
-        let mut slot = 0;
-        let mut schedule = Schedule::new(&self.check.name, self.check.interval);
+        let mut next = Next::new(&self.check.name, self.interval());
         loop {
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
                     None => return,
                     Some(Order::RunNow(answer)) => {
+                        next.last = Instant::now();
                         let Some(result) = self.once().await else { return };
                         // Whoever asked may be gone.
                         let _ = answer.send(result);
                     }
                     Some(Order::Configure(check, prober)) => {
-                        let interval = self.check.interval;
-                        let afresh = self.configure(*check, *prober);
-                        if afresh || self.check.interval != interval {
-                            schedule = Schedule::new(&self.check.name, self.check.interval);
-                            slot = u32::from(!afresh);
-                            first = Instant::now();
+                        if self.configure(*check, prober) {
+                            next = Next::new(&self.check.name, self.interval());
                         }
                     }
                 },
-                () = sleep_until(first + schedule.start_of(slot)) => {
+                () = sleep_until(next.at()) => {
+                    next.last = Instant::now();
                     if self.once().await.is_none() {
                         return;
                     }
-                    slot = schedule.after(slot, first.elapsed());
+                    next.ran();
                 }
             }
+            next.every(&self.check.name, self.interval());
         }
     }
 
+    /// The one in force: the fast one while in doubt.
+    fn interval(&self) -> Duration {
+        self.check.fast_interval.filter(|_| self.judge.in_doubt()).unwrap_or(self.check.interval)
+    }
+
     /// Takes new values over; true when what was counted does not hold for them.
-    fn configure(&mut self, check: config::Check, prober: Prober) -> bool {
+    fn configure(&mut self, check: config::Check, prober: Box<dyn Prober>) -> bool {
         let afresh = check.probe != self.check.probe;
         if afresh {
             self.judge = Judge::new(check.rise, check.fall);
@@ -193,56 +235,72 @@ impl Task {
             at: Timestamp::now(),
             state: self.judge.count(passed),
             previous_state,
+            start: self.start,
         };
         self.results.send(result.clone()).await.ok()?;
         Some(result)
     }
 }
 
-/// A probe with what it keeps from run to run.
-#[derive(Debug)]
-enum Prober {
-    Exec { name: String, exec: Exec, launcher: LauncherHandle },
-    Tcp { tcp: Tcp, resolver: Resolver },
-    Http(Box<HttpProbe>),
+/// When the next run of a check is due.
+struct Next {
+    schedule: Schedule,
+    first: Instant,
+    slot: u32,
+    /// Start of the last run, on the grid or beside it.
+    last: Instant,
 }
 
-impl Prober {
-    fn new(check: &config::Check, launcher: &LauncherHandle, authorities: &Authorities) -> Self {
-        match &check.probe {
-            Probe::Exec(exec) => {
-                Self::Exec { name: check.name.clone(), exec: exec.clone(), launcher: launcher.clone() }
-            }
-            Probe::Tcp(tcp) => Self::Tcp { tcp: tcp.clone(), resolver: Resolver::default() },
-            Probe::Http(http) => Self::Http(Box::new(HttpProbe::new(http, authorities))),
-        }
+impl Next {
+    /// At once.
+    fn new(name: &str, interval: Duration) -> Self {
+        let now = Instant::now();
+        Self { schedule: Schedule::new(name, interval), first: now, slot: 0, last: now }
     }
 
-    /// One run: what it said, as a success or as a failure.
-    async fn run(&mut self, deadline: Duration) -> Result<String, String> {
-        match self {
-            Self::Exec { name, exec, launcher } => {
-                let env = vec![("VRRPD_CHECK".to_owned(), name.clone())];
-                let (argv, user) = (exec.argv.clone(), exec.user.clone());
-                let outcome = launcher.run(Run { argv, env, user, deadline }).await;
-                if outcome.passed() { Ok(outcome.to_string()) } else { Err(outcome.to_string()) }
-            }
-            Self::Tcp { tcp, resolver } => {
-                let started = Instant::now();
-                let reached = timeout(deadline, reach(tcp, resolver)).await;
-                reached.unwrap_or_else(|_| {
-                    let (ms, address) = (deadline.as_millis(), &tcp.address);
-                    Err(format!("deadline of {ms} ms passed while connecting to {address}"))
-                })?;
-                Ok(format!("connected in {} ms", started.elapsed().as_millis()))
-            }
-            Self::Http(probe) => probe.run(deadline).await,
+    fn at(&self) -> Instant {
+        self.first + self.schedule.start_of(self.slot)
+    }
+
+    /// The run of this slot has ended.
+    fn ran(&mut self) {
+        self.slot = self.schedule.after(self.slot, self.first.elapsed());
+    }
+
+    /// With another interval a new grid begins at the last run.
+    fn every(&mut self, name: &str, interval: Duration) {
+        if self.schedule.interval() != interval {
+            self.schedule = Schedule::new(name, interval);
+            self.first = self.last;
+            self.slot = self.slot.min(1);
         }
     }
 }
 
-async fn reach(tcp: &Tcp, resolver: &mut Resolver) -> Result<(), String> {
-    let (host, port) = connect::split(&tcp.address)?;
-    let addresses = resolver.resolve(host, port).await?;
-    connect::connect(&addresses, tcp.source).await.map(drop)
+/// A probe with what it keeps from run to run: one file in `check/` for each kind.
+trait Prober: fmt::Debug + Send {
+    /// One run within `deadline`, for everything that it does. Dropped, it leaves nothing running but
+    /// what cannot be interrupted and ends by itself.
+    fn run(&mut self, deadline: Duration) -> Run<'_>;
+}
+
+/// A run that goes on: what it said in one line, as a success or as a failure.
+type Run<'a> = Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>>;
+
+/// What probes share.
+struct Tools<'a> {
+    launcher: &'a LauncherHandle,
+    authorities: &'a Authorities,
+}
+
+fn prober(check: &config::Check, tools: &Tools<'_>) -> Box<dyn Prober> {
+    match &check.probe {
+        Probe::Exec(exec) => Box::new(ExecProbe::new(&check.name, exec, tools.launcher)),
+        Probe::Tcp(tcp) => Box::new(TcpProbe::new(tcp)),
+        Probe::Http(http) => Box::new(HttpProbe::new(http, tools.authorities)),
+        Probe::S3(s3) => Box::new(S3Probe::new(s3, tools.authorities)),
+        Probe::Registry(registry) => Box::new(RegistryProbe::new(registry, tools.authorities)),
+        Probe::RegistryParity(parity) => Box::new(ParityProbe::new(parity, tools.authorities)),
+        Probe::ChartRepository(charts) => Box::new(ChartProbe::new(charts, tools.authorities)),
+    }
 }

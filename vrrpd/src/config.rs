@@ -5,7 +5,7 @@
 //! doubt: nothing that uses them checks a range again. [`to_toml`] writes them out again, and
 //! [`differences`] says what a reload would change.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,8 +14,10 @@ use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
 mod defaults;
 mod diagnostic;
 mod differences;
+mod digest;
 mod keys;
 mod load;
+mod probe;
 mod raw;
 mod show;
 mod table;
@@ -24,8 +26,15 @@ mod value;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Warnings};
 pub use differences::{Change, Difference, KeyChange, Section, differences};
+pub use digest::Sha256;
 pub use keys::{Fixed, Key, Support, TABLES};
 pub use load::{load, parse};
+pub(crate) use probe::http::compile;
+pub(crate) use probe::registry::{is_repository, is_tag};
+pub use probe::{
+    Blobs, BodyMatch, Chart, ChartRepository, Endpoint, Exec, Http, HttpMethod, Image, ImageDigest, MAX_BODY,
+    Probe, Registry, RegistryParity, S3, Scalar, Tcp, Tls,
+};
 pub use show::to_toml;
 
 /// A whole configuration file, validated.
@@ -163,14 +172,31 @@ pub struct Check {
     pub probe: Probe,
     /// From start to start; default 1 s.
     pub interval: Duration,
-    /// Total deadline of one run, below `interval`; default 0.9 of it.
+    /// From start to start while in doubt: pending, or the last run differs from the state. Below
+    /// `interval`; default: none, `interval` always.
+    pub fast_interval: Option<Duration>,
+    /// Total deadline of one run, below the shorter interval; default 0.9 of it.
     pub timeout: Duration,
     /// Passing runs in a row until the check passes; default 2.
     pub rise: u32,
     /// Failing runs in a row until the check fails; default 3.
     pub fall: u32,
+    /// In which role it is asked; default always.
+    pub when: When,
     /// What a failing check does.
     pub effect: Effect,
+}
+
+/// `when`: the role of the virtual routers that name a check, in which it is asked. One of them is
+/// enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// While Active.
+    Active,
+    /// While not Active.
+    Backup,
+    /// In any role.
+    Always,
 }
 
 /// What a check does to the virtual routers that name it: `on_failure` or `weight`.
@@ -186,60 +212,7 @@ pub enum Effect {
     Weight(i16),
 }
 
-/// The one probe of a check.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Probe {
-    /// `exec = [...]`: an argument vector, no shell; exit code 0 passes.
-    Exec(Exec),
-    /// `tcp = { address = "host:port" }`: the connection is made.
-    Tcp(Tcp),
-    /// `http = { url = ... }`.
-    Http(Http),
-}
-
-/// A program that is run as another user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exec {
-    /// Absolute path and arguments.
-    pub argv: Vec<String>,
-    /// User it runs as; default: `vrrpd-check` when it exists, else `nobody`.
-    pub user: Option<String>,
-}
-
-/// `tcp = { address = "192.0.2.193:443", source = "192.0.2.193" }`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tcp {
-    /// `host:port` or `[v6]:port`.
-    pub address: String,
-    /// Local address to connect from.
-    pub source: Option<IpAddr>,
-}
-
-/// `http = { ... }`: HTTP/1.1, redirects are answers like any other.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Http {
-    /// `http://` or `https://`, host, optional port and path; the host is what `Host` and SNI carry.
-    pub url: Url,
-    /// `GET` (the default) or `HEAD`.
-    pub method: HttpMethod,
-    /// Address to connect to instead of the URL's host.
-    pub connect: Option<SocketAddr>,
-    /// Statuses that pass; default `[200]`.
-    pub status: Vec<u16>,
-    /// PEM file with the only authorities to trust; default: the system's.
-    pub ca_file: Option<PathBuf>,
-}
-
-/// Request method of an HTTP check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HttpMethod {
-    /// The body is read to its end, up to a cap.
-    Get,
-    /// Headers only.
-    Head,
-}
-
-/// The parts of a URL that an HTTP check needs.
+/// The parts of a URL that is asked over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
     /// `https` rather than `http`.

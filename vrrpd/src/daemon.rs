@@ -7,6 +7,7 @@
 mod forms;
 mod observe;
 mod reports;
+mod roles;
 mod roster;
 mod starts;
 mod systemd;
@@ -21,6 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 use vrrp_proto::action::Input;
+use vrrp_proto::snapshot::StateName;
 use vrrp_proto::tracking::TrackerState;
 
 use crate::check::{CheckResult, Checks};
@@ -39,6 +41,7 @@ use crate::{logging, privilege};
 
 use forms::Forms;
 use observe::Observer;
+use roles::Roles;
 use roster::{Order, Roster};
 use starts::Starts;
 use systemd::Systemd;
@@ -110,6 +113,7 @@ struct Daemon {
     kernel_notes: mpsc::UnboundedReceiver<kernel::Note>,
     roster: Roster,
     checks: Checks,
+    roles: Roles,
     check_results: mpsc::Receiver<CheckResult>,
     hooks: Hooks,
     hook_results: mpsc::Receiver<HookResult>,
@@ -169,6 +173,7 @@ impl Daemon {
             kernel_notes,
             roster: Roster::default(),
             checks: Checks::new(launcher.clone(), check_sender),
+            roles: Roles::default(),
             check_results,
             hooks: Hooks::new(&config, launcher, hook_sender),
             hook_results,
@@ -240,7 +245,30 @@ impl Daemon {
             }
         }
         self.hooks.apply(&self.config);
-        self.checks.apply(&self.config.checks);
+        self.ask_by_role();
+        let asked = self.config.checks.iter().filter(|check| self.roles.asks(&check.name));
+        self.checks.apply(asked);
+    }
+
+    /// Starts the checks that are asked from now on and stops those that are not any more. Until a
+    /// check has been asked often enough again it is pending.
+    fn ask_by_role(&mut self) {
+        for (name, asked) in self.roles.update(&self.config) {
+            let Some(check) = self.config.checks.iter().find(|check| check.name == name) else { continue };
+            let state = if asked {
+                self.checks.start(check);
+                TrackerState::Pending
+            } else {
+                self.checks.stop(&name);
+                TrackerState::Skipped
+            };
+            // A decision that counts no more is the reason of what follows.
+            if let Some(what) = self.observer.asked(check, asked, &self.config) {
+                self.history.record(WallTime::now(), what);
+            }
+            let tracker = self.roster.tracker(&name);
+            self.wires.messages.push_waiting(protocol::Message::Input(Input::Tracked { tracker, state }));
+        }
     }
 
     /// Every router hands over; the loop ends when nothing is left of them.
@@ -366,6 +394,10 @@ impl Daemon {
     }
 
     fn check_result(&mut self, result: CheckResult) {
+        // It may have been on its way while the check was stopped.
+        if !self.checks.is_current(&result) {
+            return;
+        }
         let state = match result.state {
             crate::check::CheckState::Pending => TrackerState::Pending,
             crate::check::CheckState::Passing => TrackerState::Passing,
@@ -393,7 +425,10 @@ impl Daemon {
     fn note(&mut self, note: Note) {
         match note {
             Note::Report(report, at) => self.report(report, at),
-            Note::Observed(observation) if self.observer.is_heartbeat(&observation) => self.systemd.alive(),
+            Note::Observed(observation) if self.observer.is_heartbeat(&observation) => {
+                self.systemd.alive();
+                self.note_roles(&observation);
+            }
             Note::Observed(observation) => {
                 self.observer.answer(&observation, &self.roster, &self.config, &self.history, &self.protocol);
             }
@@ -405,8 +440,18 @@ impl Daemon {
         if self.protocol.has_ended() || self.kernel.has_ended() {
             return Err(io::Error::other("a thread of the daemon has ended by a bug; see the lines above"));
         }
-        self.observer.heartbeat(&self.wires);
+        self.observer.heartbeat(&self.roster, &self.wires);
         Ok(())
+    }
+
+    /// The roles as the core has them: reports of transitions can be lost.
+    fn note_roles(&mut self, observation: &protocol::Observation) {
+        for (&router, snapshot) in observation.asked.iter().zip(&observation.routers) {
+            if let (Some(entry), Some(snapshot)) = (self.roster.get(router), snapshot) {
+                self.roles.set(&entry.config.name, snapshot.state == StateName::Active);
+            }
+        }
+        self.ask_by_role();
     }
 
     fn record(&mut self, what: What) {
@@ -422,10 +467,10 @@ async fn expired(at: Option<tokio::time::Instant>) {
 }
 
 /// What hooks hear of a state.
-fn hook_state(state: vrrp_proto::snapshot::StateName) -> HookState {
+fn hook_state(state: StateName) -> HookState {
     match state {
-        vrrp_proto::snapshot::StateName::Active => HookState::Active,
-        vrrp_proto::snapshot::StateName::Backup => HookState::Backup,
-        vrrp_proto::snapshot::StateName::Initialize => HookState::Fault,
+        StateName::Active => HookState::Active,
+        StateName::Backup => HookState::Backup,
+        StateName::Initialize => HookState::Fault,
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use netlink::{Requester, Table};
 
-use crate::config::{Config, Probe, VirtualRouter};
+use crate::config::{Config, VirtualRouter};
 
 /// A sentence for each thing that this machine lacks now and that the configuration counts on.
 pub(crate) fn machine(config: &Config) -> Vec<String> {
@@ -16,13 +16,10 @@ pub(crate) fn machine(config: &Config) -> Vec<String> {
         Err(error) => findings.push(format!("the interfaces of this machine cannot be listed: {error}")),
     }
     for check in &config.checks {
-        let (what, file) = match &check.probe {
-            Probe::Exec(exec) => ("program", exec.argv.first().map(Path::new)),
-            Probe::Http(http) => ("ca_file", http.ca_file.as_deref()),
-            Probe::Tcp(_) => continue,
-        };
-        if let Some(file) = file.filter(|file| !file.exists()) {
-            findings.push(format!("check.{}: the {what} {} does not exist", check.name, file.display()));
+        for (what, file) in check.probe.files() {
+            if !file.exists() {
+                findings.push(format!("check.{}: the {what} {} does not exist", check.name, file.display()));
+            }
         }
     }
     for hook in &config.hooks {

@@ -1,27 +1,26 @@
 //! Checks against servers on the loopback interface and against real scripts.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{HandshakeKind, ServerConfig};
 use vrrpd::check::CheckState::{Failing, Passing, Pending};
 use vrrpd::check::{CheckResult, Checks};
-use vrrpd::config::{Check, Effect, Exec, Http, HttpMethod, Probe, Tcp, Url};
+use vrrpd::config::{Check, Effect, Endpoint, Exec, Http, HttpMethod, MAX_BODY, Probe, Tcp, Tls, Url, When};
 
 mod forked;
+mod servers;
 
 use forked::{Fixture, cases};
+use servers::{authority, closed, drips, endless, hold, ok, question, says, says_status, serve};
 
 fn main() -> ExitCode {
     forked::run(cases![
@@ -56,6 +55,8 @@ fn main() -> ExitCode {
         runs_never_overlap,
         a_check_can_be_run_now,
         a_reload_keeps_what_still_holds,
+        while_in_doubt_runs_follow_faster,
+        a_check_that_is_stopped_in_a_run_says_nothing_more,
     ])
 }
 
@@ -63,7 +64,8 @@ const LONG: Duration = Duration::from_secs(3600);
 
 fn check(probe: Probe, timeout: Duration) -> Check {
     let name = "registry".to_owned();
-    Check { name, probe, interval: LONG, timeout, rise: 2, fall: 3, effect: Effect::Demote }
+    let (when, effect) = (When::Always, Effect::Demote);
+    Check { name, probe, interval: LONG, fast_interval: None, timeout, rise: 2, fall: 3, when, effect }
 }
 
 /// The result of the first run, which comes at once.
@@ -88,65 +90,31 @@ async fn late(fixture: &Fixture, probe: Probe) -> String {
 fn http(address: SocketAddr) -> Http {
     let url =
         Url { tls: false, host: address.ip().to_string(), port: address.port(), path: "/v2/".to_owned() };
-    Http { url, method: HttpMethod::Get, connect: None, status: vec![200], ca_file: None }
+    let endpoint = Endpoint { url, connect: None, basic_auth_file: None, tls: Tls::default() };
+    Http {
+        endpoint,
+        method: HttpMethod::Get,
+        headers: Vec::new(),
+        status: vec![200],
+        body: None,
+        length: None,
+        min_length: None,
+        sha256: None,
+        max_body: MAX_BODY,
+    }
+}
+
+fn probe(http: Http) -> Probe {
+    Probe::Http(Box::new(http))
 }
 
 fn plain(address: SocketAddr) -> Probe {
-    Probe::Http(http(address))
+    probe(http(address))
 }
 
 fn exec(script: &str) -> Probe {
     let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
     Probe::Exec(Exec { argv, user: None })
-}
-
-/// A server that says the same to everybody, whatever the question, and then holds the line.
-async fn says(answer: impl Into<Vec<u8>>) -> SocketAddr {
-    let answer = answer.into();
-    serve(move |mut stream| {
-        let answer = answer.clone();
-        async move {
-            question(&mut stream).await;
-            // The client may have heard enough.
-            let _ = stream.write_all(&answer).await;
-            hold(stream).await;
-        }
-    })
-    .await
-}
-
-async fn serve<F>(mut handler: impl FnMut(TcpStream) -> F + Send + 'static) -> SocketAddr
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
-    let address = listener.local_addr().expect("it is bound");
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(handler(stream));
-        }
-    });
-    address
-}
-
-/// Reads the head of a request.
-async fn question(stream: &mut (impl AsyncRead + Unpin)) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match stream.read_u8().await {
-            Ok(octet) => head.push(octet),
-            Err(_) => break,
-        }
-    }
-    String::from_utf8_lossy(&head).into_owned()
-}
-
-async fn hold(mut stream: impl AsyncRead + Unpin) {
-    let _ = stream.read(&mut [0]).await;
-}
-
-fn ok(body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 async fn an_allowed_status_passes(fixture: Fixture) {
@@ -155,7 +123,7 @@ async fn an_allowed_status_passes(fixture: Fixture) {
     assert!(said.starts_with("200 in ") && said.ends_with(" ms"), "{said}");
 
     let address = says("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await;
-    let both = Probe::Http(Http { status: vec![200, 401], ..http(address) });
+    let both = probe(Http { status: vec![200, 401], ..http(address) });
     assert!(message(&fixture, both).await.expect("401 is expected").starts_with("401 in "));
     assert_eq!(message(&fixture, plain(address)).await, Err("401 instead of 200".to_owned()));
 }
@@ -164,7 +132,7 @@ async fn another_status_fails_with_the_beginning_of_the_body(fixture: Fixture) {
     let body = format!("no\nstorage {}", "x".repeat(5000));
     let answer = format!("HTTP/1.1 503 Unavailable\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     let address = says(answer).await;
-    let probe = Probe::Http(Http { status: vec![200, 401], ..http(address) });
+    let probe = probe(Http { status: vec![200, 401], ..http(address) });
     let said = message(&fixture, probe).await.expect_err("503 is not expected");
     let shown = said.strip_prefix("503 instead of 200 or 401: ").expect("it says what was wanted");
     assert!(shown.starts_with("no storage xxx") && shown.ends_with('…') && shown.len() <= 80, "{shown}");
@@ -177,17 +145,14 @@ async fn a_redirect_is_an_answer_like_any_other(fixture: Fixture) {
 
 async fn a_name_is_looked_up(fixture: Fixture) {
     let address = says(ok("")).await;
-    let url = Url { host: "localhost".to_owned(), ..http(address).url };
-    assert!(message(&fixture, Probe::Http(Http { url, ..http(address) })).await.is_ok());
-    let url = Url { host: "does-not-exist.invalid".to_owned(), ..http(address).url };
-    let said = message(&fixture, Probe::Http(Http { url, ..http(address) })).await.expect_err("no such name");
+    let named = |name: &str| {
+        let mut http = http(address);
+        http.endpoint.url.host = name.to_owned();
+        probe(http)
+    };
+    assert!(message(&fixture, named("localhost")).await.is_ok());
+    let said = message(&fixture, named("does-not-exist.invalid")).await.expect_err("no such name");
     assert!(said.starts_with("name does-not-exist.invalid "), "{said}");
-}
-
-/// An address where nobody listens, now.
-async fn closed() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
-    listener.local_addr().expect("it is bound")
 }
 
 async fn a_refused_connection_is_named(fixture: Fixture) {
@@ -199,22 +164,13 @@ async fn silence_is_a_failure_at_the_deadline(fixture: Fixture) {
     let address = says("").await;
     let said = late(&fixture, plain(address)).await;
     assert_eq!(said, format!("deadline of 250 ms passed while waiting for the answer of {address}"));
-    let tls = Url { tls: true, ..http(address).url };
     let (ca_file, _) = authority("silence", "www.example.com", false);
-    let said = late(&fixture, Probe::Http(Http { url: tls, ca_file: Some(ca_file), ..http(address) })).await;
+    let said = late(&fixture, https(address, "www.example.com", &ca_file, 200)).await;
     assert_eq!(said, format!("deadline of 250 ms passed while waiting for the TLS handshake of {address}"));
 }
 
 async fn a_dribbling_body_is_a_failure_at_the_deadline(fixture: Fixture) {
-    let address = serve(|mut stream| async move {
-        question(&mut stream).await;
-        let mut alive = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").await;
-        while alive.is_ok() {
-            alive = stream.write_all(b"x").await;
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    let address = drips().await;
     let said = late(&fixture, plain(address)).await;
     assert_eq!(said, "deadline of 250 ms passed while waiting for the answer's body");
 }
@@ -237,14 +193,7 @@ async fn a_broken_body_is_a_failure(fixture: Fixture) {
 }
 
 async fn of_a_long_body_one_mebibyte_is_enough(fixture: Fixture) {
-    let address = serve(|mut stream| async move {
-        question(&mut stream).await;
-        let mut alive = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n").await;
-        while alive.is_ok() {
-            alive = stream.write_all(&[b'x'; 8192]).await;
-        }
-    })
-    .await;
+    let address = endless("Content-Length: 99999999999\r\n").await;
     let said = message(&fixture, plain(address)).await.expect("it does not wait for the end");
     assert!(said.ends_with(" ms, of the body the first 1 MiB"), "{said}");
 }
@@ -257,7 +206,7 @@ async fn head_waits_for_no_body(fixture: Fixture) {
         hold(stream).await;
     })
     .await;
-    let probe = Probe::Http(Http { method: HttpMethod::Head, ..http(address) });
+    let probe = probe(Http { method: HttpMethod::Head, ..http(address) });
     assert!(message(&fixture, probe).await.is_ok());
 }
 
@@ -282,31 +231,6 @@ async fn an_early_end_is_a_failure(fixture: Fixture) {
     .await;
     let said = message(&fixture, plain(address)).await;
     assert_eq!(said, Err(format!("{address} closed the connection before the end of its answer")));
-}
-
-/// A new authority in a file, and a server with a certificate of it for `name`.
-fn authority(file: &str, name: &str, expired: bool) -> (PathBuf, Arc<ServerConfig>) {
-    let ca_key = KeyPair::generate().expect("there is randomness");
-    let mut ca = CertificateParams::new(Vec::new()).expect("no name is no bad name");
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    ca.distinguished_name.push(DnType::CommonName, file);
-    let pem = ca.self_signed(&ca_key).expect("the key fits").pem();
-    let key = KeyPair::generate().expect("there is randomness");
-    let mut leaf = CertificateParams::new(vec![name.to_owned()]).expect("the name is good");
-    if expired {
-        (leaf.not_before, leaf.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
-    }
-    let leaf = leaf.signed_by(&key, &Issuer::new(ca, ca_key)).expect("the key fits");
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{file}-{}.pem", std::process::id()));
-    std::fs::write(&path, pem).expect("cargo gave us a directory to write in");
-    let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring speaks TLS")
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
-        .expect("the key fits");
-    server.alpn_protocols = vec![b"http/1.1".to_vec()];
-    (path, Arc::new(server))
 }
 
 /// A TLS server that answers with the name it was asked for.
@@ -336,8 +260,9 @@ async fn answer_tls(stream: &mut (impl AsyncWrite + Unpin), name: &str) {
 
 fn https(address: SocketAddr, host: &str, ca_file: &Path, status: u16) -> Probe {
     let url = Url { tls: true, host: host.to_owned(), port: 8443, path: "/".to_owned() };
-    let (connect, ca_file) = (Some(address), Some(ca_file.to_owned()));
-    Probe::Http(Http { url, method: HttpMethod::Get, connect, status: vec![status], ca_file })
+    let tls = Tls { ca_file: Some(ca_file.to_owned()), ..Tls::default() };
+    let endpoint = Endpoint { url, connect: Some(address), basic_auth_file: None, tls };
+    probe(Http { endpoint, status: vec![status], ..http(address) })
 }
 
 async fn tls_with_the_right_name_passes_and_tells_the_name(fixture: Fixture) {
@@ -436,7 +361,7 @@ async fn plain_http_to_a_tls_port_and_the_reverse_are_told(fixture: Fixture) {
 }
 
 fn tcp(address: SocketAddr, source: Option<IpAddr>) -> Probe {
-    Probe::Tcp(Tcp { address: address.to_string(), source })
+    Probe::Tcp(Tcp { address: address.to_string(), source, expect: None })
 }
 
 async fn tcp_passes_when_connected_and_fails_when_refused(fixture: Fixture) {
@@ -498,17 +423,7 @@ async fn a_script_that_is_missing_or_hangs_fails(fixture: Fixture) {
 
 async fn rise_and_fall_count_real_runs(fixture: Fixture) {
     let status = Arc::new(AtomicU16::new(200));
-    let served = Arc::clone(&status);
-    let address = serve(move |mut stream| {
-        let status = served.load(Ordering::Relaxed);
-        async move {
-            question(&mut stream).await;
-            let answer = format!("HTTP/1.1 {status} Status\r\nContent-Length: 0\r\n\r\n");
-            let _ = stream.write_all(answer.as_bytes()).await;
-            hold(stream).await;
-        }
-    })
-    .await;
+    let address = says_status(Arc::clone(&status)).await;
     let (sender, mut results) = mpsc::channel(8);
     let mut checks = Checks::new(fixture.launcher.clone(), sender);
     let interval = Duration::from_millis(20);
@@ -584,4 +499,65 @@ async fn a_reload_keeps_what_still_holds(fixture: Fixture) {
     assert_eq!(checks.run_now("registry").await, None);
     drop(checks);
     assert_eq!(results.recv().await, None, "nobody reports any more");
+}
+
+async fn while_in_doubt_runs_follow_faster(fixture: Fixture) {
+    let status = Arc::new(AtomicU16::new(200));
+    let address = says_status(Arc::clone(&status)).await;
+    let (sender, mut results) = mpsc::channel(8);
+    let mut checks = Checks::new(fixture.launcher.clone(), sender);
+    // At the long interval alone none of this would end.
+    let fast_interval = Some(Duration::from_millis(10));
+    checks.apply(&[Check { fast_interval, rise: 3, ..check(plain(address), Duration::from_secs(20)) }]);
+    let mut until = async |state| {
+        loop {
+            let result = results.recv().await.expect("it runs");
+            if result.state == state {
+                return result.previous_state;
+            }
+        }
+    };
+    assert_eq!(until(Passing).await, Pending, "pending is doubt");
+    status.store(503, Ordering::Relaxed);
+    // The state is sure, so the next run is far away: one is asked for, and the doubt does the rest.
+    assert!(!checks.run_now("registry").await.expect("it is configured").passed);
+    assert_eq!(until(Failing).await, Passing);
+    status.store(200, Ordering::Relaxed);
+    assert!(checks.run_now("registry").await.expect("it is configured").passed);
+    assert_eq!(until(Passing).await, Failing);
+    let quiet = tokio::time::timeout(Duration::from_millis(300), results.recv()).await;
+    assert!(quiet.is_err(), "without doubt the long interval counts: {quiet:?}");
+}
+
+async fn a_check_that_is_stopped_in_a_run_says_nothing_more(fixture: Fixture) {
+    let (asked, mut questions) = mpsc::channel(8);
+    let address = serve(move |mut stream| {
+        let asked = asked.clone();
+        async move {
+            question(&mut stream).await;
+            let _ = asked.send(()).await;
+            hold(stream).await;
+            let _ = asked.send(()).await;
+        }
+    })
+    .await;
+    let (sender, mut results) = mpsc::channel(8);
+    let mut checks = Checks::new(fixture.launcher.clone(), sender);
+    let waiting = check(plain(address), Duration::from_secs(20));
+    checks.apply(std::slice::from_ref(&waiting));
+    questions.recv().await.expect("it is asked");
+    checks.stop("registry");
+    questions.recv().await.expect("the connection is closed");
+    assert_eq!(checks.run_now("registry").await, None);
+
+    let quick = check(exec("exit 0"), Duration::from_secs(20));
+    checks.start(&quick);
+    let before = results.recv().await.expect("it runs");
+    assert!(checks.is_current(&before));
+    checks.stop("registry");
+    assert!(!checks.is_current(&before), "it may have been under way when the check was stopped");
+    checks.start(&quick);
+    let after = results.recv().await.expect("it runs again");
+    assert_eq!(after.previous_state, Pending, "what was counted before does not count");
+    assert!(checks.is_current(&after) && !checks.is_current(&before));
 }

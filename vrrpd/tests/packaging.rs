@@ -235,7 +235,12 @@ fn the_manual_describes_the_keys_that_the_program_knows() {
 #[test]
 fn the_manual_has_the_defaults_of_the_program() {
     let text = format!(
-        "{SHORTEST}\n[check.e]\nexec = [\"/bin/true\"]\n[check.h]\nhttp = {{ url = \"http://192.0.2.193/\" }}\n\
+        "{SHORTEST}\n[check.e]\nexec = [\"/bin/true\"]\n[check.h]\nhttp = {{ url = \"https://192.0.2.193/\" }}\n\
+         [check.s]\ns3 = {{ url = \"https://192.0.2.193/a/b\" }}\n\
+         [check.r]\nregistry = {{ url = \"https://192.0.2.193\", canary = [\"a/b:c\"] }}\n\
+         [check.c]\nchart_repository = {{ url = \"https://192.0.2.193\" }}\ninterval = \"1s\"\n\
+         [check.p]\nregistry_parity = {{ url = \"https://192.0.2.193\", peer = {{ url = \"https://192.0.2.194\" }} }}\n\
+         interval = \"1s\"\non_failure = \"demote\"\n\
          [hook.h]\non = [\"active\"]\nexec = [\"/bin/true\"]\n"
     );
     let given: toml::Table = text.parse().expect("the text is TOML");

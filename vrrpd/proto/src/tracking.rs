@@ -39,6 +39,8 @@ pub enum TrackerState {
     Passing,
     /// It is not.
     Failing,
+    /// It is not asked at present, and says nothing for or against anybody.
+    Skipped,
 }
 
 /// The sum of what the trackers of a Virtual Router say.
@@ -93,6 +95,7 @@ fn assess(
             TrackerState::Passing => true,
             TrackerState::Failing => false,
             TrackerState::Pending => trust_pending,
+            TrackerState::Skipped => continue,
         };
         match effect {
             Effect::Weight(weight) if (weight > 0) == passing => weights += i32::from(weight),
@@ -108,7 +111,7 @@ fn assess(
 
 #[cfg(test)]
 mod tests {
-    use super::TrackerState::{Failing, Passing, Pending};
+    use super::TrackerState::{Failing, Passing, Pending, Skipped};
     use super::*;
 
     fn priority(trackers: &[(Effect, TrackerState)], trust_pending: bool) -> u8 {
@@ -132,6 +135,17 @@ mod tests {
         assert_eq!(priority(&[(Effect::Demote, Pending)], false), 15);
         assert_eq!(priority(&[(Effect::Demote, Pending)], true), 150);
         assert_eq!(priority(&[(Effect::Weight(-60), Pending)], false), 90);
+    }
+
+    #[test]
+    fn what_is_not_asked_moves_nothing_and_holds_nothing() {
+        let effects = [Effect::Demote, Effect::Fault, Effect::Weight(-60), Effect::Weight(20)];
+        for trust_pending in [false, true] {
+            let trackers = effects.map(|effect| (effect, Skipped)).into_iter();
+            let untouched =
+                Health { priority: Priority::new(150), fault: false, pending: false, demoted: false };
+            assert_eq!(assess(Priority::new(150), trackers, trust_pending), untouched);
+        }
     }
 
     #[test]

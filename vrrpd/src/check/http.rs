@@ -1,297 +1,213 @@
-//! The `http` probe: HTTP/1.1 over TCP or TLS, one request, one answer.
+//! The `http` probe: one request, one answer, and what the answer has to be.
 //!
 //! A `GET` reads the body to its end, because a server that stops in the middle of an answer is not
-//! well; after 1 MiB it has seen enough and stops. Of an answer with a wrong status only the first
+//! well; after `max_body` it has seen enough and stops. Of an answer with a wrong status only the first
 //! octets are read, for the message. Redirects are answers like any other.
 
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use std::{fmt, io};
 
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use hyper::Method;
+use regex::bytes::Regex;
+use serde_json::Value;
 
-use super::connect::{Resolver, connect};
-use super::tls::{self, Client};
-use crate::config::{Http, HttpMethod, Url};
+use super::client::{Answer, BODY_SHOWN, Client, Extent, Question, show_octets};
+use super::hash::Hasher;
+use super::stage::{Stage, aside, within};
+use super::tls::Authorities;
+use super::{Prober, Run};
+use crate::config::{BodyMatch, Http, HttpMethod, Scalar, Sha256, compile};
 use crate::launcher::printable;
-
-/// Octets of a body after which reading stops.
-const BODY_CAP: usize = 1024 * 1024;
-
-/// Octets of the body of a wrong answer that are shown.
-const BODY_SHOWN: usize = 80;
-
-/// Octets that the head of an answer may have.
-const HEAD_CAP: usize = 64 * 1024;
 
 /// The probe of one check.
 #[derive(Debug)]
 pub(super) struct HttpProbe {
     http: Http,
-    resolver: Resolver,
-    /// None for plain HTTP.
-    client: Option<Client>,
+    client: Client,
+    wanted: Option<Wanted>,
+}
+
+/// What the body has to say, ready to look for it.
+#[derive(Clone, Debug)]
+enum Wanted {
+    Contains(String),
+    Matches(Regex),
+    Json { pointer: String, equals: Scalar },
 }
 
 impl HttpProbe {
-    pub(super) fn new(http: &Http, authorities: &tls::Authorities) -> Self {
-        let client = http.url.tls.then(|| authorities.client(http.ca_file.as_deref()));
-        Self { http: http.clone(), resolver: Resolver::default(), client }
+    pub(super) fn new(http: &Http, authorities: &Authorities) -> Self {
+        let wanted = http.body.as_ref().map(|body| match body {
+            BodyMatch::Contains(text) => Wanted::Contains(text.clone()),
+            BodyMatch::Regex(pattern) => {
+                Wanted::Matches(compile(pattern).expect("the configuration has compiled it before"))
+            }
+            BodyMatch::Json { pointer, equals } => {
+                Wanted::Json { pointer: pointer.clone(), equals: equals.clone() }
+            }
+        });
+        Self { http: http.clone(), client: Client::new(&http.endpoint, authorities), wanted }
     }
 
-    /// One run, from the name to the last octet within `deadline`.
-    pub(super) async fn run(&mut self, deadline: Duration) -> Result<String, String> {
+    async fn exchange(&mut self, stage: &Stage) -> Result<String, String> {
         let started = Instant::now();
-        let mut stage = Stage::LookUp;
-        match timeout(deadline, self.exchange(&mut stage)).await {
-            Ok(Ok(Answer { status, capped })) => {
-                let cut = if capped { ", of the body the first 1 MiB" } else { "" };
-                Ok(format!("{status} in {} ms{cut}", started.elapsed().as_millis()))
-            }
-            Ok(Err(reason)) => Err(reason),
-            Err(_) => Err(self.late(&stage, deadline)),
-        }
-    }
-
-    fn late(&self, stage: &Stage, deadline: Duration) -> String {
-        let passed = format!("deadline of {} ms passed while {stage}", deadline.as_millis());
-        match stage {
-            Stage::Body(status) if !self.http.status.contains(&status.as_u16()) => {
-                format!("{}; {passed}", self.unexpected(*status))
-            }
-            _ => passed,
-        }
-    }
-
-    async fn exchange(&mut self, stage: &mut Stage) -> Result<Answer, String> {
-        let client = self.client.clone().transpose()?;
-        let Url { host, port, .. } = &self.http.url;
-        let addresses: Vec<SocketAddr> = match self.http.connect {
-            Some(address) => vec![address],
-            None => self.resolver.resolve(host, *port).await?,
-        };
-        *stage = Stage::Connect(shown(&addresses));
-        let stream = connect(&addresses, None).await?;
-        let peer = stream.peer_addr().map_or_else(|_| shown(&addresses), |peer| peer.to_string());
-        let Some(client) = client else {
-            return self.ask(stream, &peer, stage).await;
-        };
-        *stage = Stage::Handshake(peer.clone());
-        let name = ServerName::try_from(host.clone())
-            .map_err(|_| format!("{host} cannot be the name of a TLS server"))?;
-        let stream = TlsConnector::from(client)
-            .connect(name, stream)
-            .await
-            .map_err(|error| tls::describe(&peer, &error))?;
-        self.ask(stream, &peer, stage).await
-    }
-
-    /// Sends the request over a connection that is ready for it and judges the answer.
-    async fn ask<S>(&self, stream: S, peer: &str, stage: &mut Stage) -> Result<Answer, String>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        *stage = Stage::Head(peer.to_owned());
-        let first = Arc::new(AtomicU16::new(NOTHING));
-        let stream = Watched { stream, first: Arc::clone(&first) };
-        let failed = |error: hyper::Error| describe(peer, &error, &first);
-        let (mut sender, connection) = http1::Builder::new()
-            .max_buf_size(HEAD_CAP)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(failed)?;
-        // Dropped with this run, which closes the connection.
-        let mut driver = JoinSet::new();
-        driver.spawn(connection);
-        let answer = sender.send_request(self.request()?).await.map_err(failed)?;
-        let status = answer.status();
-        *stage = Stage::Body(status);
-        if !self.http.status.contains(&status.as_u16()) {
-            let said = beginning(answer).await;
-            let colon = if said.is_empty() { "" } else { ": " };
-            return Err(format!("{}{colon}{said}", self.unexpected(status)));
-        }
-        match self.http.method {
-            HttpMethod::Head => Ok(Answer { status: status.as_u16(), capped: false }),
-            HttpMethod::Get => read_body(answer).await.map_err(|error| {
-                format!("{} and then the body broke off: {}", status.as_u16(), describe(peer, &error, &first))
-            }),
-        }
-    }
-
-    fn request(&self) -> Result<Request<Empty<Bytes>>, String> {
         let method = match self.http.method {
-            HttpMethod::Get => "GET",
-            HttpMethod::Head => "HEAD",
+            HttpMethod::Get => Method::GET,
+            HttpMethod::Head => Method::HEAD,
         };
-        Request::builder()
-            .method(method)
-            .uri(&self.http.url.path)
-            .header("Host", host_header(&self.http.url))
-            .header("User-Agent", concat!("vrrpd/", env!("CARGO_PKG_VERSION")))
-            .header("Accept", "*/*")
-            .header("Connection", "close")
-            .body(Empty::new())
-            .map_err(|error| format!("the URL cannot be asked for: {error}"))
-    }
-
-    fn unexpected(&self, status: StatusCode) -> String {
-        let wanted: Vec<String> = self.http.status.iter().map(u16::to_string).collect();
-        format!("{} instead of {}", status.as_u16(), wanted.join(" or "))
-    }
-}
-
-/// What the deadline may cut short.
-enum Stage {
-    LookUp,
-    Connect(String),
-    Handshake(String),
-    Head(String),
-    Body(StatusCode),
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LookUp => f.write_str("looking up the name"),
-            Self::Connect(peer) => write!(f, "connecting to {peer}"),
-            Self::Handshake(peer) => write!(f, "waiting for the TLS handshake of {peer}"),
-            Self::Head(peer) => write!(f, "waiting for the answer of {peer}"),
-            Self::Body(_) => f.write_str("waiting for the answer's body"),
+        let question = Question {
+            method,
+            path: &self.http.endpoint.url.path,
+            accept: "*/*",
+            headers: &self.http.headers,
+        };
+        let mut session = self.client.session(stage);
+        let mut answer = session.ask(&question).await?;
+        let status = answer.status.as_u16();
+        if !self.http.status.contains(&status) {
+            let wanted: Vec<String> = self.http.status.iter().map(u16::to_string).collect();
+            return Err(answer.unexpected(&wanted.join(" or "), stage).await);
         }
+        let cut = match self.http.method {
+            HttpMethod::Head => judge_head(&self.http, &answer).map(|()| false),
+            HttpMethod::Get => judge_body(&self.http, self.wanted.as_ref(), &mut answer).await,
+        }?;
+        let cut = if cut {
+            format!(", of the body the first {}", show_octets(self.http.max_body))
+        } else {
+            String::new()
+        };
+        Ok(format!("{status} in {} ms{cut}{}", started.elapsed().as_millis(), session.warning()))
     }
 }
 
-/// An answer with a status that passes.
-struct Answer {
+impl Prober for HttpProbe {
+    /// One run, from the name to the last octet within `deadline`.
+    fn run(&mut self, deadline: Duration) -> Run<'_> {
+        Box::pin(async move {
+            let stage = Stage::default();
+            within(deadline, &stage, self.exchange(&stage)).await
+        })
+    }
+}
+
+/// A `HEAD` announces a length, and that is all there is to see.
+fn judge_head(http: &Http, answer: &Answer) -> Result<(), String> {
+    if http.length.is_none() && http.min_length.is_none() {
+        return Ok(());
+    }
+    let status = answer.status.as_u16();
+    match answer.content_length() {
+        Some(octets) => judge_length(http, status, Extent { octets, cut: false }),
+        None => Err(format!(
+            "{status} without Content-Length, so the length is not known; method = \"GET\" counts"
+        )),
+    }
+}
+
+/// Reads the body and says what is wrong with it, or whether there was more than is read.
+async fn judge_body(http: &Http, wanted: Option<&Wanted>, answer: &mut Answer) -> Result<bool, String> {
+    let status = answer.status.as_u16();
+    let keep = if wanted.is_some() { usize::MAX } else { BODY_SHOWN + 1 };
+    let mut body = Vec::new();
+    let mut hasher = http.sha256.map(|_| Hasher::new());
+    let extent = answer
+        .read(http.max_body, |octets| {
+            body.extend_from_slice(&octets[..octets.len().min(keep - body.len())]);
+            if let Some(hasher) = &mut hasher {
+                hasher.update(octets);
+            }
+        })
+        .await?;
+    judge_length(http, status, extent)?;
+    if let (Some(wanted), Some(hasher)) = (http.sha256, hasher) {
+        judge_digest(http, status, extent, wanted, hasher.finish())?;
+    }
+    if let Some(wanted) = wanted.cloned() {
+        let most = http.max_body;
+        aside(move || wanted.judge(status, &body, extent.cut.then_some(most))).await??;
+    }
+    Ok(extent.cut)
+}
+
+fn judge_length(http: &Http, status: u16, extent: Extent) -> Result<(), String> {
+    let Extent { octets, cut } = extent;
+    let more = if cut { "more than " } else { "" };
+    match (http.length, http.min_length) {
+        (Some(length), _) if octets != length || cut => {
+            Err(format!("{status} and {more}{octets} octets instead of {length}"))
+        }
+        (_, Some(min)) if octets < min => {
+            Err(format!("{status} and {octets} octets instead of at least {min}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn judge_digest(
+    http: &Http,
     status: u16,
-    capped: bool,
+    extent: Extent,
+    wanted: Sha256,
+    found: Sha256,
+) -> Result<(), String> {
+    if extent.cut {
+        return Err(too_long(status, http.max_body));
+    }
+    if found != wanted {
+        return Err(format!("{status} and {} octets with {found} instead of {wanted}", extent.octets));
+    }
+    Ok(())
 }
 
-async fn read_body(answer: Response<Incoming>) -> Result<Answer, hyper::Error> {
-    let status = answer.status().as_u16();
-    let mut body = answer.into_body();
-    let mut seen = 0;
-    while let Some(frame) = body.frame().await {
-        seen += frame?.data_ref().map_or(0, Bytes::len);
-        if seen >= BODY_CAP {
-            return Ok(Answer { status, capped: true });
+fn too_long(status: u16, max_body: u64) -> String {
+    format!("{status} and a body of more than max_body, which is {}", show_octets(max_body))
+}
+
+impl Wanted {
+    /// `cut`: the body is only its first octets, as many.
+    fn judge(&self, status: u16, body: &[u8], cut: Option<u64>) -> Result<(), String> {
+        let place =
+            cut.map_or("the body".to_owned(), |most| format!("the first {} of the body", show_octets(most)));
+        let came = || if body.is_empty() { "nothing".to_owned() } else { printable(body, BODY_SHOWN) };
+        match self {
+            Self::Contains(text) => {
+                // The search in text is linear, and what is no text stays none.
+                let found = String::from_utf8_lossy(body).contains(text.as_str());
+                if found { Ok(()) } else { Err(format!("{status} without {text:?} in {place}: {}", came())) }
+            }
+            Self::Matches(pattern) => {
+                let (found, shown) = (pattern.is_match(body), pattern.as_str());
+                let fault = || format!("{status} without a match of {shown:?} in {place}: {}", came());
+                if found { Ok(()) } else { Err(fault()) }
+            }
+            Self::Json { pointer, equals } => {
+                if let Some(most) = cut {
+                    return Err(too_long(status, most));
+                }
+                let json: Value = serde_json::from_slice(body).map_err(|error| {
+                    format!("{status} with a body that is not JSON ({error}): {}", came())
+                })?;
+                match json.pointer(pointer) {
+                    Some(value) if equals.is(value) => Ok(()),
+                    Some(value) => {
+                        let value = printable(value.to_string().as_bytes(), BODY_SHOWN);
+                        Err(format!("{status} with {value} at {pointer:?} instead of {equals}"))
+                    }
+                    None => {
+                        Err(format!("{status} with nothing at {pointer:?} instead of {equals}: {}", came()))
+                    }
+                }
+            }
         }
     }
-    Ok(Answer { status, capped: false })
 }
 
-/// The first octets of a body, as far as they come.
-async fn beginning(answer: Response<Incoming>) -> String {
-    let mut body = answer.into_body();
-    let mut said = Vec::new();
-    while said.len() <= BODY_SHOWN
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        said.extend(frame.data_ref().into_iter().flatten().take(BODY_SHOWN + 1));
-    }
-    printable(&said, BODY_SHOWN)
-}
-
-fn host_header(url: &Url) -> String {
-    let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
-    match (url.tls, url.port) {
-        (true, 443) | (false, 80) => host,
-        (_, port) => format!("{host}:{port}"),
-    }
-}
-
-fn shown(addresses: &[SocketAddr]) -> String {
-    let shown: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
-    shown.join(", ")
-}
-
-fn describe(peer: &str, error: &hyper::Error, first: &AtomicU16) -> String {
-    // hyper has a method for this one only in servers.
-    if error.is_parse() && error.to_string().contains("too large") {
-        let kib = HEAD_CAP / 1024;
-        return format!(
-            "the head of the answer of {peer} is too large: {kib} KiB and 100 fields are the most"
-        );
-    }
-    if error.is_parse() {
-        // A TLS record begins with its type, 20 to 23 (RFC 8446 5.1).
-        return match first.load(Ordering::Relaxed) {
-            20..=23 => format!("{peer} speaks TLS: for HTTPS the URL begins with https://"),
-            _ => format!("the answer of {peer} is not HTTP: {error}"),
-        };
-    }
-    if error.is_incomplete_message() || error.is_canceled() {
-        return format!("{peer} closed the connection before the end of its answer");
-    }
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    format!("the exchange with {peer} failed: {error}{cause}")
-}
-
-/// Stands for "no octet has been read"; none has this value.
-const NOTHING: u16 = 256;
-
-/// Remembers the first octet that is read, which tells TLS from HTTP.
-struct Watched<S> {
-    stream: S,
-    first: Arc<AtomicU16>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if let Some(octet) = buf.filled().get(before)
-            && self.first.load(Ordering::Relaxed) == NOTHING
-        {
-            self.first.store(u16::from(*octet), Ordering::Relaxed);
+impl Scalar {
+    fn is(&self, value: &Value) -> bool {
+        match self {
+            Self::Text(text) => value.as_str() == Some(text),
+            Self::Integer(number) => value.as_i64() == Some(*number),
+            Self::Boolean(boolean) => value.as_bool() == Some(*boolean),
         }
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_host_header_names_an_unusual_port() {
-        let header = |tls, host: &str, port| {
-            host_header(&Url { tls, host: host.to_owned(), port, path: "/".to_owned() })
-        };
-        assert_eq!(header(true, "www.example.com", 443), "www.example.com");
-        assert_eq!(header(false, "www.example.com", 443), "www.example.com:443");
-        assert_eq!(header(false, "2001:db8::1", 8080), "[2001:db8::1]:8080");
     }
 }

@@ -62,6 +62,15 @@ impl Judge {
         self.state
     }
 
+    /// Is the state another than the last run says? Nothing is certain before the first decision.
+    pub fn in_doubt(&self) -> bool {
+        match self.state {
+            CheckState::Pending => true,
+            CheckState::Passing => !self.last,
+            CheckState::Failing => self.last,
+        }
+    }
+
     /// The last decision.
     pub fn state(&self) -> CheckState {
         self.state
@@ -93,6 +102,17 @@ mod tests {
         assert_eq!(seen[1..7], [Passing; 6]);
         assert_eq!(seen[7..11], [Failing; 4]);
         assert_eq!(seen[11], Passing);
+    }
+
+    #[test]
+    fn it_is_in_doubt_until_the_runs_say_what_the_state_says() {
+        let mut judge = Judge::new(2, 2);
+        assert!(judge.in_doubt());
+        let doubts = [true, true, false, false, true].map(|passed| {
+            judge.count(passed);
+            judge.in_doubt()
+        });
+        assert_eq!(doubts, [true, false, true, false, true]);
     }
 
     #[test]

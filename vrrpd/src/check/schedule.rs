@@ -16,6 +16,10 @@ impl Schedule {
         Self { name: name.to_owned(), interval }
     }
 
+    pub(super) fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// Time from the first slot to the start of this one. The first starts at once.
     pub(super) fn start_of(&self, slot: u32) -> Duration {
         if slot == 0 {

@@ -1,14 +1,33 @@
-//! TLS of HTTP checks: which authorities are trusted, and what is said of a certificate.
+//! TLS of HTTP checks: which certificates are trusted, what they have to say, and what is said of them.
 
+use std::fmt::Write;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use tokio_rustls::rustls::client::Resumption;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::CertificateDer;
+use jiff::Timestamp;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::client::{Resumption, verify_server_name};
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::{CertificateError, ClientConfig, Error, RootCertStore};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::server::ParsedCertificate;
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::hash::sha256;
+use crate::config::{Endpoint, Sha256, Tls};
+use crate::launcher::printable;
+
+/// Octets of a certificate's names that are shown.
+const NAMES_SHOWN: usize = 300;
 
 /// A client configuration, or why there is none: then each run fails with that.
 pub(super) type Client = Result<Arc<ClientConfig>, String>;
@@ -57,15 +76,186 @@ fn system() -> Result<RootCertStore, String> {
 }
 
 fn client_of(roots: RootCertStore) -> Client {
-    let mut client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| format!("cannot set up TLS: {error}"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .map_err(|error| format!("cannot set up TLS: {error}"))?;
+    Ok(finished(builder.with_root_certificates(roots).with_no_client_auth()))
+}
+
+fn client_with_pin(pin: Sha256) -> Client {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Arc::new(Pinned { pin, provider: Arc::clone(&provider) });
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("cannot set up TLS: {error}"))?;
+    Ok(finished(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
+}
+
+fn finished(mut client: ClientConfig) -> Arc<ClientConfig> {
     client.alpn_protocols = vec![b"http/1.1".to_vec()];
     // A resumed session would not show a certificate that has expired since.
     client.resumption = Resumption::disabled();
-    Ok(Arc::new(client))
+    Arc::new(client)
+}
+
+/// Trusts one certificate, by its digest. Its names are checked like those of any other; its dates
+/// are by [`Trust`].
+#[derive(Debug)]
+struct Pinned {
+    pin: Sha256,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let found = sha256(end_entity);
+        if found != self.pin {
+            let fault = OtherError(Arc::new(NotPinned { found, pin: self.pin }));
+            return Err(CertificateError::Other(fault).into());
+        }
+        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Another certificate than the pinned one.
+#[derive(Debug, thiserror::Error)]
+#[error("is {found} instead of the pinned {pin}")]
+struct NotPinned {
+    found: Sha256,
+    pin: Sha256,
+}
+
+/// What makes the certificate of one server acceptable.
+#[derive(Debug)]
+pub(super) struct Trust {
+    client: Arc<ClientConfig>,
+    server_name: ServerName<'static>,
+    tls: Tls,
+}
+
+impl Trust {
+    /// Reads the certificates that it needs.
+    pub(super) fn new(endpoint: &Endpoint, authorities: &Authorities) -> Result<Self, String> {
+        let tls = endpoint.tls.clone();
+        let client = match tls.pin {
+            Some(pin) => client_with_pin(pin),
+            None => authorities.client(tls.ca_file.as_deref()),
+        }?;
+        let server_name = name(tls.server_name.as_ref().unwrap_or(&endpoint.url.host))?;
+        Ok(Self { client, server_name, tls })
+    }
+
+    /// The handshake, and a warning when the certificate is good but not for long.
+    pub(super) async fn handshake(
+        &self,
+        stream: TcpStream,
+        peer: &str,
+    ) -> Result<(TlsStream<TcpStream>, Option<String>), String> {
+        let connector = TlsConnector::from(Arc::clone(&self.client));
+        let stream = connector
+            .connect(self.server_name.clone(), stream)
+            .await
+            .map_err(|error| describe(peer, &error))?;
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let certificate = certificate.ok_or_else(|| format!("{peer} has shown no certificate"))?;
+        let warning = self
+            .judge(certificate, Timestamp::now())
+            .map_err(|fault| format!("certificate of {peer} {fault}"))?;
+        Ok((stream, warning))
+    }
+
+    /// What the handshake did not look at: further names, and the days that are left.
+    fn judge(&self, certificate: &CertificateDer<'_>, now: Timestamp) -> Result<Option<String>, String> {
+        let unreadable = |_| "cannot be read".to_owned();
+        let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| "cannot be read".to_owned())?;
+        let names = ParsedCertificate::try_from(certificate).map_err(unreadable)?;
+        let mut missing = Vec::new();
+        for wanted in &self.tls.names {
+            if verify_server_name(&names, &name(wanted)?).is_err() {
+                missing.push(wanted.as_str());
+            }
+        }
+        if !missing.is_empty() {
+            return Err(format!("lacks {}: it is for {}", missing.join(" and "), names_of(&parsed)));
+        }
+        let time = |time: x509_parser::time::ASN1Time| {
+            Timestamp::from_second(time.timestamp()).map_err(|_| "has a date that cannot be read".to_owned())
+        };
+        let (begin, end) = (time(parsed.validity().not_before)?, time(parsed.validity().not_after)?);
+        // The chain's dates are checked with the chain, and a pinned certificate has none.
+        if now < begin {
+            return Err(format!("is not valid before {begin}: is the clock of this node right?"));
+        }
+        if now > end {
+            return Err(format!("expired at {end}"));
+        }
+        let days = (end.as_second() - now.as_second()) / (24 * 3600);
+        if days < i64::from(self.tls.expires_in_fail) {
+            let least = self.tls.expires_in_fail;
+            return Err(format!("expires in {days} days, at {end}: expires_in_fail is {least}"));
+        }
+        let warns = days < i64::from(self.tls.expires_in_warn);
+        Ok(warns.then(|| format!("the certificate expires in {days} days, at {end}")))
+    }
+}
+
+fn name(text: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(text.to_owned()).map_err(|_| format!("{text} cannot be the name of a TLS server"))
+}
+
+/// The names and addresses that a certificate is for.
+fn names_of(certificate: &X509Certificate<'_>) -> String {
+    let extension = certificate.subject_alternative_name().ok().flatten();
+    let mut names = String::new();
+    for name in extension.iter().flat_map(|extension| &extension.value.general_names) {
+        let shown = match name {
+            GeneralName::DNSName(name) => (*name).to_owned(),
+            GeneralName::IPAddress(octets) => address(octets),
+            _ => continue,
+        };
+        let comma = if names.is_empty() { "" } else { ", " };
+        // Writing to a string cannot fail.
+        let _ = write!(names, "{comma}{shown}");
+    }
+    if names.is_empty() { "no name".to_owned() } else { printable(names.as_bytes(), NAMES_SHOWN) }
+}
+
+fn address(octets: &[u8]) -> String {
+    if let Ok(octets) = <[u8; 4]>::try_from(octets) {
+        return IpAddr::from(octets).to_string();
+    }
+    <[u8; 16]>::try_from(octets)
+        .map_or_else(|_| "a bad address".to_owned(), |octets| IpAddr::from(octets).to_string())
 }
 
 /// A failed handshake with `address` in words.
@@ -90,7 +280,9 @@ fn describe_certificate(fault: &CertificateError) -> String {
     match fault {
         CertificateError::NotValidForName => "is not valid for the name in the URL".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let names = if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
+            let names: Vec<&str> = presented.iter().map(|name| bare(name)).collect();
+            let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
+            let names = printable(names.as_bytes(), NAMES_SHOWN);
             format!("is not valid for name {}: it is for {names}", expected.to_str())
         }
         CertificateError::Expired => "has expired".to_owned(),
@@ -109,8 +301,22 @@ fn describe_certificate(fault: &CertificateError) -> String {
             "is signed by another key than that of the authority of this name: is ca_file out of date?"
                 .to_owned()
         }
+        CertificateError::Other(OtherError(fault)) => match fault.downcast_ref::<NotPinned>() {
+            Some(fault) => fault.to_string(),
+            None if fault.to_string().contains("CaUsedAsEndEntity") => {
+                "is an authority's own, which no client takes for a server's: give its SHA-256 as pin"
+                    .to_owned()
+            }
+            None => format!("is not acceptable: {fault}"),
+        },
         other => format!("is not acceptable: {other}"),
     }
+}
+
+/// A name as rustls presents it, `DnsName("www.example.com")`, without what is round it.
+fn bare(presented: &str) -> &str {
+    let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(presented);
+    inner.trim_matches('"')
 }
 
 #[cfg(test)]

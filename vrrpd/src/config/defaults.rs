@@ -8,8 +8,8 @@ use vrrp_proto::{AdverInterval, Priority};
 use super::raw;
 use super::table::{At, Field};
 use super::{
-    Announcements, Check, Config, Daemon, Effect, GarpForm, Hook, Ipv4Checksum, Lease, Scheduling,
-    VirtualRouter,
+    Announcements, Check, Config, Daemon, GarpForm, Hook, Ipv4Checksum, Lease, Scheduling, VirtualRouter,
+    When,
 };
 
 /// `garp` unless set.
@@ -20,7 +20,6 @@ pub(super) const GARP: Announcements = Announcements {
     refresh: Duration::from_secs(60),
     form: GarpForm::Request,
 };
-pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The configuration with its defaults; `None` when a value of the file is wrong, and reported.
@@ -87,15 +86,19 @@ fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
 }
 
 fn check(raw: &raw::Check) -> Option<Check> {
-    let interval = raw.interval.or(CHECK_INTERVAL)?;
+    let usual = raw.usual();
+    let interval = raw.interval.or(usual.interval)?;
+    let fast_interval = raw.fast_interval.optional()?;
     Some(Check {
         name: raw.name.value.clone(),
         probe: raw.probe.as_ref()?.value.clone(),
         interval,
-        timeout: raw.timeout.or(timeout_for(interval))?,
+        fast_interval,
+        timeout: raw.timeout.or(timeout_for(fast_interval.unwrap_or(interval)))?,
         rise: raw.rise.or(2)?,
         fall: raw.fall.or(3)?,
-        effect: raw.effect.or(Effect::Demote)?,
+        when: raw.when.or(When::Always)?,
+        effect: raw.effect.or(usual.effect)?,
     })
 }
 

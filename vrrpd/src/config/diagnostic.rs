@@ -143,6 +143,10 @@ impl Source {
         let to = self.column(number, span.end).max(from + 1);
         writeln!(f, "{}:{number}:{}: {severity}: {message}", self.name, from + 1)?;
 
+        if may_hold_secret(line) {
+            writeln!(f, "{number:>5} | (not shown: it may hold a secret)")?;
+            return if label.is_empty() { Ok(()) } else { writeln!(f, "      | {label}") };
+        }
         let shown: String = line.chars().take(LINE_SHOWN).map(printable).collect();
         let cut = if line.chars().nth(LINE_SHOWN).is_some() { "…" } else { "" };
         writeln!(f, "{number:>5} | {shown}{cut}")?;
@@ -151,6 +155,22 @@ impl Source {
         let carets = "^".repeat(to.min(LINE_SHOWN).saturating_sub(from).max(1));
         writeln!(f, "      | {}", format!("{indent}{carets} {label}").trim_end())
     }
+}
+
+/// Diagnostics go to logs, and to whoever may read the history. What belongs into a file of its own and
+/// was written here by mistake does not.
+fn may_hold_secret(line: &str) -> bool {
+    const KEYS: [&str; 6] = ["authorization", "cookie", "token", "secret", "password", "api-key"];
+    let lower = line.to_ascii_lowercase();
+    let assigned = |key: &str| {
+        lower
+            .match_indices(key)
+            .any(|(at, _)| lower[at + key.len()..].trim_start_matches(['"', '\'', ' ']).starts_with('='))
+    };
+    let in_url = |(at, _): (usize, &str)| {
+        lower[at + 3..].split(['/', '"', ' ']).next().is_some_and(|host| host.contains('@'))
+    };
+    KEYS.into_iter().any(assigned) || lower.match_indices("://").any(in_url)
 }
 
 /// A stranger's control characters are not sent to the terminal.
@@ -225,6 +245,23 @@ impl Faults {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_may_hold_a_secret_is_known() {
+        for line in [
+            "http = { url = \"http://user:pw@192.0.2.1/\" }",
+            "headers = { Authorization = \"Basic eDp5\" }",
+            "headers = { \"Cookie\" = \"a=b\" }",
+            "authentication = { type = \"pass\", password=\"x\" }",
+        ] {
+            assert!(may_hold_secret(line), "{line}");
+        }
+        for line in
+            ["url = \"https://www.example.com/a@b\"", "canary = [\"secret:x\"]", "secret_file = \"/x\"", ""]
+        {
+            assert!(!may_hold_secret(line), "{line}");
+        }
+    }
 
     fn shown(text: &str, at: Span, message: &str, label: &str) -> String {
         let mut faults = Faults::new(Source::new("vrrpd.toml", text));

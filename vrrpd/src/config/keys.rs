@@ -1,6 +1,8 @@
 //! Every key that a configuration file may have. The reader, its suggestions, and the test that
 //! compares the manual page with the program all use these lists.
 
+use super::probe;
+
 /// One key of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -43,20 +45,26 @@ impl std::fmt::Display for Fixed {
     }
 }
 
-/// The tables of the file with their keys; the first one is the file itself. `garp`, `http` and
-/// `tcp` are tables within tables.
+/// The tables of the file with their keys; the first one is the file itself. `garp` and the kinds of
+/// checks are tables within tables.
 pub const TABLES: &[(&str, &[Key])] = &[
     ("", FILE),
     ("daemon", DAEMON),
     ("virtual_router", VIRTUAL_ROUTER),
     ("garp", GARP),
     ("check", CHECK),
-    ("http", HTTP),
-    ("tcp", TCP),
+    ("tcp", probe::tcp::KEYS),
+    ("http", probe::http::KEYS),
+    ("body", probe::http::BODY_KEYS),
+    ("s3", probe::s3::KEYS),
+    ("registry", probe::registry::KEYS),
+    ("registry_parity", probe::registry_parity::KEYS),
+    ("peer", probe::registry_parity::PEER_KEYS),
+    ("chart_repository", probe::chart_repository::KEYS),
     ("hook", HOOK),
 ];
 
-const fn full(name: &'static str) -> Key {
+pub(super) const fn full(name: &'static str) -> Key {
     Key { name, support: Support::Full }
 }
 
@@ -124,25 +132,29 @@ pub(super) const CHECK: &[Key] = &[
     full("user"),
     full("tcp"),
     full("http"),
+    full("s3"),
+    full("registry"),
+    full("registry_parity"),
+    full("chart_repository"),
     full("interval"),
+    full("fast_interval"),
     full("timeout"),
     full("rise"),
     full("fall"),
+    full("when"),
     full("on_failure"),
     full("weight"),
-    not_yet("registry"),
     not_yet("dns"),
+    not_yet("hosts"),
+    not_yet("ping"),
+    not_yet("gateway"),
+    not_yet("address"),
     not_yet("file"),
     not_yet("disk"),
     not_yet("process"),
-    not_yet("ping"),
-    not_yet("hosts"),
+    not_yet("systemd_unit"),
+    not_yet("preset"),
 ];
-
-pub(super) const HTTP: &[Key] =
-    &[full("url"), full("method"), full("connect"), full("status"), full("ca_file")];
-
-pub(super) const TCP: &[Key] = &[full("address"), full("source")];
 
 pub(super) const HOOK: &[Key] = &[full("on"), full("exec"), full("user"), full("timeout")];
 

@@ -11,12 +11,11 @@ use netlink::Address;
 use toml::de::DeTable;
 use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
 
-use super::diagnostic::{Faults, Span};
+use super::diagnostic::Faults;
+use super::probe::Usual;
 use super::table::{At, Field, Table};
-use super::{
-    Effect, Exec, GarpForm, HookState, Http, HttpMethod, Ipv4Checksum, Lease, Probe, Scheduling, Tcp,
-};
-use super::{keys, value};
+use super::{Effect, Exec, GarpForm, HookState, Ipv4Checksum, Lease, Probe, Scheduling, When};
+use super::{keys, probe, value};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -82,10 +81,19 @@ pub(super) struct Check {
     pub(super) name: At<String>,
     pub(super) probe: Option<At<Probe>>,
     pub(super) interval: Field<Duration>,
+    pub(super) fast_interval: Field<Duration>,
     pub(super) timeout: Field<Duration>,
     pub(super) rise: Field<u32>,
     pub(super) fall: Field<u32>,
+    pub(super) when: Field<When>,
     pub(super) effect: Field<Effect>,
+}
+
+impl Check {
+    /// The defaults of its kind.
+    pub(super) fn usual(&self) -> Usual {
+        self.probe.as_ref().map_or_else(Usual::default, |probe| probe.value.kind().usual())
+    }
 }
 
 /// `[hook.NAME]`.
@@ -223,110 +231,15 @@ fn duration(
 fn check(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> Check {
     Check {
         name,
-        probe: probe(table, faults),
+        probe: probe::read(table, faults),
         interval: duration(table, "interval", faults, 10 * MILLISECOND..=DAY),
+        fast_interval: duration(table, "fast_interval", faults, 10 * MILLISECOND..=DAY),
         timeout: duration(table, "timeout", faults, MILLISECOND..=DAY),
         rise: table.field("rise", faults, value::runs),
         fall: table.field("fall", faults, value::runs),
+        when: table.field("when", faults, value::when),
         effect: effect(table, faults),
     }
-}
-
-fn probe(table: &Table<'_>, faults: &mut Faults) -> Option<At<Probe>> {
-    let exec = exec(table, faults);
-    let tcp = table.table("tcp", keys::TCP, faults);
-    let http = table.table("http", keys::HTTP, faults);
-    let tcp = tcp.at().and_then(|tcp| read_tcp(&tcp.value, faults)).map(Probe::Tcp);
-    let http = http.at().and_then(|http| read_http(&http.value, faults)).map(Probe::Http);
-
-    let mut given: Vec<(&str, Span)> =
-        ["exec", "tcp", "http"].iter().filter_map(|key| Some((*key, table.key(key)?))).collect();
-    given.sort_by_key(|(_, span)| span.start);
-    if let (Some(user), None) = (table.key("user"), table.key("exec")) {
-        faults.error(&user, "user belongs to exec: no other check runs a program", "leave it out");
-    }
-    match &given[..] {
-        [(_, span)] => {
-            let probe = exec.map(Probe::Exec).or(tcp).or(http)?;
-            Some(At { value: probe, span: span.clone() })
-        }
-        [] => {
-            let later = keys::CHECK.iter().filter(|key| key.support == keys::Support::NotYet);
-            // A probe that is not implemented has been reported already.
-            if !later.into_iter().any(|key| table.key(key.name).is_some()) && !faults.incomplete() {
-                faults.error(
-                    &table.span,
-                    format!("[{}] checks nothing", table.path),
-                    "exactly one of exec, tcp and http",
-                );
-            }
-            None
-        }
-        [(first, first_span), (second, second_span), ..] => {
-            let line = faults.line(first_span);
-            faults.error(
-                second_span,
-                format!("[{}] has both {first} and {second}", table.path),
-                format!("exactly one; {first} is at line {line}"),
-            );
-            None
-        }
-    }
-}
-
-fn exec(table: &Table<'_>, faults: &mut Faults) -> Option<Exec> {
-    let argv = table.list("exec", faults, value::argument);
-    let user = table.field("user", faults, value::account);
-    let At { value: argv, span } = argv.at()?;
-    let Some(path) = argv.first() else {
-        faults.error(span, "exec is empty", "the absolute path of a program, and its arguments");
-        return None;
-    };
-    if let Err(refusal) = value::program(&path.value) {
-        faults.error(&path.span, refusal.message, refusal.label);
-    }
-    Some(Exec { argv: argv.iter().map(|at| at.value.clone()).collect(), user: user.optional()? })
-}
-
-fn read_tcp(table: &Table<'_>, faults: &mut Faults) -> Option<Tcp> {
-    let address = table.required("address", "as in address = \"192.0.2.193:443\"", faults, value::host_port);
-    let source = table.field("source", faults, value::ip);
-    Some(Tcp { address: address.given()?.clone(), source: source.optional()? })
-}
-
-fn read_http(table: &Table<'_>, faults: &mut Faults) -> Option<Http> {
-    let url = table.required("url", "as in url = \"http://192.0.2.193/\"", faults, value::url);
-    let method = table.field("method", faults, value::http_method);
-    let connect = table.field("connect", faults, value::socket_address);
-    let status = table.list("status", faults, value::http_status);
-    let ca_file = table.field("ca_file", faults, value::absolute_path);
-    if let Some(At { value: list, span }) = status.at() {
-        no_duplicates("status", list, faults);
-        if list.is_empty() {
-            faults.error(span, "status is empty", "leave it out for [200]");
-        }
-    }
-    if let (Some(url), Some(ca_file)) = (url.given(), ca_file.at())
-        && !url.tls
-    {
-        faults.error(
-            &ca_file.span,
-            "ca_file is of no use with http://",
-            "write https:// in url or leave it out",
-        );
-    }
-    let status = match &status {
-        Field::Is(list) => list.value.iter().map(|at| at.value).collect(),
-        Field::Absent => vec![200],
-        Field::Unknown => return None,
-    };
-    Some(Http {
-        url: url.given()?.clone(),
-        method: method.or(HttpMethod::Get)?,
-        connect: connect.optional()?,
-        status,
-        ca_file: ca_file.optional()?,
-    })
 }
 
 fn effect(table: &Table<'_>, faults: &mut Faults) -> Field<Effect> {
@@ -366,7 +279,7 @@ fn hook(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> Hook {
     Hook {
         name,
         on,
-        exec: exec(table, faults),
+        exec: probe::exec::read(table, faults),
         timeout: duration(table, "timeout", faults, 100 * MILLISECOND..=HOUR),
     }
 }

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::probe::Kind;
 use super::value::show_duration;
 use super::{
-    Check, Config, Daemon, Effect, Exec, GarpForm, Hook, HookState, Http, HttpMethod, Ipv4Checksum, Lease,
-    Probe, Scheduling, Url, VirtualRouter,
+    Check, Config, Daemon, Effect, GarpForm, Hook, HookState, Ipv4Checksum, Lease, Scheduling, Url,
+    VirtualRouter, When,
 };
 
 /// Keys with their values in TOML.
@@ -118,20 +119,21 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
 }
 
 pub(super) fn check(check: &Check) -> Entries {
-    let mut entries = match &check.probe {
-        Probe::Exec(program) => exec(program),
-        Probe::Tcp(tcp) => {
-            let source =
-                tcp.source.map_or(String::new(), |ip| format!(", source = {}", quoted(&ip.to_string())));
-            vec![("tcp", format!("{{ address = {}{source} }}", quoted(&tcp.address)))]
-        }
-        Probe::Http(request) => vec![("http", http(request))],
+    let mut entries = check.probe.kind().show();
+    entries.push(("interval", duration(check.interval)));
+    if let Some(fast) = check.fast_interval {
+        entries.push(("fast_interval", duration(fast)));
+    }
+    let when = match check.when {
+        When::Active => "active",
+        When::Backup => "backup",
+        When::Always => "always",
     };
     entries.extend([
-        ("interval", duration(check.interval)),
         ("timeout", duration(check.timeout)),
         ("rise", check.rise.to_string()),
         ("fall", check.fall.to_string()),
+        ("when", quoted(when)),
         match check.effect {
             Effect::Demote => ("on_failure", quoted("demote")),
             Effect::Fault => ("on_failure", quoted("fault")),
@@ -144,7 +146,7 @@ pub(super) fn check(check: &Check) -> Entries {
 
 pub(super) fn hook(hook: &Hook) -> Entries {
     let mut entries = vec![("on", list(&hook.on, |state| quoted(state.as_str())))];
-    entries.extend(exec(&hook.exec));
+    entries.extend(hook.exec.show());
     entries.push(("timeout", duration(hook.timeout)));
     entries
 }
@@ -165,30 +167,6 @@ impl std::fmt::Display for HookState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-fn exec(exec: &Exec) -> Entries {
-    let mut entries = vec![("exec", list(&exec.argv, |argument| quoted(argument)))];
-    if let Some(user) = &exec.user {
-        entries.push(("user", quoted(user)));
-    }
-    entries
-}
-
-fn http(http: &Http) -> String {
-    let method = match http.method {
-        HttpMethod::Get => "GET",
-        HttpMethod::Head => "HEAD",
-    };
-    let mut text = format!("{{ url = {}, method = {}", quoted(&http.url.to_string()), quoted(method));
-    if let Some(connect) = http.connect {
-        let _ = write!(text, ", connect = {}", quoted(&connect.to_string()));
-    }
-    let _ = write!(text, ", status = {}", list(&http.status, u16::to_string));
-    if let Some(file) = &http.ca_file {
-        let _ = write!(text, ", ca_file = {}", quoted(&file.to_string_lossy()));
-    }
-    text + " }"
 }
 
 impl std::fmt::Display for Url {
@@ -219,16 +197,22 @@ fn lease(lease: Lease) -> String {
     }
 }
 
-fn duration(duration: Duration) -> String {
+pub(super) fn duration(duration: Duration) -> String {
     quoted(&show_duration(duration))
 }
 
-fn list<T>(items: &[T], show: impl Fn(&T) -> String) -> String {
+pub(super) fn list<T>(items: &[T], show: impl Fn(&T) -> String) -> String {
     format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(", "))
 }
 
+/// A table on one line.
+pub(super) fn inline(entries: &Entries) -> String {
+    let entries: Vec<String> = entries.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    format!("{{ {} }}", entries.join(", "))
+}
+
 /// A basic string of TOML: on one line, and nothing in it reaches a terminal unescaped.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {

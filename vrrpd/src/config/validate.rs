@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use vrrp_proto::{AdverInterval, Family, Priority};
 
-use super::defaults::{CHECK_INTERVAL, GARP};
+use super::defaults::GARP;
 use super::diagnostic::{Faults, Span};
 use super::keys::nearest;
 use super::raw::{self, no_duplicates};
 use super::table::{At, Field};
-use super::value::{authority, show_duration};
-use super::{Effect, Lease, Probe};
+use super::value::show_duration;
+use super::{Effect, Lease, When};
 
 /// The least MTU that Ethernet is run with; a larger one is not known to the file (`protocol.md` 1.6).
 const MTU: usize = 1500;
@@ -28,10 +28,12 @@ pub(super) fn check(file: &raw::File, faults: &mut Faults) {
         check_election(router, faults);
         check_times(router, faults);
         check_effects(router, &file.checks, faults);
+        check_roles(router, &file.checks, faults);
     }
     check_uniqueness(&file.virtual_routers, faults);
     for check in &file.checks {
         check_timeout(check, faults);
+        check_fast_interval(check, faults);
     }
     for hook in &file.hooks {
         check_hook(hook, faults);
@@ -269,7 +271,7 @@ fn check_effects(router: &raw::VirtualRouter, checks: &[raw::Check], faults: &mu
     let line = faults.line(&priority.span);
     for name in router.checks.given().into_iter().flatten() {
         let Some(check) = checks.iter().find(|check| check.name.value == name.value) else { continue };
-        let Some(effect) = check.effect.or(Effect::Demote) else { continue };
+        let Some(effect) = check.effect.or(check.usual().effect) else { continue };
         if priority.value.is_owner() && effect != Effect::Alert {
             faults.error(
                 &name.span,
@@ -284,6 +286,31 @@ fn check_effects(router: &raw::VirtualRouter, checks: &[raw::Check], faults: &mu
                     name.value
                 ),
                 format!("priority is {} at line {line}", priority.value),
+            );
+        }
+    }
+}
+
+/// A check that is asked while Active only, and moves the role away, is not asked where that leads to:
+/// nothing then keeps the role from coming back.
+fn check_roles(router: &raw::VirtualRouter, checks: &[raw::Check], faults: &mut Faults) {
+    if router.preempt_mode.or(true) != Some(true) {
+        return;
+    }
+    for name in router.checks.given().into_iter().flatten() {
+        let Some(check) = checks.iter().find(|check| check.name.value == name.value) else { continue };
+        let Some(when) = check.when.at().filter(|at| at.value == When::Active) else { continue };
+        let moves_away = match check.effect.or(check.usual().effect) {
+            Some(Effect::Demote | Effect::Fault) => true,
+            Some(Effect::Weight(weight)) => weight < 0,
+            Some(Effect::Alert) | None => false,
+        };
+        if moves_away {
+            faults.warning(
+                &when.span,
+                format!("check {} can make {} go to and fro", name.value, router.name.value),
+                "it is not asked once the role has gone, so the role is claimed again: on_failure = \"alert\", \
+                 or preempt_mode = false",
             );
         }
     }
@@ -330,18 +357,36 @@ fn same_address(router: &raw::VirtualRouter, other: &raw::VirtualRouter, faults:
 }
 
 fn check_timeout(check: &raw::Check, faults: &mut Faults) {
-    let (Some(timeout), Some(interval)) = (check.timeout.at(), check.interval.or(CHECK_INTERVAL)) else {
-        return;
-    };
-    if timeout.value >= interval {
-        let label = match check.interval.at() {
+    let Some(timeout) = check.timeout.at() else { return };
+    let Some(interval) = check.interval.or(check.usual().interval) else { return };
+    for (key, shortest, at) in [
+        ("interval", Some(interval), check.interval.at()),
+        ("fast_interval", check.fast_interval.given().copied(), check.fast_interval.at()),
+    ] {
+        let Some(shortest) = shortest.filter(|shortest| timeout.value >= *shortest) else { continue };
+        let label = match at {
             Some(at) => {
-                format!("the interval at line {} is {}", faults.line(&at.span), show_duration(interval))
+                format!("the {key} at line {} is {}", faults.line(&at.span), show_duration(shortest))
             }
-            None => format!("the interval is {} unless set", show_duration(interval)),
+            None => format!("the {key} is {} unless set", show_duration(shortest)),
         };
-        let message = format!("timeout of {} is not shorter than the interval", show_duration(timeout.value));
+        let message = format!("timeout of {} is not shorter than the {key}", show_duration(timeout.value));
         faults.error(&timeout.span, message, label);
+        return;
+    }
+}
+
+fn check_fast_interval(check: &raw::Check, faults: &mut Faults) {
+    let Some(fast) = check.fast_interval.at() else { return };
+    let Some(interval) = check.interval.or(check.usual().interval) else { return };
+    if fast.value >= interval {
+        let label = match check.interval.at() {
+            Some(at) => format!("the interval is at line {}", faults.line(&at.span)),
+            None => String::from("a longer interval, or leave it out"),
+        };
+        let (fast_shown, interval) = (show_duration(fast.value), show_duration(interval));
+        let message = format!("fast_interval of {fast_shown} is not shorter than the interval of {interval}");
+        faults.error(&fast.span, message, label);
     }
 }
 
@@ -405,7 +450,7 @@ fn own_address_only(router: &raw::VirtualRouter, checks: &[raw::Check], faults: 
         let probe =
             checks.iter().find(|check| check.name.value == name.value).and_then(|check| check.probe.as_ref());
         let Some(probe) = probe else { continue };
-        let Some(target) = target(&probe.value) else { continue };
+        let Some(target) = probe.value.kind().target() else { continue };
         if router.addresses.given().into_iter().flatten().any(|at| at.value.ip == target) {
             faults.warning(
                 &probe.span,
@@ -413,17 +458,6 @@ fn own_address_only(router: &raw::VirtualRouter, checks: &[raw::Check], faults: 
                 "a Backup would test the Active node: use this node's own address",
             );
         }
-    }
-}
-
-fn target(probe: &Probe) -> Option<IpAddr> {
-    match probe {
-        Probe::Exec(_) => None,
-        Probe::Tcp(tcp) => authority(&tcp.address)?.0.parse().ok(),
-        Probe::Http(http) => match http.connect {
-            Some(connect) => Some(connect.ip()),
-            None => http.url.host.parse().ok(),
-        },
     }
 }
 

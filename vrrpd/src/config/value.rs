@@ -8,11 +8,11 @@ use toml::de::DeValue;
 use vrrp_proto::{AdverInterval, Priority, Vrid};
 
 use super::keys::nearest;
-use super::{GarpForm, HookState, HttpMethod, Ipv4Checksum, Lease, Scheduling};
+use super::{GarpForm, HookState, HttpMethod, Ipv4Checksum, Lease, Scheduling, Sha256};
 
 mod net;
 
-pub(super) use net::{address, authority, host_port, ip, socket_address, url};
+pub(super) use net::{address, authority, base_url, host, host_port, ip, socket_address, url};
 
 /// Why a value is refused, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub(super) fn integer(key: &str, value: &DeValue<'_>, range: RangeInclusive<i64>
 }
 
 /// One of a few words.
-fn word<T: Copy>(key: &str, value: &DeValue<'_>, words: &[(&str, T)]) -> Read<T> {
+pub(super) fn word<T: Copy>(key: &str, value: &DeValue<'_>, words: &[(&str, T)]) -> Read<T> {
     let text = string(key, value)?;
     if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
         return Ok(*value);
@@ -107,6 +107,11 @@ pub(super) fn garp_form(key: &str, value: &DeValue<'_>) -> Read<GarpForm> {
 pub(super) fn on_failure(key: &str, value: &DeValue<'_>) -> Read<super::Effect> {
     use super::Effect::{Alert, Demote, Fault};
     word(key, value, &[("demote", Demote), ("fault", Fault), ("alert", Alert)])
+}
+
+pub(super) fn when(key: &str, value: &DeValue<'_>) -> Read<super::When> {
+    use super::When::{Active, Always, Backup};
+    word(key, value, &[("active", Active), ("backup", Backup), ("always", Always)])
 }
 
 pub(super) fn http_method(key: &str, value: &DeValue<'_>) -> Read<HttpMethod> {
@@ -161,6 +166,42 @@ pub(super) fn garp_count(key: &str, value: &DeValue<'_>) -> Read<u8> {
 
 pub(super) fn http_status(key: &str, value: &DeValue<'_>) -> Read<u16> {
     integer(key, value, 100..=599).map(|number| u16::try_from(number).unwrap_or(u16::MAX))
+}
+
+/// A number of octets.
+pub(super) fn octets(key: &str, value: &DeValue<'_>) -> Read<u64> {
+    integer(key, value, 1..=1 << 40).map(i64::unsigned_abs)
+}
+
+pub(super) fn days(key: &str, value: &DeValue<'_>) -> Read<u16> {
+    integer(key, value, 0..=3650).map(|number| u16::try_from(number).unwrap_or(u16::MAX))
+}
+
+pub(super) fn up_to_1000(key: &str, value: &DeValue<'_>) -> Read<u16> {
+    integer(key, value, 1..=1000).map(|number| u16::try_from(number).unwrap_or(u16::MAX))
+}
+
+pub(super) fn sha256(key: &str, value: &DeValue<'_>) -> Read<Sha256> {
+    let text = string(key, value)?;
+    Sha256::parse(text).map_or_else(
+        || {
+            let shown: String = text.chars().take(80).collect();
+            refuse(
+                format!("{key} {shown:?} is not a SHA-256 digest"),
+                "64 hexadecimal digits, as sha256sum prints them",
+            )
+        },
+        Ok,
+    )
+}
+
+/// A text of 1 to 4096 octets.
+pub(super) fn filled(key: &str, value: &DeValue<'_>) -> Read<String> {
+    let text = string(key, value)?;
+    match text.len() {
+        1..=4096 => Ok(text.to_owned()),
+        octets => refuse(format!("{key} has {octets} octets, out of range 1..=4096"), ""),
+    }
 }
 
 // Durations.

@@ -299,6 +299,8 @@ pub enum CheckState {
     Passing,
     /// Bad.
     Failing,
+    /// Not asked in the present role: it moves nothing.
+    Skipped,
 }
 
 impl CheckState {
@@ -308,6 +310,7 @@ impl CheckState {
             Self::Pending => "pending",
             Self::Passing => "passing",
             Self::Failing => "failing",
+            Self::Skipped => "skipped",
         }
     }
 }
@@ -329,7 +332,7 @@ pub enum OnFailure {
 pub struct Check {
     /// Its name in the configuration.
     pub name: String,
-    /// `pending`, `passing` or `failing`.
+    /// `pending`, `passing`, `failing` or `skipped`.
     pub state: CheckState,
     /// Added to the priority, while failing (below zero) or passing; null: see `on_failure`.
     pub weight: Option<i16>,

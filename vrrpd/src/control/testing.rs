@@ -76,7 +76,13 @@ pub(crate) fn snapshot() -> RouterSnapshot {
 pub(crate) fn check_config(name: &str) -> config::Check {
     config::Check {
         name: name.to_owned(),
-        probe: config::Probe::Tcp(config::Tcp { address: "192.0.2.193:443".to_owned(), source: None }),
+        probe: config::Probe::Tcp(config::Tcp {
+            address: "192.0.2.193:443".to_owned(),
+            source: None,
+            expect: None,
+        }),
+        fast_interval: None,
+        when: config::When::Always,
         interval: Duration::from_secs(2),
         timeout: Duration::from_millis(1500),
         rise: 2,

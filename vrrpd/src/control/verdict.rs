@@ -159,7 +159,7 @@ fn of_check(check: &Check, now: WallTime) -> Option<Finding> {
     let lasted = age(now.since(check.since));
     let since = check.since.clock(now);
     let message = match check.state {
-        CheckState::Passing => return None,
+        CheckState::Passing | CheckState::Skipped => return None,
         CheckState::Failing => {
             format!("check {} is failing since {since} ({lasted}): {}", check.name, check.message)
         }

@@ -110,6 +110,31 @@ impl Observer {
         }
     }
 
+    /// A check is asked from now on, or not any more; returns the event that its state is void.
+    pub(super) fn asked(&mut self, check: &config::Check, asked: bool, config: &Config) -> Option<What> {
+        let known = self.checks.iter_mut().find(|known| known.name == check.name)?;
+        let from = known.state;
+        let fresh = Check { last_run: known.last_run, ..describe::pending_check(check, WallTime::now()) };
+        if asked {
+            *known = fresh;
+            return None;
+        }
+        let message = match check.when {
+            config::When::Active => "asked while Active only",
+            config::When::Backup => "asked while Backup only",
+            config::When::Always => "not asked",
+        };
+        *known = Check { state: CheckState::Skipped, message: message.to_owned(), ..fresh };
+        let naming = config.virtual_routers.iter().filter(|router| router.checks.contains(&check.name));
+        matches!(from, CheckState::Passing | CheckState::Failing).then(|| What::CheckChanged {
+            check: check.name.clone(),
+            from,
+            to: CheckState::Skipped,
+            message: message.to_owned(),
+            virtual_routers: naming.map(|router| router.name.clone()).collect(),
+        })
+    }
+
     /// The event that a check changed its state.
     pub(super) fn check_changed(&self, result: &CheckResult, config: &Config) -> What {
         let named = config.virtual_routers.iter().filter(|router| router.checks.contains(&result.name));
@@ -124,8 +149,10 @@ impl Observer {
 
     /// Failing checks of a virtual router, for whoever wants to know why its priority changed.
     pub(super) fn failing<'a>(&'a self, config: &'a config::VirtualRouter) -> impl Iterator<Item = &'a str> {
-        let failing =
-            |check: &&Check| check.state != CheckState::Passing && config.checks.contains(&check.name);
+        let failing = |check: &&Check| {
+            !matches!(check.state, CheckState::Passing | CheckState::Skipped)
+                && config.checks.contains(&check.name)
+        };
         self.checks.iter().filter(failing).map(|check| check.name.as_str())
     }
 
@@ -156,10 +183,19 @@ impl Observer {
         }
     }
 
-    /// Asks the protocol loop for a sign of life.
-    pub(super) fn heartbeat(&self, wires: &Wires) {
+    /// Asks the protocol loop for a sign of life, and for the roles of all routers.
+    pub(super) fn heartbeat(&self, roster: &Roster, wires: &Wires) {
+        let asked: Vec<RouterId> = roster.iter().map(|(router, _)| router).collect();
+        let addresses = roster.iter().map(|(_, entry)| entry.config.addresses.len()).sum();
+        let observation = Observation {
+            routers: Vec::with_capacity(asked.len()),
+            addresses: Vec::with_capacity(addresses),
+            asked,
+            token: HEARTBEAT,
+            ..Observation::default()
+        };
         // A full queue is no sign of life.
-        let _ = wires.messages.push(Message::Observe(Box::default()));
+        let _ = wires.messages.push(Message::Observe(Box::new(observation)));
     }
 
     pub(super) fn is_heartbeat(&self, observation: &Observation) -> bool {

@@ -53,6 +53,9 @@ impl Daemon {
         if let Some(what) = self.event(report) {
             self.history.record(WallTime::now().minus(clock::now() - at), what);
         }
+        if matches!(report, Report::Transition { .. }) {
+            self.ask_by_role();
+        }
     }
 
     /// Takes in what the kernel thread has to say to people.
@@ -105,7 +108,7 @@ impl Daemon {
                 let config = &self.roster.get(router)?.config;
                 let failing: Vec<&str> = self.observer.failing(config).collect();
                 let why = match (failing.is_empty(), to == config.priority) {
-                    (_, true) => "all checks pass".to_owned(),
+                    (_, true) => "no check lowers it".to_owned(),
                     (true, false) => "configured".to_owned(),
                     (false, false) => format!("not passing: {}", failing.join(", ")),
                 };
@@ -169,7 +172,7 @@ impl Daemon {
     }
 
     fn transition(
-        &self,
+        &mut self,
         router: RouterId,
         from: StateName,
         to: StateName,
@@ -179,6 +182,7 @@ impl Daemon {
     ) {
         let Some(entry) = self.roster.get(router) else { return };
         let config = &entry.config;
+        self.roles.set(&config.name, to == StateName::Active);
         info!(
             virtual_router = config.name,
             interface = config.interface,

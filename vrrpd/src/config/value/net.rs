@@ -114,6 +114,31 @@ pub(in crate::config) fn authority(text: &str) -> Option<(&str, Option<u16>)> {
     Some((host, Some(port)))
 }
 
+/// A name or an address, without port and brackets.
+pub(in crate::config) fn host(key: &str, value: &DeValue<'_>) -> Read<String> {
+    let text = string(key, value)?;
+    let is_name = matches!(authority(text), Some((_, None))) && !text.starts_with('[');
+    if is_name || text.parse::<IpAddr>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    refuse(
+        format!("{key} {text:?} is neither a name nor an address"),
+        "as in \"www.example.net\" or \"192.0.2.201\"",
+    )
+}
+
+/// A URL that paths are added to.
+pub(in crate::config) fn base_url(key: &str, value: &DeValue<'_>) -> Read<Url> {
+    let url = url(key, value)?;
+    if url.path.contains('?') {
+        return refuse(
+            format!("{key} {:?} has a query", url.to_string()),
+            "the part before the question mark",
+        );
+    }
+    Ok(url)
+}
+
 pub(in crate::config) fn url(key: &str, value: &DeValue<'_>) -> Read<Url> {
     let text = string(key, value)?;
     let (tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
@@ -123,10 +148,7 @@ pub(in crate::config) fn url(key: &str, value: &DeValue<'_>) -> Read<Url> {
     };
     let (host_port, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if host_port.contains('@') {
-        return refuse(
-            format!("{key} holds a user or a password"),
-            "vrrpd sends no credentials: let 401 pass with status = [200, 401]",
-        );
+        return refuse(format!("{key} holds a user or a password"), "they go into a file: basic_auth_file");
     }
     let Some((host, port)) = authority(host_port) else {
         return refuse(
