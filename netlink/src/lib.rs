@@ -20,6 +20,7 @@ mod link;
 mod monitor;
 mod request;
 mod requester;
+mod route;
 mod table;
 mod wire;
 
@@ -29,4 +30,5 @@ pub use link::{Link, LinkIndex};
 pub use monitor::{Event, Monitor};
 pub use request::{Change, Netns, Request};
 pub use requester::Requester;
+pub use route::Gateway;
 pub use table::Table;

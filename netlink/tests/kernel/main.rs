@@ -4,3 +4,4 @@ mod addresses;
 mod lab;
 mod monitor;
 mod namespace;
+mod routes;
