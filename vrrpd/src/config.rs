@@ -32,9 +32,11 @@ pub use load::{load, parse};
 pub(crate) use probe::http::compile;
 pub(crate) use probe::registry::{is_repository, is_tag};
 pub use probe::{
-    Blobs, BodyMatch, Chart, ChartRepository, Endpoint, Exec, Http, HttpMethod, Image, ImageDigest, MAX_BODY,
-    Probe, Registry, RegistryParity, S3, Scalar, Tcp, Tls,
+    Address, Blobs, BodyMatch, Chart, ChartRepository, Disk, Dns, DnsProtocol, Endpoint, Exec, File, Gateway,
+    Hosts, Http, HttpMethod, Image, ImageDigest, MAX_BODY, Mounted, Ping, PingTarget, Probe, Process,
+    Registry, RegistryParity, S3, Scalar, SystemdUnit, Tcp, Tls,
 };
+pub(crate) use probe::{dns_data, rcode_word, show_bytes};
 pub use show::to_toml;
 
 /// A whole configuration file, validated.
