@@ -72,6 +72,7 @@ fn check(probe: Probe, timeout: Duration) -> Check {
         name: "probe".to_owned(),
         probe,
         interval: LONG,
+        preset: None,
         fast_interval: None,
         timeout,
         rise: 2,

@@ -70,6 +70,12 @@ pub const TABLES: &[(&str, &[Key])] = &[
     ("disk", probe::disk::KEYS),
     ("process", probe::process::KEYS),
     ("systemd_unit", probe::systemd_unit::KEYS),
+    probe::preset::DCE_REGISTRY.table(),
+    probe::preset::DCE_CHARTS.table(),
+    probe::preset::DCE_FILES.table(),
+    probe::preset::HAPROXY.table(),
+    probe::preset::KUBE_APISERVER.table(),
+    probe::preset::HARBOR.table(),
     ("hook", HOOK),
 ];
 
@@ -154,6 +160,8 @@ pub(super) const CHECK: &[Key] = &[
     full("disk"),
     full("process"),
     full("systemd_unit"),
+    full("preset"),
+    full("with"),
     full("interval"),
     full("fast_interval"),
     full("timeout"),
@@ -162,7 +170,6 @@ pub(super) const CHECK: &[Key] = &[
     full("when"),
     full("on_failure"),
     full("weight"),
-    not_yet("preset"),
 ];
 
 pub(super) const HOOK: &[Key] = &[full("on"), full("exec"), full("user"), full("timeout")];

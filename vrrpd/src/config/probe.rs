@@ -36,6 +36,7 @@ pub use registry::{Blobs, Image, ImageDigest, Registry};
 pub use registry_parity::RegistryParity;
 pub use s3::S3;
 pub(super) mod ping;
+pub(super) mod preset;
 pub(super) mod process;
 pub(super) mod systemd_unit;
 
@@ -48,6 +49,7 @@ pub use file::File;
 pub use gateway::Gateway;
 pub use hosts::Hosts;
 pub use ping::{Ping, PingTarget};
+pub use preset::Preset;
 pub use process::Process;
 pub use systemd_unit::SystemdUnit;
 pub use tcp::Tcp;
@@ -195,11 +197,17 @@ impl Probe {
     }
 }
 
-/// The one probe of a check; `None` when there is not exactly one, or it is wrong, and reported.
-pub(super) fn read(check: &Table<'_>, faults: &mut Faults) -> Option<At<Probe>> {
-    let probes: Vec<Probe> = KINDS.iter().filter_map(|(_, read)| read(check, faults)).collect();
-    let mut given: Vec<(&str, Span)> =
-        KINDS.iter().filter_map(|(key, _)| Some((*key, check.key(key)?))).collect();
+/// The one probe of a check, and the preset that it comes from, if it does; no probe when there is not
+/// exactly one, or it is wrong, and reported.
+pub(super) fn read(check: &Table<'_>, faults: &mut Faults) -> (Option<At<Probe>>, Option<Preset>) {
+    let (preset_probe, preset) = preset::read(check, faults).unzip();
+    let probes: Vec<Probe> =
+        KINDS.iter().filter_map(|(_, read)| read(check, faults)).chain(preset_probe).collect();
+    (only(check, probes, faults), preset)
+}
+
+fn only(check: &Table<'_>, probes: Vec<Probe>, faults: &mut Faults) -> Option<At<Probe>> {
+    let mut given: Vec<(&str, Span)> = keys().filter_map(|key| Some((key, check.key(key)?))).collect();
     given.sort_by_key(|(_, span)| span.start);
     if let (Some(user), None) = (check.key("user"), check.key("exec")) {
         faults.error(&user, "user belongs to exec: no other check runs a program", "leave it out");
@@ -226,8 +234,13 @@ pub(super) fn read(check: &Table<'_>, faults: &mut Faults) -> Option<At<Probe>> 
     }
 }
 
+/// Those of which a check has one.
+fn keys() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|(key, _)| *key).chain(["preset"])
+}
+
 fn one_of_all() -> String {
-    let names: Vec<&str> = KINDS.iter().map(|(key, _)| *key).collect();
+    let names: Vec<&str> = keys().collect();
     let (last, others) = names.split_last().expect("there are kinds");
     format!("exactly one of {} and {last}", others.join(", "))
 }
