@@ -188,7 +188,8 @@ impl CacheInfo {
     }
 }
 
-fn ip(family: AddressFamily, value: &[u8]) -> Option<IpAddr> {
+/// An address of that family in network byte order.
+pub(crate) fn ip(family: AddressFamily, value: &[u8]) -> Option<IpAddr> {
     match family {
         AddressFamily::Inet => <[u8; 4]>::try_from(value).ok().map(IpAddr::from),
         _ => <[u8; 16]>::try_from(value).ok().map(IpAddr::from),

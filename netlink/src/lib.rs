@@ -22,6 +22,7 @@ mod link;
 mod monitor;
 mod request;
 mod requester;
+mod route;
 mod table;
 mod wire;
 
@@ -32,4 +33,5 @@ pub use link::{Link, LinkIndex};
 pub use monitor::{Event, Monitor};
 pub use request::{Change, Netns, Request};
 pub use requester::Requester;
+pub use route::Gateway;
 pub use table::Table;

@@ -9,11 +9,12 @@ use netlink_packet_core::{
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+use netlink_packet_route::route::RouteMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use crate::channel::{Channel, Received, Wait};
 use crate::wire::{self, Message, Messages, Verdict};
-use crate::{AddressEntry, Change, Error, Link, Request};
+use crate::{AddressEntry, Change, Error, Gateway, Link, Request};
 
 /// A socket for requests, in the network namespace of the thread that opened it.
 ///
@@ -88,6 +89,23 @@ impl Requester {
             libc::RTM_NEWADDR => AddressEntry::parse(message.payload),
             _ => Ok(None),
         })
+    }
+
+    /// The routers of the default routes of the main table, each once, in the kernel's order.
+    pub fn gateways(&mut self) -> Result<Vec<Gateway>, Error> {
+        let question = RouteNetlinkMessage::GetRoute(RouteMessage::default());
+        let lists = self.dump("list the routes", &question, |message| match message.kind {
+            libc::RTM_NEWROUTE => Gateway::parse(message.payload),
+            _ => Ok(None),
+        })?;
+        let mut gateways: Vec<Gateway> = Vec::new();
+        for gateway in lists.into_iter().flatten() {
+            // The same router in several routes, told apart by their metrics.
+            if !gateways.contains(&gateway) {
+                gateways.push(gateway);
+            }
+        }
+        Ok(gateways)
     }
 
     /// Puts as many requests into `outgoing` as fit, at least one.

@@ -7,7 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,29 +23,47 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::{self, Probe};
 use crate::launcher::LauncherHandle;
 
+mod address;
+mod blocking;
 mod chart_repository;
 mod client;
 mod connect;
 mod credentials;
+mod disk;
 mod distribution;
+mod dns;
 mod exec;
+mod file;
+mod gateway;
 mod hash;
 mod helm_index;
+mod hosts;
 mod http;
+mod icmp;
 mod judge;
+mod ping;
+mod process;
 mod registry;
 mod registry_parity;
 mod s3;
+mod say;
 mod schedule;
+#[cfg(test)]
+mod scratch;
 mod stage;
+mod systemd_unit;
 mod tcp;
 mod tls;
 
 pub use judge::{CheckState, Judge};
 
+use blocking::{LookProbe, UnderWay};
 use chart_repository::ChartProbe;
+use dns::DnsProbe;
 use exec::ExecProbe;
+use gateway::GatewayProbe;
 use http::HttpProbe;
+use ping::PingProbe;
 use registry::RegistryProbe;
 use registry_parity::ParityProbe;
 use s3::S3Probe;
@@ -76,6 +99,8 @@ pub struct Checks {
     results: mpsc::Sender<CheckResult>,
     running: BTreeMap<String, Running>,
     starts: u64,
+    /// Threads that look for a check, by its name.
+    looks: BTreeMap<String, UnderWay>,
 }
 
 #[derive(Debug)]
@@ -99,7 +124,7 @@ enum Order {
 impl Checks {
     /// No check yet; results of all of them go to `results`. A check waits while that is full.
     pub fn new(launcher: LauncherHandle, results: mpsc::Sender<CheckResult>) -> Self {
-        Self { launcher, results, running: BTreeMap::new(), starts: 0 }
+        Self { launcher, results, running: BTreeMap::new(), starts: 0, looks: BTreeMap::new() }
     }
 
     /// Makes these the checks that run, within a tokio runtime.
@@ -110,6 +135,8 @@ impl Checks {
     pub fn apply<'a>(&mut self, checks: impl IntoIterator<Item = &'a config::Check>) {
         let checks: Vec<_> = checks.into_iter().collect();
         self.running.retain(|name, _| checks.iter().any(|check| check.name == *name));
+        let looks = |under_way: &UnderWay| under_way.load(Ordering::Acquire);
+        self.looks.retain(|name, under_way| self.running.contains_key(name) || looks(under_way));
         let authorities = Authorities::default();
         for check in checks {
             self.configure(check, &authorities);
@@ -132,7 +159,8 @@ impl Checks {
     }
 
     fn configure(&mut self, check: &config::Check, authorities: &Authorities) {
-        let prober = prober(check, &Tools { launcher: &self.launcher, authorities });
+        let under_way = self.looks.entry(check.name.clone()).or_default();
+        let prober = prober(check, &Tools { launcher: &self.launcher, authorities, under_way });
         let order = Order::Configure(Box::new(check.clone()), prober);
         let left = match self.running.get(&check.name) {
             Some(running) => running.orders.send(order).err().map(|unsent| unsent.0),
@@ -291,6 +319,7 @@ type Run<'a> = Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>>
 struct Tools<'a> {
     launcher: &'a LauncherHandle,
     authorities: &'a Authorities,
+    under_way: &'a UnderWay,
 }
 
 fn prober(check: &config::Check, tools: &Tools<'_>) -> Box<dyn Prober> {
@@ -302,5 +331,36 @@ fn prober(check: &config::Check, tools: &Tools<'_>) -> Box<dyn Prober> {
         Probe::Registry(registry) => Box::new(RegistryProbe::new(registry, tools.authorities)),
         Probe::RegistryParity(parity) => Box::new(ParityProbe::new(parity, tools.authorities)),
         Probe::ChartRepository(charts) => Box::new(ChartProbe::new(charts, tools.authorities)),
+        Probe::Dns(dns) => Box::new(DnsProbe::new(dns)),
+        Probe::Hosts(hosts) => look(hosts, &hosts.file.display(), hosts::look, tools),
+        Probe::Ping(ping) => Box::new(PingProbe::new(ping)),
+        Probe::Gateway(gateway) => Box::new(GatewayProbe::new(gateway, tools.under_way)),
+        Probe::Address(address) => look(address, &"the list of addresses", address::look, tools),
+        Probe::File(file) => look(file, &file.path.display(), file::look, tools),
+        Probe::Disk(disk) => look(disk, &disk.path.display(), disk::look, tools),
+        Probe::Process(process) => look(process, &"/proc", process::look, tools),
+        Probe::SystemdUnit(unit) => look(unit, &"/sys/fs/cgroup", systemd_unit::look, tools),
     }
+}
+
+/// A prober that looks at something of this node, called `what`, on a thread that may hang.
+fn look<K: Clone + Send + 'static>(
+    kind: &K,
+    what: &dyn fmt::Display,
+    look: fn(&K) -> Result<String, String>,
+    tools: &Tools<'_>,
+) -> Box<dyn Prober> {
+    Box::new(LookProbe::new(kind, what, look, tools.under_way))
+}
+
+/// The first octets of a file.
+fn read_capped(path: &Path, cap: u64) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    // Opening a FIFO would wait for somebody who writes.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    file.take(cap).read_to_end(&mut octets)?;
+    Ok(octets)
 }

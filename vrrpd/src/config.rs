@@ -32,10 +32,12 @@ pub use load::{load, parse};
 pub(crate) use probe::http::compile;
 pub(crate) use probe::registry::{is_repository, is_tag};
 pub use probe::{
-    Blobs, BodyMatch, Chart, ChartRepository, Endpoint, Exec, Http, HttpMethod, Image, ImageDigest, MAX_BODY,
-    Probe, Registry, RegistryParity, S3, Scalar, Tcp, Tls,
+    Address, Blobs, BodyMatch, Chart, ChartRepository, Disk, Dns, DnsProtocol, Endpoint, Exec, File, Gateway,
+    Hosts, Http, HttpMethod, Image, ImageDigest, MAX_BODY, Mounted, Ping, PingTarget, Preset, Probe, Process,
+    Registry, RegistryParity, S3, Scalar, SystemdUnit, Tcp, Tls,
 };
-pub use show::to_toml;
+pub(crate) use probe::{dns_data, rcode_word, show_bytes};
+pub use show::{to_toml, to_toml_expanded};
 
 /// A whole configuration file, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,6 +172,8 @@ pub struct Check {
     pub name: String,
     /// What is done.
     pub probe: Probe,
+    /// What the probe comes from, when the file names a preset.
+    pub preset: Option<Preset>,
     /// From start to start; default 1 s.
     pub interval: Duration,
     /// From start to start while in doubt: pending, or the last run differs from the state. Below

@@ -37,8 +37,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &
     let output = match args.command {
         Command::Watch { ref name } => return state::watch(&args, name.clone(), out, err, state::REDRAW),
         Command::Config { command: ConfigCommand::Check { ref config } } => config::check(config, args.json),
-        Command::Config { command: ConfigCommand::Show { config: Some(ref file) } } => {
-            config::show(file, args.json)
+        Command::Config { command: ConfigCommand::Show { config: Some(ref file), expanded } } => {
+            config::show(file, expanded, args.json)
         }
         ref command => output(&args, command),
     };
@@ -118,7 +118,10 @@ fn request(command: &Command, now: WallTime) -> Result<Request, String> {
         }
         Command::Check { name, now } => Request::Check { name: name.clone(), now: *now },
         Command::Reload { reason } => Request::Reload { reason: reason.clone() },
-        Command::Config { .. } => Request::ConfigShow {},
+        Command::Config { command: ConfigCommand::Show { expanded, .. } } => {
+            Request::ConfigShow { expanded: *expanded }
+        }
+        Command::Config { .. } => Request::ConfigShow { expanded: false },
     })
 }
 

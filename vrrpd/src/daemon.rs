@@ -366,8 +366,8 @@ impl Daemon {
                 // The client may have gone.
                 let _ = call.answer.send(answer);
             }
-            Request::ConfigShow {} => {
-                let _ = call.answer.send(observe::config_text(&self.config));
+            Request::ConfigShow { expanded } => {
+                let _ = call.answer.send(observe::config_text(&self.config, expanded));
             }
             Request::Check { ref name, now: true } => {
                 let command = format!("check {} --now", name.as_deref().unwrap_or("(all)"));

@@ -65,7 +65,18 @@ const LONG: Duration = Duration::from_secs(3600);
 fn check(probe: Probe, timeout: Duration) -> Check {
     let name = "registry".to_owned();
     let (when, effect) = (When::Always, Effect::Demote);
-    Check { name, probe, interval: LONG, fast_interval: None, timeout, rise: 2, fall: 3, when, effect }
+    Check {
+        name,
+        probe,
+        preset: None,
+        interval: LONG,
+        fast_interval: None,
+        timeout,
+        rise: 2,
+        fall: 3,
+        when,
+        effect,
+    }
 }
 
 /// The result of the first run, which comes at once.

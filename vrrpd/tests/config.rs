@@ -67,6 +67,27 @@ fn the_effective_configuration_parses_back_to_itself() {
     }
 }
 
+/// `presets.toml` beside what it stands for, which asks the same in the same way.
+#[test]
+fn a_preset_is_spelt_out_as_what_it_stands_for() {
+    let path = directory().join("presets.toml");
+    let (config, _) = parse(&path).expect("the presets are right");
+    let written = config::to_toml_expanded(&config);
+    let expected = path.with_extension("expanded");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&expected, &written).expect("the directory of inputs can be written");
+    }
+    assert_eq!(text(&expected), written);
+
+    let (again, _) = config::parse("expanded", &written).unwrap_or_else(|faults| panic!("{faults}{written}"));
+    assert_eq!(again.checks.len(), config.checks.len());
+    for (spelt_out, preset) in again.checks.iter().zip(&config.checks) {
+        assert!(preset.preset.is_some() && spelt_out.preset.is_none(), "{}", preset.name);
+        let alike = config::Check { preset: preset.preset.clone(), ..spelt_out.clone() };
+        assert_eq!(alike, *preset);
+    }
+}
+
 #[test]
 fn a_configuration_differs_from_every_other() {
     let all = valid();

@@ -283,7 +283,7 @@ fn answer(call: &Call) -> Option<Answer> {
             changes: vec![format!("uid {}: {}", call.peer.uid, reason.as_deref().unwrap_or_default())],
             warnings: Vec::new(),
         }),
-        Request::ConfigShow {} => Answer::Config(ConfigText { version: VERSION, toml: "x".repeat(HUGE) }),
+        Request::ConfigShow { .. } => Answer::Config(ConfigText { version: VERSION, toml: "x".repeat(HUGE) }),
         Request::History { .. } => return None,
         Request::Why { .. } | Request::Check { .. } => {
             Answer::Error(Refusal { exit_code: 78, message: "made up".to_owned() })

@@ -241,6 +241,10 @@ fn the_manual_has_the_defaults_of_the_program() {
          [check.c]\nchart_repository = {{ url = \"https://192.0.2.193\" }}\ninterval = \"1s\"\n\
          [check.p]\nregistry_parity = {{ url = \"https://192.0.2.193\", peer = {{ url = \"https://192.0.2.194\" }} }}\n\
          interval = \"1s\"\non_failure = \"demote\"\n\
+         [check.d]\ndns = {{ server = \"192.0.2.192:53\", name = \"a.example.com\" }}\non_failure = \"demote\"\n\
+         [check.n]\nhosts = {{ absent = [\"a.example.com\"] }}\non_failure = \"demote\"\n\
+         [check.i]\nping = {{ targets = [\"192.0.2.1\"] }}\n[check.g]\ngateway = {{}}\n\
+         [check.f]\nfile = {{ path = \"/run/maintenance\" }}\n[check.o]\nprocess = {{ name = \"haproxy\" }}\n\
          [hook.h]\non = [\"active\"]\nexec = [\"/bin/true\"]\n"
     );
     let given: toml::Table = text.parse().expect("the text is TOML");

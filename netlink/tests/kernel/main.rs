@@ -5,3 +5,4 @@ mod connections;
 mod lab;
 mod monitor;
 mod namespace;
+mod routes;

@@ -92,6 +92,7 @@ fn check(raw: &raw::Check) -> Option<Check> {
     Some(Check {
         name: raw.name.value.clone(),
         probe: raw.probe.as_ref()?.value.clone(),
+        preset: raw.preset.clone(),
         interval,
         fast_interval,
         timeout: raw.timeout.or(timeout_for(fast_interval.unwrap_or(interval)))?,

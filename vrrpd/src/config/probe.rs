@@ -13,9 +13,15 @@ use super::keys::{self, Support};
 use super::show::Entries;
 use super::table::{At, Table};
 
+pub(super) mod address;
 pub(super) mod chart_repository;
+pub(super) mod disk;
+pub(super) mod dns;
 mod endpoint;
 pub(super) mod exec;
+pub(super) mod file;
+pub(super) mod gateway;
+pub(super) mod hosts;
 pub(super) mod http;
 pub(super) mod registry;
 pub(super) mod registry_parity;
@@ -29,6 +35,23 @@ pub use http::{BodyMatch, Http, HttpMethod, MAX_BODY, Scalar};
 pub use registry::{Blobs, Image, ImageDigest, Registry};
 pub use registry_parity::RegistryParity;
 pub use s3::S3;
+pub(super) mod ping;
+pub(super) mod preset;
+pub(super) mod process;
+pub(super) mod systemd_unit;
+
+pub use address::Address;
+pub(crate) use disk::show_bytes;
+pub use disk::{Disk, Mounted};
+pub use dns::{Dns, DnsProtocol};
+pub(crate) use dns::{dns_data, rcode_word};
+pub use file::File;
+pub use gateway::Gateway;
+pub use hosts::Hosts;
+pub use ping::{Ping, PingTarget};
+pub use preset::Preset;
+pub use process::Process;
+pub use systemd_unit::SystemdUnit;
 pub use tcp::Tcp;
 
 /// The one probe of a check.
@@ -48,6 +71,24 @@ pub enum Probe {
     RegistryParity(Box<RegistryParity>),
     /// `chart_repository = { url = ... }`: a repository of Helm has its charts.
     ChartRepository(Box<ChartRepository>),
+    /// `dns = { server = ..., name = ... }`: a name server is asked.
+    Dns(Dns),
+    /// `hosts = { absent = [...] }`: what the hosts file says of names.
+    Hosts(Hosts),
+    /// `ping = { targets = [...] }`: hosts answer.
+    Ping(Ping),
+    /// `gateway = { ... }`: the routers of the default routes answer.
+    Gateway(Gateway),
+    /// `address = { addresses = [...] }`: this node has its addresses.
+    Address(Address),
+    /// `file = { path = ... }`: it exists or does not, is young, holds a number or a text.
+    File(File),
+    /// `disk = { path = ... }`: room is left, and the right file system is mounted.
+    Disk(Disk),
+    /// `process = { name = ... }`: it runs.
+    Process(Process),
+    /// `systemd_unit = { unit = ... }`: it has processes.
+    SystemdUnit(SystemdUnit),
 }
 
 /// Reads a kind from the table of its check; `None` when it is not there, or wrong and reported.
@@ -66,6 +107,15 @@ const KINDS: &[(&str, Read)] = &[
     ("chart_repository", |check, faults| {
         Some(Probe::ChartRepository(Box::new(chart_repository::read(check, faults)?)))
     }),
+    ("dns", |check, faults| dns::read(check, faults).map(Probe::Dns)),
+    ("hosts", |check, faults| hosts::read(check, faults).map(Probe::Hosts)),
+    ("ping", |check, faults| ping::read(check, faults).map(Probe::Ping)),
+    ("gateway", |check, faults| gateway::read(check, faults).map(Probe::Gateway)),
+    ("address", |check, faults| address::read(check, faults).map(Probe::Address)),
+    ("file", |check, faults| file::read(check, faults).map(Probe::File)),
+    ("disk", |check, faults| disk::read(check, faults).map(Probe::Disk)),
+    ("process", |check, faults| process::read(check, faults).map(Probe::Process)),
+    ("systemd_unit", |check, faults| systemd_unit::read(check, faults).map(Probe::SystemdUnit)),
 ];
 
 /// What a kind tells of itself.
@@ -83,10 +133,26 @@ pub(super) trait Kind {
         Vec::new()
     }
 
+    /// The hosts other than this node whose silence is a failure.
+    fn others(&self) -> Option<Others> {
+        None
+    }
+
     /// What its checks do unless the file says otherwise.
     fn usual(&self) -> Usual {
         Usual::default()
     }
+}
+
+/// Hosts other than this node.
+#[derive(Clone, Debug)]
+pub(super) struct Others {
+    /// Those that the file names.
+    pub(super) named: Vec<IpAddr>,
+    /// And the routers of this network, however many there are.
+    pub(super) routers: bool,
+    /// How many must answer.
+    pub(super) quorum: u32,
 }
 
 /// Defaults of a check that depend on its kind.
@@ -118,15 +184,30 @@ impl Probe {
             Self::Registry(kind) => &**kind,
             Self::RegistryParity(kind) => &**kind,
             Self::ChartRepository(kind) => &**kind,
+            Self::Dns(kind) => kind,
+            Self::Hosts(kind) => kind,
+            Self::Ping(kind) => kind,
+            Self::Gateway(kind) => kind,
+            Self::Address(kind) => kind,
+            Self::File(kind) => kind,
+            Self::Disk(kind) => kind,
+            Self::Process(kind) => kind,
+            Self::SystemdUnit(kind) => kind,
         }
     }
 }
 
-/// The one probe of a check; `None` when there is not exactly one, or it is wrong, and reported.
-pub(super) fn read(check: &Table<'_>, faults: &mut Faults) -> Option<At<Probe>> {
-    let probes: Vec<Probe> = KINDS.iter().filter_map(|(_, read)| read(check, faults)).collect();
-    let mut given: Vec<(&str, Span)> =
-        KINDS.iter().filter_map(|(key, _)| Some((*key, check.key(key)?))).collect();
+/// The one probe of a check, and the preset that it comes from, if it does; no probe when there is not
+/// exactly one, or it is wrong, and reported.
+pub(super) fn read(check: &Table<'_>, faults: &mut Faults) -> (Option<At<Probe>>, Option<Preset>) {
+    let (preset_probe, preset) = preset::read(check, faults).unzip();
+    let probes: Vec<Probe> =
+        KINDS.iter().filter_map(|(_, read)| read(check, faults)).chain(preset_probe).collect();
+    (only(check, probes, faults), preset)
+}
+
+fn only(check: &Table<'_>, probes: Vec<Probe>, faults: &mut Faults) -> Option<At<Probe>> {
+    let mut given: Vec<(&str, Span)> = keys().filter_map(|key| Some((key, check.key(key)?))).collect();
     given.sort_by_key(|(_, span)| span.start);
     if let (Some(user), None) = (check.key("user"), check.key("exec")) {
         faults.error(&user, "user belongs to exec: no other check runs a program", "leave it out");
@@ -153,8 +234,13 @@ pub(super) fn read(check: &Table<'_>, faults: &mut Faults) -> Option<At<Probe>> 
     }
 }
 
+/// Those of which a check has one.
+fn keys() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|(key, _)| *key).chain(["preset"])
+}
+
 fn one_of_all() -> String {
-    let names: Vec<&str> = KINDS.iter().map(|(key, _)| *key).collect();
+    let names: Vec<&str> = keys().collect();
     let (last, others) = names.split_last().expect("there are kinds");
     format!("exactly one of {} and {last}", others.join(", "))
 }

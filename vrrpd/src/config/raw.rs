@@ -14,7 +14,7 @@ use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
 use super::diagnostic::Faults;
 use super::probe::Usual;
 use super::table::{At, Field, Table};
-use super::{Effect, Exec, GarpForm, HookState, Ipv4Checksum, Lease, Probe, Scheduling, When};
+use super::{Effect, Exec, GarpForm, HookState, Ipv4Checksum, Lease, Preset, Probe, Scheduling, When};
 use super::{keys, probe, value};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -80,6 +80,7 @@ pub(super) struct Garp {
 pub(super) struct Check {
     pub(super) name: At<String>,
     pub(super) probe: Option<At<Probe>>,
+    pub(super) preset: Option<Preset>,
     pub(super) interval: Field<Duration>,
     pub(super) fast_interval: Field<Duration>,
     pub(super) timeout: Field<Duration>,
@@ -92,7 +93,10 @@ pub(super) struct Check {
 impl Check {
     /// The defaults of its kind.
     pub(super) fn usual(&self) -> Usual {
-        self.probe.as_ref().map_or_else(Usual::default, |probe| probe.value.kind().usual())
+        match &self.preset {
+            Some(preset) => preset.usual(),
+            None => self.probe.as_ref().map_or_else(Usual::default, |probe| probe.value.kind().usual()),
+        }
     }
 }
 
@@ -229,9 +233,11 @@ fn duration(
 }
 
 fn check(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> Check {
+    let (probe, preset) = probe::read(table, faults);
     Check {
         name,
-        probe: probe::read(table, faults),
+        probe,
+        preset,
         interval: duration(table, "interval", faults, 10 * MILLISECOND..=DAY),
         fast_interval: duration(table, "fast_interval", faults, 10 * MILLISECOND..=DAY),
         timeout: duration(table, "timeout", faults, MILLISECOND..=DAY),

@@ -29,6 +29,15 @@ pub fn to_toml(config: &Config) -> String {
     text
 }
 
+/// As [`to_toml`], with the kinds and fields that presets stand for in place of their names.
+pub fn to_toml_expanded(config: &Config) -> String {
+    let mut config = config.clone();
+    for check in &mut config.checks {
+        check.preset = None;
+    }
+    to_toml(&config)
+}
+
 impl std::fmt::Display for Config {
     /// As [`to_toml`].
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -119,7 +128,10 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
 }
 
 pub(super) fn check(check: &Check) -> Entries {
-    let mut entries = check.probe.kind().show();
+    let mut entries = match &check.preset {
+        Some(preset) => preset.show(),
+        None => check.probe.kind().show(),
+    };
     entries.push(("interval", duration(check.interval)));
     if let Some(fast) = check.fast_interval {
         entries.push(("fast_interval", duration(fast)));

@@ -187,6 +187,18 @@ impl<'a> Table<'a> {
 
     /// A table within this one.
     pub(super) fn table(&self, key: &str, keys: &[Key], faults: &mut Faults) -> Field<Table<'a>> {
+        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        self.table_called(path, key, keys, faults)
+    }
+
+    /// A table within this one, which messages call by another name.
+    pub(super) fn table_called(
+        &self,
+        path: String,
+        key: &str,
+        keys: &[Key],
+        faults: &mut Faults,
+    ) -> Field<Table<'a>> {
         let Some((name, value)) = self.entries.get_key_value(key) else {
             return if faults.incomplete() { Field::Unknown } else { Field::Absent };
         };
@@ -195,7 +207,6 @@ impl<'a> Table<'a> {
             faults.error(&value.span(), format!("{key} must be a table, not {found}"), "");
             return Field::Unknown;
         };
-        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
         let table = Table::open(path, name.span(), entries, keys, faults);
         Field::Is(At { span: name.span(), value: table })
     }

@@ -29,6 +29,7 @@ pub(super) fn check(file: &raw::File, faults: &mut Faults) {
         check_times(router, faults);
         check_effects(router, &file.checks, faults);
         check_roles(router, &file.checks, faults);
+        check_others(router, &file.checks, faults);
     }
     check_uniqueness(&file.virtual_routers, faults);
     for check in &file.checks {
@@ -311,6 +312,33 @@ fn check_roles(router: &raw::VirtualRouter, checks: &[raw::Check], faults: &mut 
                 format!("check {} can make {} go to and fro", name.value, router.name.value),
                 "it is not asked once the role has gone, so the role is claimed again: on_failure = \"alert\", \
                  or preempt_mode = false",
+            );
+        }
+    }
+}
+
+/// A host that is silent for both nodes must not make both leave.
+fn check_others(router: &raw::VirtualRouter, checks: &[raw::Check], faults: &mut Faults) {
+    for name in router.checks.given().into_iter().flatten() {
+        let Some(check) = checks.iter().find(|check| check.name.value == name.value) else { continue };
+        let Some(others) = check.probe.as_ref().and_then(|probe| probe.value.kind().others()) else {
+            continue;
+        };
+        let Some(effect) = check.effect.at().filter(|effect| effect.value == Effect::Fault) else { continue };
+        let all = others.named.len() + usize::from(others.routers);
+        let peers = router.peers.given();
+        let asks_peer = peers.is_none_or(|peers| peers.iter().any(|peer| others.named.contains(&peer.value)));
+        if usize::try_from(others.quorum).is_ok_and(|quorum| all <= quorum) {
+            faults.warning(
+                &effect.span,
+                format!("check {} can make both nodes of {} leave", name.value, router.name.value),
+                "one silent host is enough: two targets or more, the peer among them, and a quorum below all",
+            );
+        } else if !asks_peer {
+            faults.warning(
+                &effect.span,
+                format!("check {} does not ask a peer of {}", name.value, router.name.value),
+                "hosts that fail together make both nodes leave: one of its peers among the targets",
             );
         }
     }

@@ -12,7 +12,9 @@ use super::{GarpForm, HookState, HttpMethod, Ipv4Checksum, Lease, Scheduling, Sh
 
 mod net;
 
-pub(super) use net::{address, authority, base_url, host, host_port, ip, socket_address, url};
+pub(super) use net::{
+    address, any_ip, authority, base_url, host, host_port, ip, server, socket_address, url, usable,
+};
 
 /// Why a value is refused, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
@@ -158,6 +160,12 @@ pub(super) fn weight(key: &str, value: &DeValue<'_>) -> Read<i16> {
 
 pub(super) fn runs(key: &str, value: &DeValue<'_>) -> Read<u32> {
     integer(key, value, 1..=1000).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+/// A number of things.
+pub(super) fn count(key: &str, value: &DeValue<'_>, range: RangeInclusive<u32>) -> Read<u32> {
+    let range = i64::from(*range.start())..=i64::from(*range.end());
+    integer(key, value, range).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 pub(super) fn garp_count(key: &str, value: &DeValue<'_>) -> Read<u8> {
@@ -335,6 +343,11 @@ pub(super) fn reference(key: &str, value: &DeValue<'_>) -> Read<String> {
 /// What Linux allows as the name of a network device.
 pub(super) fn interface(key: &str, value: &DeValue<'_>) -> Read<String> {
     let name = string(key, value)?;
+    interface_name(key, name)?;
+    Ok(name.to_owned())
+}
+
+pub(super) fn interface_name(key: &str, name: &str) -> Read<()> {
     let forbidden = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
     if !(1..=15).contains(&name.len()) {
         return refuse(format!("{key} {name:?} has {} octets, out of range 1..=15", name.len()), "");
@@ -347,7 +360,7 @@ pub(super) fn interface(key: &str, value: &DeValue<'_>) -> Read<String> {
         };
         return refuse(format!("{key} {name:?} cannot be the name of an interface"), label);
     }
-    Ok(name.to_owned())
+    Ok(())
 }
 
 pub(super) fn node(key: &str, value: &DeValue<'_>) -> Read<String> {

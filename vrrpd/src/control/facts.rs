@@ -26,7 +26,7 @@ impl Facts<'_> {
             Request::Check { name, now: false } => self.checks(name.as_deref()).map(Answer::Checks),
             Request::Why { name } => self.why(name.as_deref()).map(Answer::Why),
             Request::History { name, since } => self.history(name.as_deref(), *since).map(Answer::History),
-            Request::Check { now: true, .. } | Request::Reload { .. } | Request::ConfigShow {} => {
+            Request::Check { now: true, .. } | Request::Reload { .. } | Request::ConfigShow { .. } => {
                 return None;
             }
         };
@@ -123,7 +123,7 @@ mod tests {
         assert!(why.virtual_routers[0].lines[0].starts_with("bootstrap is ACTIVE"));
         assert_eq!(answer(&Request::Check { name: None, now: true }), None);
         assert_eq!(answer(&Request::Reload { reason: None }), None);
-        assert_eq!(answer(&Request::ConfigShow {}), None);
+        assert_eq!(answer(&Request::ConfigShow { expanded: false }), None);
     }
 
     #[test]

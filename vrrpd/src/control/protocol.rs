@@ -12,6 +12,7 @@ use vrrp_proto::{Family, Priority};
 use super::alarm::Alarm;
 use super::exit;
 use super::time::{Span, WallTime};
+use crate::config::{self, Config};
 use crate::history::Event;
 
 /// Version of every payload.
@@ -56,7 +57,11 @@ pub enum Request {
         since: Option<WallTime>,
     },
     /// The configuration in force. Answer: [`Answer::Config`].
-    ConfigShow {},
+    ConfigShow {
+        /// What presets stand for, in place of their names.
+        #[serde(default)]
+        expanded: bool,
+    },
 }
 
 impl Request {
@@ -68,7 +73,7 @@ impl Request {
             | Self::Check { now: false, .. }
             | Self::Why { .. }
             | Self::History { .. }
-            | Self::ConfigShow {} => false,
+            | Self::ConfigShow { .. } => false,
         }
     }
 }
@@ -425,6 +430,14 @@ pub struct ConfigText {
     pub version: u32,
     /// The effective configuration, as a file that parses back to itself.
     pub toml: String,
+}
+
+impl ConfigText {
+    /// The configuration as it was written, or with the presets spelt out.
+    pub fn new(config: &Config, expanded: bool) -> Self {
+        let toml = if expanded { config::to_toml_expanded(config) } else { config::to_toml(config) };
+        Self { version: VERSION, toml }
+    }
 }
 
 #[cfg(test)]

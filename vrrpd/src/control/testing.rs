@@ -81,6 +81,7 @@ pub(crate) fn check_config(name: &str) -> config::Check {
             source: None,
             expect: None,
         }),
+        preset: None,
         fast_interval: None,
         when: config::When::Always,
         interval: Duration::from_secs(2),

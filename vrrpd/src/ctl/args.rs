@@ -91,6 +91,9 @@ pub(super) enum ConfigCommand {
         /// The file; without it, what the running daemon has.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Spell out what presets stand for.
+        #[arg(long)]
+        expanded: bool,
     },
 }
 

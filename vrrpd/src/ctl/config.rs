@@ -35,10 +35,10 @@ pub(super) fn check(file: &Path, json: bool) -> Output {
 }
 
 /// A file with every default filled in, as a file that means the same.
-pub(super) fn show(file: &Path, json: bool) -> Output {
+pub(super) fn show(file: &Path, expanded: bool, json: bool) -> Output {
     match config::load(file) {
         Ok((config, warnings)) => {
-            let config = ConfigText { version: VERSION, toml: config::to_toml(&config) };
+            let config = ConfigText::new(&config, expanded);
             let text = if json { to_json(&config) } else { print::harmless(&config.toml) };
             Output { text, error: print::harmless(&warnings.to_string()), exit_code: exit::FINE }
         }
@@ -75,7 +75,7 @@ mod tests {
         let file = File::new("good.toml", GOOD);
         let output = check(&file.0, false);
         assert_eq!((output.exit_code, output.text), (0, format!("{}: fine\n", file.0.display())));
-        let shown = show(&file.0, false);
+        let shown = show(&file.0, false, false);
         assert_eq!(shown.exit_code, 0);
         let (again, _) = config::parse("shown", &shown.text).expect("it parses");
         let (original, _) = config::parse("original", GOOD).expect("it parses");
@@ -83,10 +83,22 @@ mod tests {
     }
 
     #[test]
+    fn a_preset_is_shown_by_its_name_or_spelt_out() {
+        let text = format!(
+            "{GOOD}checks = [\"lb\"]\n[check.lb]\npreset = \"haproxy\"\nwith = {{ address = \"192.0.2.193\" }}\n"
+        );
+        let file = File::new("preset.toml", &text);
+        let named = show(&file.0, false, false).text;
+        assert!(named.contains("preset ") && !named.contains("http "), "{named}");
+        let spelt_out = show(&file.0, true, false).text;
+        assert!(spelt_out.contains("http ") && !spelt_out.contains("preset "), "{spelt_out}");
+    }
+
+    #[test]
     fn every_fault_of_a_file_is_named_with_its_place_and_exits_with_78() {
         let text = GOOD.replace("201\n", "0\n").replace("150", "300");
         let file = File::new("bad.toml", &text);
-        for output in [check(&file.0, false), show(&file.0, false)] {
+        for output in [check(&file.0, false), show(&file.0, false, false)] {
             assert_eq!((output.exit_code, output.text.as_str()), (78, ""));
             let place = |line| format!("{}:{line}:", file.0.display());
             assert!(output.error.starts_with(&place(3)), "{}", output.error);

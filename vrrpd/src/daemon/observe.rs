@@ -334,8 +334,8 @@ fn describe_alarm(
 }
 
 /// The configuration in force, as a file.
-pub(super) fn config_text(config: &Config) -> Answer {
-    Answer::Config(ConfigText { version: VERSION, toml: config::to_toml(config) })
+pub(super) fn config_text(config: &Config, expanded: bool) -> Answer {
+    Answer::Config(ConfigText::new(config, expanded))
 }
 
 fn refuse(call: Call, message: &str) {

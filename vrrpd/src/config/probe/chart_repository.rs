@@ -19,7 +19,7 @@ use crate::config::value::{self, Read, refuse};
 pub(in crate::config) const KEYS: &[Key] = endpoint_keys!["min_entries", "canary", "max_body"];
 
 /// `max_body` unless set.
-const MAX_INDEX: u64 = 8 * 1024 * 1024;
+pub(super) const MAX_INDEX: u64 = 8 * 1024 * 1024;
 
 /// The longest index: it is kept in memory while it is read.
 const LARGEST_INDEX: u64 = 64 * 1024 * 1024;
@@ -77,7 +77,8 @@ fn max_body(key: &str, value: &DeValue<'_>) -> Read<u64> {
     value::integer(key, value, 1..=most).map(i64::unsigned_abs)
 }
 
-fn chart(key: &str, value: &DeValue<'_>) -> Read<Chart> {
+/// A chart, with its version where it has one.
+pub(super) fn chart(key: &str, value: &DeValue<'_>) -> Read<Chart> {
     let text = value::string(key, value)?;
     let (name, version) = match text.split_once(':') {
         Some((name, version)) => (name, Some(version)),

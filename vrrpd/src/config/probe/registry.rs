@@ -108,7 +108,8 @@ pub(super) fn read(check: &Table<'_>, faults: &mut Faults) -> Option<Registry> {
     })
 }
 
-fn image(key: &str, value: &DeValue<'_>) -> Read<Image> {
+/// An image with its tag.
+pub(super) fn image(key: &str, value: &DeValue<'_>) -> Read<Image> {
     let text = value::string(key, value)?;
     let image = text.rsplit_once(':').filter(|(name, tag)| is_repository(name) && is_tag(tag));
     match image {
@@ -151,7 +152,8 @@ fn digest(key: &str, value: &DeValue<'_>) -> Read<ImageDigest> {
     }
 }
 
-fn blobs(key: &str, value: &DeValue<'_>) -> Read<Blobs> {
+/// How the layers are looked at.
+pub(super) fn blobs(key: &str, value: &DeValue<'_>) -> Read<Blobs> {
     let words = [("head", Blobs::Head), ("none", Blobs::None), ("pull-smallest", Blobs::PullSmallest)];
     value::word(key, value, &words)
 }

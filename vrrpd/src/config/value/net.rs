@@ -50,8 +50,14 @@ pub(in crate::config) fn ip(key: &str, value: &DeValue<'_>) -> Read<IpAddr> {
     }
 }
 
+/// Any address, of the loopback interface too.
+pub(in crate::config) fn any_ip(key: &str, value: &DeValue<'_>) -> Read<IpAddr> {
+    let text = string(key, value)?;
+    text.parse().or_else(|_| refuse(format!("{key}: {text:?} is not an address"), ""))
+}
+
 /// Can a host of the network have it?
-fn usable(key: &str, ip: IpAddr) -> Read<()> {
+pub(in crate::config) fn usable(key: &str, ip: IpAddr) -> Read<()> {
     let fault = match ip {
         ip if ip.is_multicast() => "a multicast address",
         ip if ip.is_loopback() => "a loopback address",
@@ -72,6 +78,20 @@ pub(in crate::config) fn socket_address(key: &str, value: &DeValue<'_>) -> Read<
             format!("{key} {text:?} is not an address with a port"),
             "as in \"192.0.2.193:443\" or \"[2001:db8::193]:443\"",
         ),
+    }
+}
+
+/// Address of a name server, with port 53 unless it has one.
+pub(in crate::config) fn server(key: &str, value: &DeValue<'_>) -> Read<SocketAddr> {
+    let text = string(key, value)?;
+    match text.parse::<IpAddr>() {
+        Ok(ip) => Ok(SocketAddr::new(ip, 53)),
+        Err(_) => socket_address(key, value).or_else(|_| {
+            refuse(
+                format!("{key} {text:?} is not the address of a server"),
+                "as in \"192.0.2.192\", \"192.0.2.192:53\" or \"[2001:db8::192]:53\"",
+            )
+        }),
     }
 }
 

@@ -69,7 +69,11 @@ fn a_request_is_easy_to_type() {
         parse(r#"{"request":"check","name":"registry"}"#).expect("a check"),
         Request::Check { name: Some("registry".to_owned()), now: false }
     );
-    assert_eq!(parse(r#"{"request":"config_show"}"#).expect("config show"), Request::ConfigShow {});
+    for (text, expanded) in
+        [(r#"{"request":"config_show"}"#, false), (r#"{"request":"config_show","expanded":true}"#, true)]
+    {
+        assert_eq!(parse(text).expect("config show"), Request::ConfigShow { expanded });
+    }
 }
 
 #[test]
@@ -92,7 +96,7 @@ fn only_reload_and_check_now_change_something() {
     assert!(Request::Check { name: None, now: true }.changes());
     assert!(!Request::Check { name: None, now: false }.changes());
     assert!(!Request::State { name: None }.changes());
-    assert!(!Request::ConfigShow {}.changes());
+    assert!(!Request::ConfigShow { expanded: true }.changes());
 }
 
 #[test]
