@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use vrrp_proto::action::{Action, Input, Ownership, Report};
+use vrrp_proto::action::{Action, Input, Outcome, Ownership, Report};
 use vrrp_proto::packet::arp::GarpForm;
 use vrrp_proto::parameters::{LinkId, RouterId};
 use vrrp_proto::snapshot::{AddressSnapshot, LinkStatistics, RouterSnapshot};
@@ -32,6 +32,9 @@ use crate::perform::Performer;
 const PACKETS_AT_ONCE: usize = 256;
 /// A packet that is read sooner after its arrival is not one of a queue.
 const FRESH: Duration = Duration::from_millis(1);
+/// How long to look again and again for what the kernel thread answers before going to sleep: longer
+/// than one address takes, and shorter than somebody else would mind. To be woken takes as long.
+const LINGER: Duration = Duration::from_micros(200);
 /// Messages that are read in one turn.
 const MESSAGES_AT_ONCE: usize = 256;
 /// Actions that one input of a large node may cause without the buffers growing.
@@ -150,6 +153,10 @@ struct Loop {
     epoll: Epoll,
     timer: TimerFd,
     armed: Option<Instant>,
+    /// Until then a takeover waits for the kernel thread.
+    linger: Instant,
+    /// The kernel thread can run while this one lingers.
+    parallel: bool,
     wires: Wires,
     performer: Performer,
     /// What the node said last, and what was said while that was being performed.
@@ -170,6 +177,8 @@ impl Loop {
             epoll,
             timer,
             armed: None,
+            linger: Instant::ZERO,
+            parallel: std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1),
             performer: Performer::new(wires.clone(), Arc::clone(&gauges)),
             wires,
             actions: Vec::with_capacity(ACTIONS),
@@ -182,7 +191,10 @@ impl Loop {
         let mut events = [EpollEvent::empty(); 64];
         loop {
             self.arm();
-            let ready = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+            let lingers = clock::now() < self.linger;
+            let timeout = if lingers { EpollTimeout::ZERO } else { EpollTimeout::NONE };
+            let ready = match self.epoll.wait(&mut events, timeout) {
+                Ok(0) => continue,
                 Ok(ready) => ready,
                 Err(Errno::EINTR) => continue,
                 Err(errno) => unreachable!("epoll_wait on our own file: {errno}"),
@@ -273,7 +285,12 @@ impl Loop {
         self.wires.messages.acknowledge();
         for _ in 0..MESSAGES_AT_ONCE {
             match self.wires.messages.pop() {
-                Some(Message::Input(input)) => self.handle(input),
+                Some(Message::Input(input)) => {
+                    if matches!(input, Input::Outcome { outcome: Outcome::Acquired, .. }) {
+                        self.linger = Instant::ZERO;
+                    }
+                    self.handle(input);
+                }
                 Some(Message::Wiring { router, link, family, form }) => {
                     self.performer.wire(router, link, family, form);
                 }
@@ -300,6 +317,9 @@ impl Loop {
         while !self.actions.is_empty() {
             std::mem::swap(&mut self.actions, &mut self.performing);
             for action in self.performing.drain(..) {
+                if self.parallel && matches!(action, Action::Acquire(_)) {
+                    self.linger = clock::now() + LINGER;
+                }
                 self.performer.perform(action, &mut self.node, &mut self.actions);
             }
         }
