@@ -164,6 +164,7 @@ impl Roster {
                     .map(|address| VirtualAddress { ip: address.ip, prefix_len: address.prefix_len })
                     .collect(),
                 peers: new.peers.iter().copied().collect(),
+                min_hop_limit: u8::MAX,
                 preempt_mode: new.preempt_mode,
                 preempt_delay: new.preempt_delay,
                 startup_delay: new.startup_delay,
