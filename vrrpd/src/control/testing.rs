@@ -157,3 +157,19 @@ pub(crate) fn state(virtual_routers: Vec<VirtualRouter>) -> State {
         },
     }
 }
+
+/// `www.example.net`, which follows `bootstrap`, since two minutes.
+pub(crate) fn dns_update(state: super::protocol::DnsState, message: &str) -> super::protocol::DnsUpdate {
+    let now = at(NOW);
+    super::protocol::DnsUpdate {
+        name: "www".to_owned(),
+        record: "www.example.net".to_owned(),
+        kind: "A".to_owned(),
+        value: "192.0.2.193".parse().expect("an address"),
+        state,
+        message: message.to_owned(),
+        remedy: None,
+        since: now.minus(Duration::from_secs(120)),
+        confirmed: Some(now.minus(Duration::from_secs(12))),
+    }
+}
