@@ -15,6 +15,7 @@ mod defaults;
 mod diagnostic;
 mod differences;
 mod digest;
+mod dns_update;
 mod keys;
 mod load;
 mod probe;
@@ -27,6 +28,7 @@ mod value;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Warnings};
 pub use differences::{Change, Difference, KeyChange, Section, differences};
 pub use digest::Sha256;
+pub use dns_update::{DnsUpdate, Tsig, TsigAlgorithm};
 pub use keys::{Fixed, Key, Support, TABLES};
 pub use load::{load, parse};
 pub(crate) use probe::http::compile;
@@ -50,6 +52,8 @@ pub struct Config {
     pub checks: Vec<Check>,
     /// `[hook.NAME]`, in the order of the file.
     pub hooks: Vec<Hook>,
+    /// `[dns_update.NAME]`, in the order of the file.
+    pub dns_updates: Vec<DnsUpdate>,
 }
 
 /// `[daemon]`: what there is one of for each process.
@@ -93,12 +97,15 @@ pub struct VirtualRouter {
     pub priority: Priority,
     /// Advertisement_Interval; default 1 s.
     pub advertisement_interval: AdverInterval,
-    /// The virtual addresses in configured order, at least one, no duplicates.
+    /// The virtual addresses in configured order, no duplicates; none only where a `dns_update` moves
+    /// a name instead.
     pub addresses: Vec<netlink::Address>,
     /// Source of advertisements; default: the interface's primary (IPv6: link-local) address.
     pub source_address: Option<IpAddr>,
     /// Unicast peers; empty: multicast.
     pub peers: Vec<IpAddr>,
+    /// Least TTL or Hop Limit of advertisements from `peers`; default 255: no router in between.
+    pub min_ttl: u8,
     /// Checksum form that is sent over IPv4 and accepted; default auto.
     pub ipv4_checksum: Ipv4Checksum,
     /// Time after start during which nothing is claimed; default 0.

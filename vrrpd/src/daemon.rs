@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,6 +32,7 @@ use crate::control::protocol::{Answer, Refusal, Reloaded, Request, VERSION};
 use crate::control::server::{Call, Limits};
 use crate::control::time::WallTime;
 use crate::control::{exit, server, socket};
+use crate::dns_update::{self, DnsUpdates};
 use crate::history::{History, What};
 use crate::hook::{HookResult, Hooks};
 use crate::kernel::{self, KernelThread};
@@ -117,6 +119,10 @@ struct Daemon {
     check_results: mpsc::Receiver<CheckResult>,
     hooks: Hooks,
     hook_results: mpsc::Receiver<HookResult>,
+    dns: DnsUpdates,
+    dns_reports: mpsc::Receiver<dns_update::Report>,
+    /// Reports of the protocol thread that were lost, as of the last look.
+    reports_lost: u64,
     calls: mpsc::Receiver<Call>,
     server: tokio::task::JoinHandle<io::Result<()>>,
     history: History,
@@ -165,6 +171,7 @@ impl Daemon {
         trouble.iter().for_each(|trouble| warn!("{trouble}; going on without it"));
         let (check_sender, check_results) = mpsc::channel(64);
         let (hook_sender, hook_results) = mpsc::channel(64);
+        let (dns_sender, dns_reports) = mpsc::channel(64);
         Ok(Self {
             path: path.to_owned(),
             wires,
@@ -177,6 +184,9 @@ impl Daemon {
             check_results,
             hooks: Hooks::new(&config, launcher, hook_sender),
             hook_results,
+            dns: DnsUpdates::new(dns_sender),
+            dns_reports,
+            reports_lost: 0,
             calls,
             server,
             history: History::default(),
@@ -211,10 +221,12 @@ impl Daemon {
                         self.note(note);
                     }
                     ready?.clear_ready();
+                    self.look_again_if_lost();
                 }
                 Some(note) = self.kernel_notes.recv() => self.kernel_note(note),
                 Some(result) = self.check_results.recv() => self.check_result(result),
                 Some(result) = self.hook_results.recv() => self.hook_result(result),
+                Some(report) = self.dns_reports.recv() => self.dns_report(report),
                 _ = terminate.recv() => self.end("SIGTERM", &mut farewell),
                 _ = interrupt.recv() => self.end("SIGINT", &mut farewell),
                 _ = hang_up.recv() => drop(self.reload(None, "SIGHUP", None)),
@@ -248,6 +260,9 @@ impl Daemon {
         self.ask_by_role();
         let asked = self.config.checks.iter().filter(|check| self.roles.asks(&check.name));
         self.checks.apply(asked);
+        self.dns.apply(&self.config.dns_updates);
+        // A router may have another name now than when it became Active.
+        self.observer.heartbeat(&self.roster, &self.wires);
     }
 
     /// Starts the checks that are asked from now on and stops those that are not any more. Until a
@@ -428,10 +443,22 @@ impl Daemon {
             Note::Observed(observation) if self.observer.is_heartbeat(&observation) => {
                 self.systemd.alive();
                 self.note_roles(&observation);
+                for (&router, snapshot) in observation.asked.iter().zip(&observation.routers) {
+                    self.follow(router, snapshot.as_ref().map(|snapshot| snapshot.state));
+                }
             }
             Note::Observed(observation) => {
-                self.observer.answer(&observation, &self.roster, &self.config, &self.history, &self.protocol);
+                let (roster, config, history) = (&self.roster, &self.config, &self.history);
+                self.observer.answer(&observation, roster, config, history, &self.protocol, &self.dns);
             }
+        }
+    }
+
+    /// A transition that was lost must not leave a Backup changing records.
+    fn look_again_if_lost(&mut self) {
+        let lost = self.protocol.gauges.reports_lost.load(Ordering::Relaxed);
+        if std::mem::replace(&mut self.reports_lost, lost) != lost {
+            self.observer.heartbeat(&self.roster, &self.wires);
         }
     }
 

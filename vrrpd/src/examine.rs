@@ -2,6 +2,7 @@
 //!
 //! Nothing of it is a fault of the file: an interface may come later. It is said, and no more.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use netlink::{Requester, Table};
@@ -25,6 +26,21 @@ pub(crate) fn machine(config: &Config) -> Vec<String> {
     for hook in &config.hooks {
         if let Some(program) = hook.exec.argv.first().filter(|program| !Path::new(program).exists()) {
             findings.push(format!("hook.{}: the program {program} does not exist", hook.name));
+        }
+    }
+    for (update, tsig) in
+        config.dns_updates.iter().filter_map(|update| Some((&update.name, update.tsig.as_ref()?)))
+    {
+        let file = &tsig.secret_file;
+        match file.metadata() {
+            Err(error) => {
+                findings.push(format!("dns_update.{update}: the secret_file {}: {error}", file.display()));
+            }
+            Ok(metadata) if metadata.mode() & 0o077 != 0 => findings.push(format!(
+                "dns_update.{update}: the secret_file {} is open to its group or others; chmod 0400",
+                file.display()
+            )),
+            Ok(_) => {}
         }
     }
     findings
@@ -61,10 +77,15 @@ mod tests {
     fn what_is_missing_is_named_and_what_is_there_is_not() {
         let text = "[virtual_router.a]\ninterface = \"nosuch0\"\nvrid = 7\npriority = 150\naddresses = [\"192.0.2.7\"]\n\
                     checks = [\"missing\", \"there\"]\n\
+                    [dns_update.d]\nvirtual_router = \"a\"\nserver = \"192.0.2.192\"\nzone = \"example.net\"\n\
+                    name = \"example.net\"\nvalue = \"192.0.2.193\"\n\
+                    tsig = { name = \"k\", secret_file = \"/no/such/key\" }\n\
                     [check.missing]\nexec = [\"/no/such/program\"]\n[check.there]\nexec = [\"/bin/sh\"]\n";
         let (config, _) = crate::config::parse("test.toml", text).expect("a valid configuration");
         let findings = machine(&config);
-        assert_eq!(findings.len(), 2, "{findings:?}");
-        assert!(findings[0].contains("nosuch0") && findings[1].contains("/no/such/program"), "{findings:?}");
+        assert_eq!(findings.len(), 3, "{findings:?}");
+        for (finding, named) in findings.iter().zip(["nosuch0", "/no/such/program", "/no/such/key"]) {
+            assert!(finding.contains(named), "{findings:?}");
+        }
     }
 }

@@ -8,6 +8,7 @@ pub mod control;
 pub mod ctl;
 pub mod daemon;
 pub mod demo;
+pub mod dns_update;
 mod examine;
 pub mod history;
 pub mod hook;

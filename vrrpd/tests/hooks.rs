@@ -66,6 +66,7 @@ fn config(routers: &[&str], hooks: &[Hook]) -> Config {
         virtual_routers: routers.iter().map(|name| virtual_router(name, &names)).collect(),
         checks: Vec::new(),
         hooks: hooks.to_vec(),
+        dns_updates: Vec::new(),
     }
 }
 
@@ -81,6 +82,7 @@ fn virtual_router(name: &str, hooks: &[String]) -> VirtualRouter {
         addresses: vec![address(201), address(202)],
         source_address: None,
         peers: Vec::new(),
+        min_ttl: 255,
         ipv4_checksum: Ipv4Checksum::Auto,
         startup_delay: Duration::ZERO,
         preempt_mode: true,

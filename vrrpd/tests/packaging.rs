@@ -247,7 +247,10 @@ fn the_manual_has_the_defaults_of_the_program() {
          [check.n]\nhosts = {{ absent = [\"a.example.com\"] }}\non_failure = \"demote\"\n\
          [check.i]\nping = {{ targets = [\"192.0.2.1\"] }}\n[check.g]\ngateway = {{}}\n\
          [check.f]\nfile = {{ path = \"/run/maintenance\" }}\n[check.o]\nprocess = {{ name = \"haproxy\" }}\n\
-         [hook.h]\non = [\"active\"]\nexec = [\"/bin/true\"]\n"
+         [hook.h]\non = [\"active\"]\nexec = [\"/bin/true\"]\n\
+         [dns_update.d]\nvirtual_router = \"a\"\nserver = \"192.0.2.192\"\nzone = \"example.net\"\n\
+         name = \"www.example.net\"\nvalue = \"192.0.2.193\"\n\
+         tsig = {{ name = \"key\", secret_file = \"/etc/vrrpd/tsig.key\" }}\n"
     );
     let given: toml::Table = text.parse().expect("the text is TOML");
     let (config, _) = config::parse("defaults", &text).expect("the text is a configuration");
@@ -255,7 +258,7 @@ fn the_manual_has_the_defaults_of_the_program() {
 
     let mut defaults = Vec::new();
     filled_in("daemon", &full["daemon"], None, &mut defaults);
-    for kind in ["virtual_router", "check", "hook"] {
+    for kind in ["virtual_router", "check", "hook", "dns_update"] {
         for (name, table) in full[kind].as_table().expect("a table of tables") {
             filled_in(kind, table, Some(&given[kind][name]), &mut defaults);
         }

@@ -38,10 +38,13 @@ pub struct Parameters {
     pub priority: Priority,
     /// Advertisement_Interval.
     pub interval: AdverInterval,
-    /// The virtual addresses, at least one, in the order in which they are advertised.
+    /// The virtual addresses in the order in which they are advertised. None: only the role moves,
+    /// and the address that the service has meanwhile is the node's own, which is what is advertised.
     pub addresses: Arc<[VirtualAddress]>,
     /// Unicast peers; empty: multicast.
     pub peers: Arc<[IpAddr]>,
+    /// Least TTL or Hop Limit of what peers send: 255, or less where routers are on the way.
+    pub min_hop_limit: u8,
     /// Preempt_Mode.
     pub preempt_mode: bool,
     /// How long a living Active Router of lower priority is left alone (RFC 8347 `hold-time`).

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use vrrp_proto::{AdverInterval, Priority};
 
-use super::raw;
 use super::table::{At, Field};
 use super::{
     Announcements, Check, Config, Daemon, GarpForm, Hook, Ipv4Checksum, Lease, Scheduling, VirtualRouter,
     When,
 };
+use super::{dns_update, raw};
 
 /// `garp` unless set.
 pub(super) const GARP: Announcements = Announcements {
@@ -29,6 +29,7 @@ pub(super) fn config(file: &raw::File) -> Option<Config> {
         virtual_routers: file.virtual_routers.iter().map(virtual_router).collect::<Option<_>>()?,
         checks: file.checks.iter().map(check).collect::<Option<_>>()?,
         hooks: file.hooks.iter().map(hook).collect::<Option<_>>()?,
+        dns_updates: file.dns_updates.iter().map(dns_update::config).collect::<Option<_>>()?,
     })
 }
 
@@ -67,6 +68,7 @@ fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
         addresses: values(&raw.addresses)?,
         source_address: raw.source_address.optional()?,
         peers: values(&raw.peers)?,
+        min_ttl: raw.min_ttl.or(u8::MAX)?,
         ipv4_checksum: raw.ipv4_checksum.or(Ipv4Checksum::Auto)?,
         startup_delay: raw.startup_delay.or(Duration::ZERO)?,
         preempt_mode: raw.preempt_mode.or(true)?,

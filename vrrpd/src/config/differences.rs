@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use super::Config;
 use super::show::{self, Entries};
+use super::{Config, dns_update};
 
 /// One table that is not the same in both configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Section {
     Check(String),
     /// `[hook.NAME]`.
     Hook(String),
+    /// `[dns_update.NAME]`.
+    DnsUpdate(String),
 }
 
 /// What happened to a table.
@@ -67,6 +69,7 @@ pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
     compare(&virtual_routers(old), &virtual_routers(new), &mut all);
     compare(&checks(old), &checks(new), &mut all);
     compare(&hooks(old), &hooks(new), &mut all);
+    compare(&dns_updates(old), &dns_updates(new), &mut all);
     all
 }
 
@@ -83,6 +86,11 @@ fn checks(config: &Config) -> Tables {
 
 fn hooks(config: &Config) -> Tables {
     config.hooks.iter().map(|one| (Section::Hook(one.name.clone()), show::hook(one))).collect()
+}
+
+fn dns_updates(config: &Config) -> Tables {
+    let all = config.dns_updates.iter();
+    all.map(|one| (Section::DnsUpdate(one.name.clone()), dns_update::entries(one))).collect()
 }
 
 fn compare(old: &[(Section, Entries)], new: &[(Section, Entries)], all: &mut Vec<Difference>) {
@@ -122,6 +130,7 @@ impl fmt::Display for Section {
             Self::VirtualRouter(name) => write!(f, "virtual_router.{name}"),
             Self::Check(name) => write!(f, "check.{name}"),
             Self::Hook(name) => write!(f, "hook.{name}"),
+            Self::DnsUpdate(name) => write!(f, "dns_update.{name}"),
         }
     }
 }

@@ -45,8 +45,8 @@ impl std::fmt::Display for Fixed {
     }
 }
 
-/// The tables of the file with their keys; the first one is the file itself. `garp` and the kinds of
-/// checks are tables within tables.
+/// The tables of the file with their keys; the first one is the file itself. `garp`, `tsig` and the
+/// kinds of checks are tables within tables.
 pub const TABLES: &[(&str, &[Key])] = &[
     ("", FILE),
     ("daemon", DAEMON),
@@ -77,6 +77,8 @@ pub const TABLES: &[(&str, &[Key])] = &[
     probe::preset::KUBE_APISERVER.table(),
     probe::preset::HARBOR.table(),
     ("hook", HOOK),
+    ("dns_update", DNS_UPDATE),
+    ("tsig", TSIG),
 ];
 
 pub(super) const fn full(name: &'static str) -> Key {
@@ -97,7 +99,7 @@ pub(super) const FILE: &[Key] = &[
     full("check"),
     full("hook"),
     not_yet("sync_group"),
-    not_yet("dns_update"),
+    full("dns_update"),
 ];
 
 pub(super) const DAEMON: &[Key] = &[
@@ -119,6 +121,7 @@ pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     full("addresses"),
     full("source_address"),
     full("peers"),
+    full("min_ttl"),
     full("ipv4_checksum"),
     only("on_conflict", Fixed::Text("claim")),
     full("startup_delay"),
@@ -134,7 +137,6 @@ pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     full("garp"),
     not_yet("extra_addresses"),
     not_yet("allowed_sources"),
-    not_yet("min_ttl"),
     not_yet("track_interfaces"),
     not_yet("authentication"),
 ];
@@ -173,6 +175,20 @@ pub(super) const CHECK: &[Key] = &[
 ];
 
 pub(super) const HOOK: &[Key] = &[full("on"), full("exec"), full("user"), full("timeout")];
+
+pub(super) const DNS_UPDATE: &[Key] = &[
+    full("virtual_router"),
+    full("server"),
+    full("zone"),
+    full("name"),
+    full("value"),
+    full("ttl"),
+    full("refresh"),
+    full("timeout"),
+    full("tsig"),
+];
+
+pub(super) const TSIG: &[Key] = &[full("name"), full("algorithm"), full("secret_file")];
 
 /// Words of keepalived and what is written here, for those who come from there.
 const KEEPALIVED: &[(&str, &str)] = &[

@@ -15,7 +15,7 @@ use super::diagnostic::Faults;
 use super::probe::Usual;
 use super::table::{At, Field, Table};
 use super::{Effect, Exec, GarpForm, HookState, Ipv4Checksum, Lease, Preset, Probe, Scheduling, When};
-use super::{keys, probe, value};
+use super::{dns_update, keys, probe, value};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -27,6 +27,7 @@ pub(super) struct File {
     pub(super) virtual_routers: Vec<VirtualRouter>,
     pub(super) checks: Vec<Check>,
     pub(super) hooks: Vec<Hook>,
+    pub(super) dns_updates: Vec<dns_update::Raw>,
 }
 
 /// `[daemon]`; when it is left out, all of it is absent.
@@ -49,6 +50,7 @@ pub(super) struct VirtualRouter {
     pub(super) addresses: Field<Vec<At<Address>>>,
     pub(super) source_address: Field<IpAddr>,
     pub(super) peers: Field<Vec<At<IpAddr>>>,
+    pub(super) min_ttl: Field<u8>,
     pub(super) ipv4_checksum: Field<Ipv4Checksum>,
     pub(super) startup_delay: Field<Duration>,
     pub(super) preempt_mode: Field<bool>,
@@ -61,9 +63,14 @@ pub(super) struct VirtualRouter {
 }
 
 impl VirtualRouter {
-    /// That of the first address, where the file has one.
+    /// That of the first address; of the first peer, where there is none to move.
     pub(super) fn family(&self) -> Option<Family> {
-        Some(Family::of(self.addresses.given()?.first()?.value.ip))
+        let first = match &self.addresses {
+            Field::Is(addresses) => addresses.value.first()?.value.ip,
+            Field::Absent => self.peers.given()?.first()?.value,
+            Field::Unknown => return None,
+        };
+        Some(Family::of(first))
     }
 }
 
@@ -115,6 +122,7 @@ pub(super) fn read(entries: &DeTable<'_>, faults: &mut Faults) -> File {
     let virtual_routers = file.named("virtual_router", keys::VIRTUAL_ROUTER, faults);
     let checks = file.named("check", keys::CHECK, faults);
     let hooks = file.named("hook", keys::HOOK, faults);
+    let dns_updates = file.named("dns_update", keys::DNS_UPDATE, faults);
     if virtual_routers.is_empty() && !faults.incomplete() {
         faults.error_of_file(NO_VIRTUAL_ROUTER);
     }
@@ -123,6 +131,7 @@ pub(super) fn read(entries: &DeTable<'_>, faults: &mut Faults) -> File {
         virtual_routers: read_each(virtual_routers, faults, virtual_router),
         checks: read_each(checks, faults, check),
         hooks: read_each(hooks, faults, hook),
+        dns_updates: read_each(dns_updates, faults, dns_update::read),
     }
 }
 
@@ -186,9 +195,10 @@ fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> V
         ),
         priority: table.field("priority", faults, value::priority),
         advertisement_interval: table.field("advertisement_interval", faults, value::advertisement_interval),
-        addresses: addresses(table, faults),
+        addresses: table.list("addresses", faults, value::address),
         source_address: table.field("source_address", faults, value::ip),
         peers: table.list("peers", faults, value::ip),
+        min_ttl: table.field("min_ttl", faults, value::min_ttl),
         ipv4_checksum: table.field("ipv4_checksum", faults, value::ipv4_checksum),
         startup_delay: duration(table, "startup_delay", faults, Duration::ZERO..=DAY),
         preempt_mode: table.field("preempt_mode", faults, value::boolean),
@@ -209,18 +219,6 @@ fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> V
             refresh: within(&garp, "refresh", faults, value::refresh),
         },
     }
-}
-
-fn addresses(table: &Table<'_>, faults: &mut Faults) -> Field<Vec<At<Address>>> {
-    let addresses = table.list("addresses", faults, value::address);
-    if matches!(addresses, Field::Absent) {
-        faults.error(
-            &table.span,
-            format!("[{}] has no addresses", table.path),
-            "at least one: addresses = [\"192.0.2.201\"]",
-        );
-    }
-    addresses
 }
 
 fn duration(

@@ -7,7 +7,7 @@ use super::probe::Kind;
 use super::value::show_duration;
 use super::{
     Check, Config, Daemon, Effect, GarpForm, Hook, HookState, Ipv4Checksum, Lease, Scheduling, Url,
-    VirtualRouter, When,
+    VirtualRouter, When, dns_update,
 };
 
 /// Keys with their values in TOML.
@@ -25,6 +25,9 @@ pub fn to_toml(config: &Config) -> String {
     }
     for one in &config.hooks {
         table(&mut text, &header("hook", &one.name), &hook(one));
+    }
+    for one in &config.dns_updates {
+        table(&mut text, &header("dns_update", &one.name), &dns_update::entries(one));
     }
     text
 }
@@ -83,17 +86,18 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
         ("version", String::from("3")),
         ("priority", router.priority.to_string()),
         ("advertisement_interval", quoted(&router.advertisement_interval.to_string())),
-        (
-            "addresses",
-            list(&router.addresses, |address| quoted(&format!("{}/{}", address.ip, address.prefix_len))),
-        ),
     ];
+    if !router.addresses.is_empty() {
+        let shown = |address: &netlink::Address| quoted(&format!("{}/{}", address.ip, address.prefix_len));
+        entries.push(("addresses", list(&router.addresses, shown)));
+    }
     if let Some(source) = router.source_address {
         entries.push(("source_address", quoted(&source.to_string())));
     }
     // An empty list is refused: it would be a forgotten peer more often than a wish for multicast.
     if !router.peers.is_empty() {
         entries.push(("peers", list(&router.peers, |peer| quoted(&peer.to_string()))));
+        entries.push(("min_ttl", router.min_ttl.to_string()));
     }
     let garp = &router.garp;
     entries.extend([

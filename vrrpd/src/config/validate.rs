@@ -11,7 +11,7 @@ use super::keys::nearest;
 use super::raw::{self, no_duplicates};
 use super::table::{At, Field};
 use super::value::show_duration;
-use super::{Effect, Lease, When};
+use super::{Effect, Lease, When, dns_update};
 
 /// The least MTU that Ethernet is run with; a larger one is not known to the file (`protocol.md` 1.6).
 const MTU: usize = 1500;
@@ -23,8 +23,10 @@ const HIGHEST_DEMOTED: u8 = 25;
 /// Reports every contradiction of the file.
 pub(super) fn check(file: &raw::File, faults: &mut Faults) {
     for router in &file.virtual_routers {
+        check_some_address(router, &file.dns_updates, faults);
         check_addresses(router, faults);
         check_unicast(router, faults);
+        check_min_ttl(router, faults);
         check_election(router, faults);
         check_times(router, faults);
         check_effects(router, &file.checks, faults);
@@ -40,6 +42,35 @@ pub(super) fn check(file: &raw::File, faults: &mut Faults) {
         check_hook(hook, faults);
     }
     check_references(file, faults);
+    dns_update::check(&file.dns_updates, &file.virtual_routers, faults);
+}
+
+/// Without an address to move, something else has to: a name.
+fn check_some_address(router: &raw::VirtualRouter, updates: &[dns_update::Raw], faults: &mut Faults) {
+    if !matches!(router.addresses, Field::Absent) {
+        return;
+    }
+    let name = &router.name;
+    let moves_a_name = updates.iter().any(|update| update.moves(&name.value));
+    let owner = router.priority.at().filter(|priority| priority.value.is_owner());
+    match (&router.peers, owner) {
+        (Field::Absent, _) if moves_a_name => faults.error(
+            &name.span,
+            format!("[virtual_router.{}] has no addresses and no peers", name.value),
+            "with peers a dns_update can do without addresses",
+        ),
+        (_, Some(owner)) if moves_a_name => faults.error(
+            &owner.span,
+            "priority 255 is for the owner of addresses, and there are none",
+            "1 to 254",
+        ),
+        _ if moves_a_name => {}
+        _ => faults.error(
+            &name.span,
+            format!("[virtual_router.{}] has no addresses", name.value),
+            "at least one: addresses = [\"192.0.2.201\"]",
+        ),
+    }
 }
 
 fn check_addresses(router: &raw::VirtualRouter, faults: &mut Faults) {
@@ -161,12 +192,46 @@ fn check_unicast(router: &raw::VirtualRouter, faults: &mut Faults) {
     }
 }
 
+fn check_min_ttl(router: &raw::VirtualRouter, faults: &mut Faults) {
+    let Some(At { value: min_ttl, span }) = router.min_ttl.at() else { return };
+    if matches!(router.peers, Field::Absent) {
+        faults.error(
+            span,
+            "min_ttl belongs to peers: what is multicast has 255 (RFC 9568 5.1.1.3)",
+            "leave it out, or name the peers",
+        );
+    } else if *min_ttl < u8::MAX {
+        match router.strict.at().filter(|strict| strict.value) {
+            Some(strict) => {
+                let line = faults.line(&strict.span);
+                faults.error(
+                    span,
+                    format!("min_ttl {min_ttl} contradicts strict, which wants 255 (RFC 9568 7.1)"),
+                    format!("strict is true at line {line}"),
+                );
+            }
+            None => faults.warning(
+                span,
+                format!(
+                    "min_ttl {min_ttl} accepts advertisements that crossed up to {}",
+                    routers(u8::MAX - min_ttl)
+                ),
+                "they carry no key: whoever can send from a peer's address can take the role",
+            ),
+        }
+    }
+}
+
+fn routers(count: u8) -> String {
+    if count == 1 { String::from("1 router") } else { format!("{count} routers") }
+}
+
 fn same_family(key: &str, ip: IpAddr, family: Option<Family>, at: &Span, faults: &mut Faults) {
     if let Some(family) = family.filter(|family| *family != Family::of(ip)) {
         faults.error(
             at,
             format!("{key}: {ip} is {}", words(Family::of(ip))),
-            format!("the addresses are {}", words(family)),
+            format!("this virtual router is {}", words(family)),
         );
     }
 }

@@ -172,6 +172,10 @@ pub(super) fn garp_count(key: &str, value: &DeValue<'_>) -> Read<u8> {
     integer(key, value, 1..=255).map(|number| u8::try_from(number).unwrap_or(u8::MAX))
 }
 
+pub(super) fn min_ttl(key: &str, value: &DeValue<'_>) -> Read<u8> {
+    integer(key, value, 1..=255).map(|number| u8::try_from(number).unwrap_or(u8::MAX))
+}
+
 pub(super) fn http_status(key: &str, value: &DeValue<'_>) -> Read<u16> {
     integer(key, value, 100..=599).map(|number| u16::try_from(number).unwrap_or(u16::MAX))
 }

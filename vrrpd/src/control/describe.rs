@@ -15,8 +15,8 @@ use crate::config;
 /// One virtual router as users see it at `now`.
 ///
 /// `lease` is the lifetime really given to its addresses, `checks` those that its configuration
-/// names. The alarms `cannot_send`, `cannot_send_to_peer`, `address_refused` and `foreign_address` follow
-/// from the snapshot; others are the caller's to add.
+/// names; names that follow it are the caller's to add. The alarms `cannot_send`, `cannot_send_to_peer`,
+/// `address_refused` and `foreign_address` follow from the snapshot; others are the caller's to add.
 pub fn virtual_router(
     config: &config::VirtualRouter,
     snapshot: &RouterSnapshot,
@@ -43,6 +43,7 @@ pub fn virtual_router(
         active_router: snapshot.active_router.map(ActiveRouter::from),
         addresses: config.addresses.iter().map(|address| virtual_address(address, addresses)).collect(),
         checks,
+        dns_updates: Vec::new(),
         alarms: alarms(config, snapshot, addresses),
         advertisement_interval: Span(config.advertisement_interval.duration()),
         active_adver_interval: Span(snapshot.active_adver_interval.duration()),

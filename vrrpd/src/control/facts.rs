@@ -66,7 +66,7 @@ impl Facts<'_> {
                 known.sort_unstable();
                 known.dedup();
                 return Err(Refusal::unknown_name(
-                    "virtual router, check, hook or interface",
+                    "virtual router, check, hook, dns_update or interface",
                     name,
                     known.into_iter(),
                 ));
@@ -80,6 +80,8 @@ impl Facts<'_> {
         let routers = self.state.virtual_routers.iter();
         let routers = routers.flat_map(|router| [router.name.as_str(), router.interface.as_str()]);
         let checks = self.checks.iter().map(|check| check.name.as_str());
+        let updates = self.state.virtual_routers.iter().flat_map(|router| &router.dns_updates);
+        let checks = checks.chain(updates.map(|update| update.name.as_str()));
         routers.chain(checks).chain(self.hooks.iter().map(String::as_str)).collect()
     }
 }
@@ -141,7 +143,7 @@ mod tests {
         }
         assert_eq!(
             events("regstry"),
-            Err("there is no virtual router, check, hook or interface \"regstry\" (did you mean \"registry\"?); \
+            Err("there is no virtual router, check, hook, dns_update or interface \"regstry\" (did you mean \"registry\"?); \
                  there are: bootstrap, eth0, log, registry"
                 .to_owned())
         );

@@ -15,6 +15,10 @@ use super::time::{Span, WallTime};
 use crate::config::{self, Config};
 use crate::history::Event;
 
+mod dns_update;
+
+pub use dns_update::{DnsState, DnsUpdate};
+
 /// Version of every payload.
 pub const VERSION: u32 = 1;
 
@@ -227,6 +231,9 @@ pub struct VirtualRouter {
     pub addresses: Vec<Address>,
     /// In configured order.
     pub checks: Vec<Check>,
+    /// Names that follow it, sorted.
+    #[serde(default)]
+    pub dns_updates: Vec<DnsUpdate>,
     /// Conditions that a person should look at.
     pub alarms: Vec<Alarm>,
     /// Our Advertisement_Interval.

@@ -28,6 +28,7 @@ pub(crate) fn config() -> config::VirtualRouter {
         addresses: vec![netlink::Address { ip: "192.0.2.201".parse().expect("an address"), prefix_len: 32 }],
         source_address: None,
         peers: Vec::new(),
+        min_ttl: 255,
         ipv4_checksum: config::Ipv4Checksum::Auto,
         startup_delay: Duration::ZERO,
         preempt_mode: true,
@@ -154,5 +155,21 @@ pub(crate) fn state(virtual_routers: Vec<VirtualRouter>) -> State {
             uptime: Span(Duration::from_secs(3700)),
             scheduling: "realtime".to_owned(),
         },
+    }
+}
+
+/// `www.example.net`, which follows `bootstrap`, since two minutes.
+pub(crate) fn dns_update(state: super::protocol::DnsState, message: &str) -> super::protocol::DnsUpdate {
+    let now = at(NOW);
+    super::protocol::DnsUpdate {
+        name: "www".to_owned(),
+        record: "www.example.net".to_owned(),
+        kind: "A".to_owned(),
+        value: "192.0.2.193".parse().expect("an address"),
+        state,
+        message: message.to_owned(),
+        remedy: None,
+        since: now.minus(Duration::from_secs(120)),
+        confirmed: Some(now.minus(Duration::from_secs(12))),
     }
 }

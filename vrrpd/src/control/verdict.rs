@@ -7,7 +7,7 @@ use std::time::Duration;
 use vrrp_proto::snapshot::{Phase, Reason, StateName};
 
 use super::alarm::Level;
-use super::protocol::{Check, CheckState, OnFailure, State, VirtualRouter};
+use super::protocol::{Check, CheckState, DnsState, DnsUpdate, OnFailure, State, VirtualRouter};
 use super::time::{WallTime, age};
 
 /// One thing that a person should know.
@@ -43,6 +43,7 @@ pub fn findings(router: &VirtualRouter, now: WallTime) -> Vec<Finding> {
         message: alarm.message.clone(),
         remedy: Some(alarm.remedy.clone()),
     }));
+    findings.extend(router.dns_updates.iter().filter_map(|update| of_dns_update(update, router, now)));
     findings.extend(router.checks.iter().filter_map(|check| of_check(check, now)));
     findings.extend(of_priority(router));
     findings.extend(of_preemption(router));
@@ -153,6 +154,26 @@ fn of_addresses(router: &VirtualRouter) -> Option<Finding> {
         format!("Active without {}", missing.join(", ")),
         format!("vrrpctl history {}; ip address show dev {}", router.name, router.interface),
     ))
+}
+
+/// Where the name is all that moves, clients depend on it.
+fn of_dns_update(update: &DnsUpdate, router: &VirtualRouter, now: WallTime) -> Option<Finding> {
+    let DnsUpdate { name, message, since, .. } = update;
+    let ago = |time: WallTime| format!("{} ago", age(now.since(time)));
+    let (level, message) = match update.state {
+        DnsState::Standby => return None,
+        DnsState::Pending => (Level::Fine, format!("dns_update {name}: {message}")),
+        DnsState::Confirmed => {
+            let seen = update.confirmed.map_or_else(|| "never".to_owned(), ago);
+            (Level::Fine, format!("dns_update {name}: {message} (seen {seen})"))
+        }
+        DnsState::Failing => {
+            let level = if router.addresses.is_empty() { Level::Critical } else { Level::Degraded };
+            let since = format!("{} ({})", since.clock(now), age(now.since(*since)));
+            (level, format!("dns_update {name} is failing since {since}: {message}"))
+        }
+    };
+    Some(Finding { level, message, remedy: update.remedy.clone() })
 }
 
 fn of_check(check: &Check, now: WallTime) -> Option<Finding> {

@@ -82,8 +82,12 @@ fn row(router: &VirtualRouter, now: WallTime) -> [String; 8] {
     ]
 }
 
-/// Up to three addresses, or two and how many more; each marked that is not as it should be.
+/// Up to three addresses, or two and how many more; each marked that is not as it should be. `-`
+/// where only a name moves.
 fn addresses(router: &VirtualRouter) -> String {
+    if router.addresses.is_empty() {
+        return "-".to_owned();
+    }
     let shown = if router.addresses.len() > 3 { 2 } else { 3 };
     let mut words: Vec<String> =
         router.addresses.iter().take(shown).map(|address| marked(address, router)).collect();

@@ -19,10 +19,11 @@ use crate::control::describe;
 use crate::control::exit;
 use crate::control::facts::Facts;
 use crate::control::protocol::{
-    Answer, Check, CheckState, ConfigText, Daemon, Interface, Refusal, Request, State, VERSION,
+    Answer, Check, CheckState, ConfigText, Daemon, DnsUpdate, Interface, Refusal, Request, State, VERSION,
 };
 use crate::control::server::Call;
 use crate::control::time::{Span, WallTime};
+use crate::dns_update::DnsUpdates;
 use crate::history::{History, What};
 use crate::protocol::{Message, Observation, ProtocolThread, Wires};
 
@@ -167,35 +168,16 @@ impl Observer {
     pub(super) fn ask(&mut self, roster: &Roster, wires: &Wires, call: Call) {
         let token = self.next_token;
         self.next_token += 1;
-        let asked: Vec<RouterId> = roster.iter().map(|(router, _)| router).collect();
-        let observation = Observation {
-            routers: Vec::with_capacity(asked.len()),
-            addresses: Vec::with_capacity(asked.len() * ROOM),
-            asked_links: roster.links().collect(),
-            links: Vec::with_capacity(roster.links().count()),
-            asked,
-            token,
-            ..Observation::default()
-        };
-        match wires.messages.push(Message::Observe(Box::new(observation))) {
+        match wires.messages.push(Message::Observe(observation(roster, token))) {
             Ok(()) => self.waiting.push_back((token, call)),
             Err(_) => refuse(call, "the protocol thread is overloaded; try again"),
         }
     }
 
-    /// Asks the protocol loop for a sign of life, and for the roles of all routers.
+    /// Asks the protocol loop for a sign of life, and for the state of every router with it.
     pub(super) fn heartbeat(&self, roster: &Roster, wires: &Wires) {
-        let asked: Vec<RouterId> = roster.iter().map(|(router, _)| router).collect();
-        let addresses = roster.iter().map(|(_, entry)| entry.config.addresses.len()).sum();
-        let observation = Observation {
-            routers: Vec::with_capacity(asked.len()),
-            addresses: Vec::with_capacity(addresses),
-            asked,
-            token: HEARTBEAT,
-            ..Observation::default()
-        };
         // A full queue is no sign of life.
-        let _ = wires.messages.push(Message::Observe(Box::new(observation)));
+        let _ = wires.messages.push(Message::Observe(observation(roster, HEARTBEAT)));
     }
 
     pub(super) fn is_heartbeat(&self, observation: &Observation) -> bool {
@@ -210,13 +192,14 @@ impl Observer {
         config: &Config,
         history: &History,
         protocol: &ProtocolThread,
+        dns: &DnsUpdates,
     ) {
         while let Some((token, call)) = self.waiting.pop_front() {
             if token != observation.token {
                 refuse(call, "the answer was lost; try again");
                 continue;
             }
-            let state = self.state(observation, roster, config, protocol);
+            let state = self.state(observation, roster, config, protocol, dns);
             let facts = Facts { state: &state, checks: &self.checks, hooks: &self.hooks, history };
             let answer = match &call.request {
                 Request::Check { name, now: true } => {
@@ -239,6 +222,7 @@ impl Observer {
         roster: &Roster,
         config: &Config,
         protocol: &ProtocolThread,
+        dns: &DnsUpdates,
     ) -> State {
         let time = WallTime::now();
         let mut virtual_routers = Vec::new();
@@ -262,6 +246,8 @@ impl Observer {
             let lease = lease_seconds(&entry.config).map(|seconds| Duration::from_secs(u64::from(seconds)));
             let mut described =
                 describe::virtual_router(&entry.config, &snapshot, &addresses, checks, lease, time);
+            described.dns_updates =
+                dns.of(&described.name).map(|(config, standing)| DnsUpdate::new(config, standing)).collect();
             described.alarms.extend(self.peer_alarms(router, &entry.config, &snapshot));
             virtual_routers.push(described);
         }
@@ -310,6 +296,21 @@ impl Observer {
             .filter_map(|alarm| Some(describe_alarm(alarm, source(alarm)?, config, snapshot)))
             .collect()
     }
+}
+
+/// A question for the state of everything, with room for the answer: the protocol thread fills it in
+/// without allocating.
+fn observation(roster: &Roster, token: u64) -> Box<Observation> {
+    let asked: Vec<RouterId> = roster.iter().map(|(router, _)| router).collect();
+    Box::new(Observation {
+        routers: Vec::with_capacity(asked.len()),
+        addresses: Vec::with_capacity(asked.len() * ROOM),
+        asked_links: roster.links().collect(),
+        links: Vec::with_capacity(roster.links().count()),
+        asked,
+        token,
+        ..Observation::default()
+    })
 }
 
 /// What a person is told of an alarm of the core.

@@ -18,7 +18,7 @@ use crate::control::protocol::ActiveRouter;
 use crate::control::time::WallTime;
 use crate::history::{LinkChange, What};
 use crate::hook::Transition;
-use crate::{clock, kernel, protocol};
+use crate::{clock, dns_update, kernel, protocol};
 
 /// A discarded packet is a warning at most so often for each fault and router; the counters have
 /// them all.
@@ -90,6 +90,7 @@ impl Daemon {
         Some(match report {
             Report::Transition { router, from, to, reason, priority, rival, silent } => {
                 self.transition(router, from, to, reason, priority, rival.map(|(address, _)| address));
+                self.follow(router, Some(to));
                 What::Transition {
                     virtual_router: self.name(router),
                     from,
@@ -207,6 +208,39 @@ impl Daemon {
             };
             self.hooks.notify(&config.name, &transition);
         }
+    }
+
+    /// Names follow the role of a router, which has none when it is leaving.
+    pub(super) fn follow(&mut self, router: RouterId, state: Option<StateName>) {
+        if let Some(entry) = self.roster.get(router) {
+            let active = state == Some(StateName::Active) && !entry.leaving;
+            self.dns.role(&entry.config.name, active);
+        }
+    }
+
+    /// Takes in what became of a record.
+    pub(super) fn dns_report(&mut self, report: dns_update::Report) {
+        if !self.dns.heard(&report) {
+            return;
+        }
+        let update = report.update;
+        let (dns_update, virtual_router) = (update.name, update.virtual_router);
+        let message = &report.standing.message;
+        let what = match report.event {
+            None => return debug!(dns_update, "{message}"),
+            Some(dns_update::Event::Failed { message }) => {
+                let remedy = report.standing.remedy.as_deref().unwrap_or("");
+                warn!(virtual_router, dns_update, "{message} -> {remedy}");
+                What::DnsUpdateFailed { dns_update, virtual_router, message }
+            }
+            Some(dns_update::Event::Changed { server, was, again }) => {
+                let (record, value) = (update.record, update.value);
+                let what = What::DnsUpdated { dns_update, virtual_router, record, value, was, server, again };
+                info!("{what}");
+                what
+            }
+        };
+        self.record(what);
     }
 
     /// Nothing is left of a router that was told to leave.

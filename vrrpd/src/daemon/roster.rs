@@ -164,6 +164,7 @@ impl Roster {
                     .map(|address| VirtualAddress { ip: address.ip, prefix_len: address.prefix_len })
                     .collect(),
                 peers: new.peers.iter().copied().collect(),
+                min_hop_limit: new.min_ttl,
                 preempt_mode: new.preempt_mode,
                 preempt_delay: new.preempt_delay,
                 startup_delay: new.startup_delay,
@@ -214,7 +215,7 @@ pub(super) fn key(config: &config::VirtualRouter) -> (&str, Family, Vrid, bool) 
 /// advertisement at the earliest, while the kernel may be up to a second late. Two seconds are the
 /// least that survives a renewal each second.
 pub(super) fn lease_seconds(config: &config::VirtualRouter) -> Option<u32> {
-    if config.priority.is_owner() {
+    if config.priority.is_owner() || config.addresses.is_empty() {
         return None;
     }
     match config.lease {

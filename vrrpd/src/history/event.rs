@@ -1,5 +1,6 @@
 //! The kinds of events.
 
+use std::net::{IpAddr, SocketAddr};
 use std::slice;
 
 use serde::{Deserialize, Serialize};
@@ -152,6 +153,32 @@ pub enum What {
         /// Exit code, signal or deadline, in words.
         message: String,
     },
+    /// A record was changed for a virtual router that is Active here, and the server confirmed it.
+    DnsUpdated {
+        /// Name of the `dns_update`.
+        dns_update: String,
+        /// Name of the virtual router.
+        virtual_router: String,
+        /// The domain name.
+        record: String,
+        /// The address that it has now.
+        value: IpAddr,
+        /// The addresses that it had before.
+        was: Vec<IpAddr>,
+        /// The server that confirmed it.
+        server: SocketAddr,
+        /// It had been right since this node became Active: somebody else changed it.
+        again: bool,
+    },
+    /// A record could not be changed, for a reason that is new.
+    DnsUpdateFailed {
+        /// Name of the `dns_update`.
+        dns_update: String,
+        /// Name of the virtual router.
+        virtual_router: String,
+        /// Why.
+        message: String,
+    },
     /// Advertisements cannot be sent.
     SendFailing {
         /// Name of the virtual router.
@@ -207,6 +234,9 @@ impl What {
             Self::CheckChanged { check, .. } => check == name,
             Self::LinkChanged { interface, .. } => interface == name,
             Self::HookFailed { hook, .. } => hook == name,
+            Self::DnsUpdated { dns_update, .. } | Self::DnsUpdateFailed { dns_update, .. } => {
+                dns_update == name
+            }
             _ => false,
         };
         other || self.virtual_routers().iter().any(|router| router == name)
@@ -238,6 +268,8 @@ impl What {
             | Self::Asking { virtual_router, .. }
             | Self::Kept { virtual_router, .. }
             | Self::HookFailed { virtual_router, .. }
+            | Self::DnsUpdated { virtual_router, .. }
+            | Self::DnsUpdateFailed { virtual_router, .. }
             | Self::SendFailing { virtual_router, .. }
             | Self::SendPartlyFailing { virtual_router, .. }
             | Self::SendRecovered { virtual_router } => slice::from_ref(virtual_router),

@@ -73,6 +73,18 @@ impl fmt::Display for What {
             Self::HookFailed { hook, virtual_router, message } => {
                 write!(f, "{virtual_router}: hook {hook} failed: {message}")
             }
+            Self::DnsUpdated { dns_update, virtual_router, record, value, was, server, again } => {
+                let was: Vec<String> = was.iter().map(ToString::to_string).collect();
+                let was = if was.is_empty() { "nothing".to_owned() } else { was.join(", ") };
+                let how = if *again { "again, after somebody else had made it" } else { "in place of" };
+                write!(
+                    f,
+                    "{virtual_router}: dns_update {dns_update}: {record} is {value} at {server}, {how} {was}"
+                )
+            }
+            Self::DnsUpdateFailed { dns_update, virtual_router, message } => {
+                write!(f, "{virtual_router}: dns_update {dns_update} fails: {message}")
+            }
             Self::SendFailing { virtual_router, error } => {
                 write!(f, "{virtual_router}: advertisements cannot be sent: {error}")
             }
@@ -192,6 +204,18 @@ mod tests {
             priority: Priority::new(priority),
             active_router: other,
             silent_ms: (reason == Reason::NoResponse).then_some(3609),
+        }
+    }
+
+    fn dns_updated(was: &[&str], again: bool) -> What {
+        What::DnsUpdated {
+            dns_update: "www".to_owned(),
+            virtual_router: "bootstrap".to_owned(),
+            record: "www.example.net".to_owned(),
+            value: "192.0.2.193".parse().expect("an address"),
+            was: was.iter().map(|ip| ip.parse().expect("an address")).collect(),
+            server: "192.0.2.192:53".parse().expect("an address with a port"),
+            again,
         }
     }
 
@@ -332,6 +356,22 @@ mod tests {
                     message: "exit code 3".to_owned(),
                 },
                 "bootstrap: hook log failed: exit code 3",
+            ),
+            (
+                dns_updated(&["192.0.2.194"], false),
+                "bootstrap: dns_update www: www.example.net is 192.0.2.193 at 192.0.2.192:53, in place of 192.0.2.194",
+            ),
+            (
+                dns_updated(&[], true),
+                "bootstrap: dns_update www: www.example.net is 192.0.2.193 at 192.0.2.192:53, again, after somebody else had made it nothing",
+            ),
+            (
+                What::DnsUpdateFailed {
+                    dns_update: "www".to_owned(),
+                    virtual_router: router(),
+                    message: "REFUSED: x".to_owned(),
+                },
+                "bootstrap: dns_update www fails: REFUSED: x",
             ),
             (
                 What::SendFailing { virtual_router: router(), error: "no buffer space (ENOBUFS)".to_owned() },

@@ -43,7 +43,11 @@ impl VirtualRouter {
         let peer = self.parameters.destinations().position(|each| each == destination)?;
         let Parameters { vrid, interval, .. } = self.parameters;
         let form = self.forms[peer].form;
-        encode(out, vrid, priority, interval, &self.listed, self.facts.source?, destination, form).ok()
+        let source = self.facts.source?;
+        // At least one is advertised (RFC 9568 5.2.5).
+        let own = [source];
+        let listed = if self.listed.is_empty() { &own[..] } else { &self.listed };
+        encode(out, vrid, priority, interval, listed, source, destination, form).ok()
     }
 
     /// Sends one advertisement with the priority in force. The lease is renewed when it has left.

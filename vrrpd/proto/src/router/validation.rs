@@ -38,7 +38,8 @@ impl VirtualRouter {
                 let advertisement =
                     Advertisement { source, priority: advert.priority, interval: advert.interval, arrived };
                 self.accepted(&advert, &advertisement, cx);
-                self.raise(Alarm::HopLimitNot255, datagram.hop_limit != u8::MAX, source, cx);
+                let too_low = datagram.hop_limit < self.parameters.min_hop_limit;
+                self.raise(Alarm::HopLimitNot255, too_low, source, cx);
                 Some(advertisement)
             }
             Err(error) => {
@@ -64,11 +65,13 @@ impl VirtualRouter {
         }
         // keepalived leaves the kernel's default in IPv6 unicast. The exact value is let through, not
         // a range: what crossed a router carries less, or 254.
-        let kernel_default = unicast && !self.parameters.strict && datagram.hop_limit == KERNEL_HOP_LIMIT;
+        let least = if unicast { self.parameters.min_hop_limit } else { u8::MAX };
+        let kernel_default =
+            unicast && !self.parameters.strict && least == u8::MAX && datagram.hop_limit == KERNEL_HOP_LIMIT;
         let rules = Rules {
             checksum: self.parameters.checksum_policy,
             strict: self.parameters.strict,
-            min_hop_limit: if kernel_default && source.is_ipv6() { KERNEL_HOP_LIMIT } else { u8::MAX },
+            min_hop_limit: if kernel_default && source.is_ipv6() { KERNEL_HOP_LIMIT } else { least },
         };
         let advert = Advert::parse(datagram, &rules)?;
         if unicast && !self.parameters.peers.contains(&source) {
@@ -82,13 +85,15 @@ impl VirtualRouter {
         self.statistics.priority_zero_pkts_rcvd += u64::from(advert.priority.is_release());
         self.learn_form(advert.form, advertisement, cx);
         let source = advertisement.source;
-        let other_list = !advert.addresses.same_set(&self.listed);
+        // Without virtual addresses each node lists its own, and none of them is wrong.
+        let none = self.listed.is_empty();
+        let other_list = !none && !advert.addresses.same_set(&self.listed);
         self.statistics.address_list_errors += u64::from(other_list);
         self.raise(Alarm::AddressListMismatch, other_list, source, cx);
         let other_interval = advert.interval != self.parameters.interval;
         self.statistics.interval_errors += u64::from(other_interval);
         self.raise(Alarm::IntervalMismatch, other_interval, source, cx);
-        let no_link_local = self.parameters.family == Family::Ipv6 && !advert.link_local_first;
+        let no_link_local = !none && self.parameters.family == Family::Ipv6 && !advert.link_local_first;
         self.raise(Alarm::LinkLocalMissing, no_link_local, source, cx);
         if !advert.priority.is_release() {
             let equal = advert.priority == self.parameters.priority;

@@ -49,6 +49,7 @@ pub(crate) fn parameters() -> Parameters {
         interval: AdverInterval::DEFAULT,
         addresses: addresses(&["192.0.2.1"]),
         peers: [].into(),
+        min_hop_limit: 255,
         preempt_mode: true,
         preempt_delay: Duration::ZERO,
         startup_delay: Duration::ZERO,
@@ -223,7 +224,10 @@ impl Scene {
         let own = self.node.source(ROUTER).unwrap_or(source);
         let destination = if unicast { own } else { Family::of(source).group() };
         let own_list = || self.node.addresses(ROUTER).map(|address| address.address).collect();
-        let list: Vec<IpAddr> = self.list.clone().unwrap_or_else(own_list);
+        let mut list: Vec<IpAddr> = self.list.clone().unwrap_or_else(own_list);
+        if list.is_empty() {
+            list.push(source);
+        }
         let mut message = [0; MESSAGE_MAX];
         let interval = AdverInterval::from_centiseconds(centiseconds).expect("a valid interval");
         let (vrid, priority) = (Vrid::new(VRID).expect("not zero"), Priority::new(priority));
@@ -388,6 +392,15 @@ impl Scene {
 
     /// The form in which an advertisement for `destination` would leave now.
     pub(crate) fn form_towards(&self, destination: &str) -> ChecksumForm {
+        self.advert_towards(destination, |advert| advert.form)
+    }
+
+    /// The addresses in it.
+    pub(crate) fn listed_towards(&self, destination: &str) -> Vec<IpAddr> {
+        self.advert_towards(destination, |advert| advert.addresses.iter().collect())
+    }
+
+    fn advert_towards<T>(&self, destination: &str, what: impl Fn(Advert<'_>) -> T) -> T {
         let mut message = [0; MESSAGE_MAX];
         let (source, destination) = (self.node.source(ROUTER).expect("started"), ip(destination));
         let length = self
@@ -396,6 +409,6 @@ impl Scene {
             .expect("it can be sent");
         let payload = &message[..length];
         let datagram = Datagram { source, destination, hop_limit: 255, payload };
-        Advert::parse(&datagram, &Rules::LAX).expect("what we send is sound").form
+        what(Advert::parse(&datagram, &Rules::LAX).expect("what we send is sound"))
     }
 }

@@ -114,6 +114,7 @@ impl Settings {
                     priority: priority(random, same_priority),
                     interval: AdverInterval::from_centiseconds(base * factor).expect("399 at most"),
                     addresses: addresses.clone().into(),
+                    min_hop_limit: 255,
                     peers: sources
                         .iter()
                         .enumerate()

@@ -154,3 +154,22 @@ fn each_finding_that_is_not_fine_names_a_remedy_or_an_end() {
         assert!(findings.iter().all(|finding| finding.remedy.is_some()), "{findings:?}");
     }
 }
+
+#[test]
+fn a_name_that_does_not_follow_is_degraded_and_critical_where_it_is_all_that_moves() {
+    let with = |state: DnsState, message: &str| {
+        let mut router = router();
+        router.dns_updates = vec![testing::dns_update(state, message)];
+        router
+    };
+    assert_eq!(of(&with(DnsState::Standby, "the virtual router is not Active here")), (Level::Fine, vec![]));
+    let right = with(DnsState::Confirmed, "www.example.net A is 192.0.2.193 at 192.0.2.192:53");
+    let said = "dns_update www: www.example.net A is 192.0.2.193 at 192.0.2.192:53 (seen 12 s ago)";
+    assert_eq!(of(&right), (Level::Fine, vec![said.to_owned()]));
+
+    let mut failing = with(DnsState::Failing, "REFUSED: x");
+    let said = "dns_update www is failing since 07:03:11 UTC (2 min): REFUSED: x";
+    assert_eq!(of(&failing), (Level::Degraded, vec![said.to_owned()]));
+    failing.addresses.clear();
+    assert_eq!(of(&failing).0, Level::Critical);
+}

@@ -57,6 +57,8 @@ fn an_address_that_is_not_as_it_should_be_is_marked() {
     assert_eq!(column(&router), "192.0.2.201/32(present)");
     router.phase = Phase::Leaving;
     assert_eq!(column(&router), "192.0.2.201/32", "it answers until the successor is there");
+    let nothing = VirtualRouter { addresses: Vec::new(), ..router.clone() };
+    assert_eq!(column(&nothing), "-");
     router.addresses[0].foreign = true;
     assert_eq!(column(&router), "192.0.2.201/32(foreign)");
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::scene::{
-    A, Kernel, OTHER, PEER, ROUTER, Scene, ms, parameters, unicast, with_addresses, with_priority,
+    A, Kernel, OTHER, OWN, PEER, ROUTER, Scene, down_interval, ip, ms, parameters, unicast, with_addresses,
+    with_priority,
 };
 use crate::action::{Outcome, Report};
 use crate::packet::{ChecksumForm, ChecksumPolicy};
@@ -307,6 +308,57 @@ fn keepalived_in_ipv6_unicast_is_accepted_with_an_alarm_unless_strict() {
     four.hop_limit = 64;
     four.hear(PEER, 200);
     assert_eq!(four.statistics().ip_ttl_errors, 1);
+}
+
+/// How far a packet may have come is a question of its own for each router; multicast has no choice.
+#[test]
+fn routed_peers_are_heard_down_to_the_configured_hop_limit() {
+    let hears = |parameters: Parameters, hop_limit: u8| {
+        let mut scene = Scene::backup(parameters);
+        scene.hop_limit = hop_limit;
+        scene.hear(PEER, 200);
+        assert!(scene.alarms().is_empty(), "{:?}", scene.alarms());
+        scene.statistics().ip_ttl_errors == 0
+    };
+    let routed = |min_hop_limit: u8| Parameters { min_hop_limit, ..unicast(&[PEER]) };
+    assert!(hears(routed(254), 254));
+    assert!(hears(routed(254), 255));
+    assert!(!hears(routed(254), 253));
+    assert!(hears(routed(1), 1));
+    assert!(!hears(Parameters { min_hop_limit: 1, ..parameters() }, 254), "multicast stays on its link");
+
+    // What is let through for keepalived's sake ends where the distance is configured.
+    let six = Parameters {
+        family: Family::Ipv6,
+        addresses: super::scene::addresses(&["fe80::5e:1"]),
+        min_hop_limit: 254,
+        ..unicast(&["2001:db8::a"])
+    };
+    let mut scene = Scene::backup(six);
+    scene.hop_limit = 64;
+    scene.hear("2001:db8::a", 200);
+    assert_eq!(scene.statistics().ip_ttl_errors, 1);
+}
+
+/// Where nodes share no network there is no address to move: the role alone does.
+#[test]
+fn a_router_without_addresses_advertises_its_own_and_minds_nobodys() {
+    let mut scene = Scene::backup(Parameters { addresses: [].into(), ..unicast(&[PEER]) });
+    scene.hear(PEER, 200);
+    assert!(scene.alarms().is_empty(), "{:?}", scene.alarms());
+    assert_eq!(scene.statistics().address_list_errors, 0);
+    scene.run_for(down_interval(150) + ms(1));
+    assert_eq!(scene.state(), StateName::Active);
+    assert_eq!(scene.listed_towards(PEER), [ip(OWN)]);
+    scene.hear(PEER, 200);
+    scene.run_for(ms(20));
+    assert_eq!(scene.state(), StateName::Backup);
+
+    let six = Parameters { family: Family::Ipv6, addresses: [].into(), ..unicast(&["2001:db8::a"]) };
+    let mut scene = Scene::backup(six);
+    scene.hear("2001:db8::a", 200);
+    assert!(scene.alarms().is_empty(), "a global address is what there is: {:?}", scene.alarms());
+    assert_eq!(scene.reason(), Reason::HigherPriority);
 }
 
 #[test]
