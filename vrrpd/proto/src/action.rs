@@ -263,7 +263,7 @@ pub enum Report {
         alarm: Alarm,
         /// It came (or else went).
         raised: bool,
-        /// The router whose packet showed it.
+        /// The router whose packet showed it; for [`Alarm::AddressConflict`] the virtual address.
         source: IpAddr,
     },
     /// A peer's checksum form became known; worth remembering across restarts. At most one report a

@@ -368,6 +368,7 @@ impl VirtualRouter {
             // The priority may sink with it, which is told after what made it so.
             self.trust_pending = false;
             self.one_active_at_most(cx);
+            self.forget_conflict(cx);
         }
         cx.report(Report::Transition {
             router: self.id,

@@ -262,6 +262,12 @@ fn round(watched: &mut Watched) {
     let arrived = watched.now;
     watched.handle(Input::Received { link: LINK, datagram, arrived });
 
+    // A station that has the addresses too is seen, and told of an interval later.
+    watched.run_for(3 * A);
+    watched.announced_elsewhere();
+    watched.run_for(2 * A);
+    assert!(watched.snapshot(FOUR).conflict.is_some());
+
     // A failing check asks in vain, and comes back.
     watched.handle(Input::Tracked { tracker: TrackerId(0), state: TrackerState::Failing });
     watched.run_for(2 * A);

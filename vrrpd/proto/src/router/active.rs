@@ -38,6 +38,7 @@ impl VirtualRouter {
             self.state = State::Active { adver: adver + step };
             self.advertise(cx);
             self.clear_two_active(cx);
+            self.judge_conflict(cx);
             if missed >= STALL {
                 // The neighbours may have followed another router meanwhile.
                 self.announce_again(cx);
