@@ -105,6 +105,57 @@ fn a_graceful_stop_hands_over_before_the_client_notices() {
     assert!(gap < SKEW_NS, "the client waited {gap} ns, as if nobody had answered during the skew");
 }
 
+/// How long `a` answers, after `b` has announced, a client that never learns of it: for stops in turn,
+/// with and without `b`'s announcements getting through to `a`.
+fn answers_after_announcement(
+    vip: &str,
+    config: fn(u8, &str) -> String,
+    announcements: &str,
+) -> Option<[i64; 2]> {
+    const ROUNDS: usize = 3;
+    let address = vip.parse().expect("an IP address");
+    let lab = Lab::open()?;
+    let (a, b) = (lab.node("a"), lab.node("b"));
+    let (mut primary, _secondary) = (a.vrrpd(&config(PRIMARY, "")), b.vrrpd(&config(SECONDARY, "")));
+    lab.wait_for_holder(vip, "a");
+    lab.client().ip(&format!("neigh replace {vip} lladdr 02:00:00:00:00:c1 dev eth0 nud permanent"));
+    let mut shortest = [i64::MAX; 2];
+    for round in 0..2 * ROUNDS {
+        let deaf = round % 2;
+        if deaf == 1 {
+            let rule =
+                format!("add rule bridge lab forward iifname b oifname a {announcements} counter drop");
+            lab.switch().namespace().nft(&rule);
+        }
+        let capture = lab.capture();
+        let prober = Prober::start(lab.client(), vip);
+        prober.wait_for_answer();
+        assert!(primary.terminate().success());
+        let announced = capture
+            .wait_for("b's announcement", 0, |frame| frame.interface == "b" && frame.announces(address));
+        let answered = prober.stop().0.iter().filter_map(|probe| probe.answered_ns).max();
+        let answered = answered.expect("waited for");
+        shortest[deaf] = shortest[deaf].min(answered - announced.time_ns);
+        lab.switch().heal();
+        primary = a.start_vrrpd();
+        lab.wait_for_holder(vip, "a");
+    }
+    Some(shortest)
+}
+
+#[test]
+fn who_leaves_answers_until_it_hears_the_successor_announce_the_address() {
+    let Some([heard, unheard]) = answers_after_announcement(VIP, web, "ether type arp") else { return };
+    assert!(heard < unheard / 2, "a went on answering for {heard} ns, {unheard} ns when it heard nothing");
+}
+
+#[test]
+fn who_leaves_answers_until_it_hears_the_neighbour_advertisements_of_the_successor() {
+    let advertisements = "icmpv6 type nd-neighbor-advert";
+    let Some([heard, unheard]) = answers_after_announcement(VIP6, web6, advertisements) else { return };
+    assert!(heard < unheard / 2, "a went on answering for {heard} ns, {unheard} ns when it heard nothing");
+}
+
 #[test]
 fn a_client_that_only_receives_learns_of_a_handover_at_once() {
     let Some(Pair { lab, a, b: _b, primary, secondary: _secondary }) = Pair::open("") else { return };
@@ -163,6 +214,25 @@ fn two_nodes_that_cannot_hear_each_other_agree_again_when_they_can() {
     let prober = Prober::start(lab.client(), VIP);
     prober.wait_for_answer();
     assert_eq!(lab.client().neighbour(VIP).as_deref(), Some("02:00:00:00:00:c1"));
+}
+
+#[test]
+fn a_firewall_between_two_nodes_shows_as_an_address_conflict() {
+    let Some(Pair { lab, a, b, primary: _primary, secondary: _secondary }) = Pair::open("") else { return };
+    assert!(a.vrrpctl("state").status.success());
+    lab.switch().namespace().nft("add rule bridge lab forward ip protocol 112 counter drop");
+    b.wait_for_state("web", "active");
+    let conflict = |router: &serde_json::Value| {
+        let alarms = router["alarms"].as_array().expect("a list");
+        alarms.iter().any(|alarm| alarm["name"] == "address_conflict")
+    };
+    let router = a.wait_for_router("web", "that tells of b", conflict);
+    assert_eq!(router["state"], "active", "an announcement takes nobody's role");
+    let message = router["alarms"][0]["message"].as_str().expect("a text");
+    assert!(message.contains("02:00:00:00:00:c2") && message.contains(VIP), "{message}");
+    assert_eq!(a.vrrpctl("state").status.code(), Some(1));
+    lab.switch().heal();
+    lab.settles_on(VIP, "a", 10);
 }
 
 #[test]

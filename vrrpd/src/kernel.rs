@@ -16,12 +16,12 @@ use std::thread::JoinHandle;
 
 use netlink::{Address, Change, Connections, Event, LinkIndex, Monitor, Request, Requester, Table};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use vrrp_proto::Family;
 use vrrp_proto::action::{Input, Outcome, Ownership, Ticket};
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId, RouterId};
+use vrrp_proto::{Family, MacAddress};
 
 use crate::mailbox::Mailbox;
-use crate::net::LinkSockets;
+use crate::net::{Aim, LinkSockets};
 use crate::protocol::{self, Kernel};
 
 pub(crate) use place::Place;
@@ -109,8 +109,8 @@ struct Worker {
     monitor: Monitor,
     table: Table,
     places: BTreeMap<RouterId, Placed>,
-    /// For which interface the open sockets of a link and family are; absent: none are open.
-    sockets: BTreeMap<(LinkId, Family), LinkIndex>,
+    /// Of a link and family; absent: none are open.
+    sockets: BTreeMap<(LinkId, Family), Opened>,
     /// What was told of each interface last.
     interfaces: BTreeMap<String, InterfaceState>,
     /// Sockets could not be opened; try again soon.
@@ -124,6 +124,12 @@ struct Placed {
     place: Place,
     facts: Option<Facts>,
     tenure: Option<Tenure>,
+}
+
+/// Sockets that the protocol thread has.
+struct Opened {
+    interface: LinkIndex,
+    aim: Aim,
 }
 
 /// Addresses that a router holds or is about to.
@@ -436,6 +442,20 @@ impl Worker {
                 self.protocol.push_waiting(protocol::Message::Input(Input::Facts { router, facts }));
             }
         }
+        self.watch_addresses();
+    }
+
+    /// Has the sockets hear who else has the addresses of the routers that are there now.
+    fn watch_addresses(&mut self) {
+        for (&(link, family), opened) in &mut self.sockets {
+            let here = |placed: &&Placed| placed.place.link == link && placed.place.family == family;
+            let addresses = self.places.values().filter(here).flat_map(|placed| &placed.place.addresses);
+            let Some(interface) = self.table.link(opened.interface) else { continue };
+            let own = MacAddress::new(interface.mac.unwrap_or_default());
+            if let Err(error) = opened.aim.at(own, addresses.map(|address| address.ip).collect()) {
+                drop(self.notes.send(Note::Trouble(format!("{}: {error}", interface.name))));
+            }
+        }
     }
 
     /// Opens sockets when the interface comes up, and closes them when it goes. Coming up again is
@@ -456,12 +476,12 @@ impl Worker {
                 return true;
             }
         };
-        if self.sockets.get(&(link, family)) == Some(&index) {
+        if self.sockets.get(&(link, family)).is_some_and(|opened| opened.interface == index) {
             return true;
         }
         match LinkSockets::open(interface, index.get(), family) {
-            Ok(sockets) => {
-                self.sockets.insert((link, family), index);
+            Ok((sockets, aim)) => {
+                self.sockets.insert((link, family), Opened { interface: index, aim });
                 let sockets = Some(Box::new(sockets));
                 self.protocol.push_waiting(protocol::Message::Sockets { link, family, sockets });
                 true

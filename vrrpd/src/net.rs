@@ -1,22 +1,27 @@
-//! The sockets of VRRP: what is heard, what is said, and what announces an address.
+//! The sockets of VRRP: what is heard, what is said, what announces an address, and who else has it.
 //!
 //! One set for each interface and family, whatever the number of virtual routers (each further raw
 //! socket would cost every packet a copy). The kernel thread opens them when an interface comes up,
 //! anew each time, which renews the group membership; the protocol thread uses them.
 
 mod announcer;
+mod filter;
+mod inbox;
 mod receiver;
 mod sys;
 mod transmitter;
+mod watcher;
 
 pub(crate) use announcer::Announcer;
-pub(crate) use receiver::{Incoming, Receiver};
+pub(crate) use receiver::Receiver;
 pub(crate) use sys::{link_address, lock_memory, schedule_realtime};
 pub(crate) use transmitter::Transmitter;
+pub(crate) use watcher::{Aim, Watcher};
 
 use std::io;
 
-use vrrp_proto::Family;
+use vrrp_proto::packet::{Datagram, ParseError, Sighting};
+use vrrp_proto::{Family, Instant};
 
 /// The sockets of one interface and family.
 #[derive(Debug)]
@@ -24,20 +29,34 @@ pub(crate) struct LinkSockets {
     pub(crate) receiver: Receiver,
     pub(crate) transmitter: Transmitter,
     pub(crate) announcer: Announcer,
+    pub(crate) watcher: Watcher,
+}
+
+/// What came in, and when the kernel received it.
+pub(crate) enum Incoming<'a> {
+    /// A packet of protocol 112.
+    Datagram(Datagram<'a>, Instant),
+    /// Octets that are no IP packet.
+    Damaged(ParseError, Instant),
+    /// A station said that it has an address.
+    Sighting(Sighting, Instant),
+    /// A frame that says nothing.
+    Nothing,
 }
 
 impl LinkSockets {
-    /// Opens all three on the interface with this name and index.
+    /// Opens them all on the interface with this name and index. What the watcher hears of is said
+    /// through its aim.
     ///
     /// # Errors
     ///
     /// With the operation that failed; without `CAP_NET_RAW` it is the first.
-    pub(crate) fn open(interface: &str, index: u32, family: Family) -> io::Result<Self> {
-        Ok(Self {
-            receiver: Receiver::open(interface, index, family)?,
-            transmitter: Transmitter::open(interface, index, family)?,
-            announcer: Announcer::open(index)?,
-        })
+    pub(crate) fn open(interface: &str, index: u32, family: Family) -> io::Result<(Self, Aim)> {
+        let receiver = Receiver::open(interface, index, family)?;
+        let transmitter = Transmitter::open(interface, index, family)?;
+        let announcer = Announcer::open(index)?;
+        let (watcher, aim) = Watcher::open(interface, index, family)?;
+        Ok((Self { receiver, transmitter, announcer, watcher }, aim))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here decides. What became of a system call goes back to the node as an input.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,8 +18,11 @@ use vrrp_proto::{Family, Instant, Node, Priority};
 
 use crate::clock;
 use crate::kernel;
-use crate::net::{LinkSockets, Receiver};
+use crate::net::{Incoming, LinkSockets};
 use crate::protocol::{Gauges, Kernel, Note, Wires, socket_number};
+
+/// Part of the number in the epoll of a watcher, where the receiver beside it has none.
+const WATCHER: u64 = 1 << 32;
 
 /// Performs the actions of the protocol thread.
 pub(crate) struct Performer {
@@ -88,11 +92,12 @@ impl Performer {
         }
     }
 
-    /// The receiving socket with this number in the epoll.
-    pub(crate) fn receiver(&mut self, number: u64) -> Option<(LinkId, &mut Receiver)> {
-        let index = usize::try_from(number).ok()?;
-        let sockets = self.sockets.get_mut(index)?.as_deref_mut()?;
-        Some((LinkId(u16::try_from(number >> 1).ok()?), &mut sockets.receiver))
+    /// The next packet of the socket with this number in the epoll, if there is such a socket.
+    pub(crate) fn next(&mut self, number: u64) -> Option<(LinkId, io::Result<Option<Incoming<'_>>>)> {
+        let of_pair = number & !WATCHER;
+        let sockets = self.sockets.get_mut(usize::try_from(of_pair).ok()?)?.as_deref_mut()?;
+        let next = if of_pair == number { sockets.receiver.next() } else { sockets.watcher.next() };
+        Some((LinkId(u16::try_from(of_pair >> 1).ok()?), next))
     }
 
     /// Says where a router runs.
@@ -117,10 +122,15 @@ impl Performer {
         if self.sockets.len() <= index {
             self.sockets.resize_with(index + 1, || None);
         }
-        // A file that closes leaves the epoll by itself.
-        self.sockets[index] = sockets;
+        // A file that closes leaves the epoll by itself; the watcher's is the kernel thread's too.
+        if let Some(old) = std::mem::replace(&mut self.sockets[index], sockets) {
+            epoll.delete(&old.watcher).expect("it has been waited for");
+        }
         if let Some(sockets) = &self.sockets[index] {
-            let added = epoll.add(&sockets.receiver, EpollEvent::new(EpollFlags::EPOLLIN, number));
+            let event = |number| EpollEvent::new(EpollFlags::EPOLLIN, number);
+            let added = epoll
+                .add(&sockets.receiver, event(number))
+                .and_then(|()| epoll.add(&sockets.watcher, event(number | WATCHER)));
             added.expect("an open socket can be waited for");
         }
     }

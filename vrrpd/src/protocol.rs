@@ -256,25 +256,23 @@ impl Loop {
     /// than that, or a timer is due, the socket is read until it is empty.
     fn receive(&mut self, socket: u64) -> bool {
         for _ in 0..PACKETS_AT_ONCE {
-            let Some((link, receiver)) = self.performer.receiver(socket) else { return true };
-            let now;
-            let fresh = match receiver.next() {
+            let Some((link, incoming)) = self.performer.next(socket) else { return true };
+            let (input, arrived) = match incoming {
                 Ok(Some(Incoming::Datagram(datagram, arrived))) => {
-                    now = clock::now();
-                    let input = Input::Received { link, datagram, arrived };
-                    self.node.handle(input, now, &mut self.actions);
-                    now - arrived < FRESH
+                    (Input::Received { link, datagram, arrived }, arrived)
                 }
-                Ok(Some(Incoming::Damaged(error))) => {
-                    now = clock::now();
-                    self.node.handle(Input::Damaged { link, error }, now, &mut self.actions);
-                    false
+                Ok(Some(Incoming::Damaged(error, arrived))) => (Input::Damaged { link, error }, arrived),
+                Ok(Some(Incoming::Sighting(sighting, arrived))) => {
+                    (Input::Sighted { link, sighting, arrived }, arrived)
                 }
+                Ok(Some(Incoming::Nothing)) => continue,
                 // An error (the interface went down) is read once; the monitor tells the rest.
                 Ok(None) | Err(_) => return true,
             };
+            let now = clock::now();
+            self.node.handle(input, now, &mut self.actions);
             self.perform();
-            if fresh && self.armed.is_none_or(|due| now < due) {
+            if now - arrived < FRESH && self.armed.is_none_or(|due| now < due) {
                 return false;
             }
         }
@@ -341,7 +339,7 @@ impl Loop {
     }
 }
 
-/// Number of a socket in the epoll.
+/// Number of the sockets of a link and family, and of the receiver in the epoll.
 pub(crate) fn socket_number(link: LinkId, family: Family) -> u64 {
     u64::from(link.0) << 1 | u64::from(family == Family::Ipv6)
 }

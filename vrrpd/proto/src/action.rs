@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::packet::{ChecksumForm, Datagram, ParseError};
+use crate::packet::{ChecksumForm, Datagram, ParseError, Sighting};
 use crate::parameters::{Facts, LinkId, Parameters, RouterId, VirtualAddress};
 use crate::snapshot::{Alarm, Delivery, Reason, StateName};
 use crate::tracking::{TrackerId, TrackerState};
@@ -32,6 +32,15 @@ pub enum Input<'a> {
         link: LinkId,
         /// What is wrong with it.
         error: ParseError,
+    },
+    /// A frame that shows an address at a station; whose address it is, the node finds out.
+    Sighted {
+        /// Interface it came in on.
+        link: LinkId,
+        /// What it shows.
+        sighting: Sighting,
+        /// When the kernel received it.
+        arrived: Instant,
     },
     /// The sockets have been read; now the timers are looked at.
     Drained,
@@ -254,7 +263,7 @@ pub enum Report {
         alarm: Alarm,
         /// It came (or else went).
         raised: bool,
-        /// The router whose packet showed it.
+        /// The router whose packet showed it; for [`Alarm::AddressConflict`] the virtual address.
         source: IpAddr,
     },
     /// A peer's checksum form became known; worth remembering across restarts. At most one report a

@@ -54,6 +54,12 @@ impl Node {
                 self.received(link, &datagram, arrived.min(now), cx)
             }
             Input::Damaged { link, error } => self.discarded(link, None, error, cx),
+            Input::Sighted { link, sighting, arrived } => {
+                let on_link = |router: &&mut VirtualRouter| router.parameters().link == link;
+                for router in self.routers.iter_mut().flatten().filter(on_link) {
+                    router.handle(Event::Sighted { sighting, arrived: arrived.min(now) }, cx);
+                }
+            }
             Input::Facts { router, facts } => {
                 if let Some(router) = self.router_mut(router) {
                     router.handle(Event::Facts(facts), cx);

@@ -4,7 +4,8 @@
 //! [`backup`] (6.4.2, with the claim that leads out of it), [`active`] (6.4.3, with the ways out of
 //! it; [`asking`] is one of them). [`holding`] keeps the addresses, [`back_off`] waits after one was
 //! refused, [`sending`] and [`announcing`] speak, [`validation`] says which packets may come in,
-//! [`reconfiguring`] takes a reload, [`observing`] answers observers.
+//! [`elsewhere`] watches who else has our addresses, [`reconfiguring`] takes a reload, [`observing`]
+//! answers observers.
 
 mod active;
 mod alarms;
@@ -12,6 +13,7 @@ mod announcing;
 mod asking;
 mod back_off;
 mod backup;
+mod elsewhere;
 mod holding;
 mod initialize;
 mod observing;
@@ -27,6 +29,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::action::{Action, Outcome, Report};
+use crate::packet::Sighting;
 use crate::parameters::{Facts, Parameters, RouterId};
 use crate::snapshot::{Reason, StateName, Statistics};
 use crate::tracking::{Assessment, Health};
@@ -37,6 +40,7 @@ use announcing::Announcing;
 use asking::{Asked, KnownRouters};
 use back_off::BackOff;
 use backup::{Counting, Rival};
+use elsewhere::Elsewhere;
 use holding::Holding;
 use sending::Sending;
 use validation::Heard;
@@ -74,6 +78,7 @@ pub(crate) struct VirtualRouter {
     lower_ignored: bool,
     preempt_from: Option<Instant>,
     holding: Holding,
+    elsewhere: Elsewhere,
     back_off: BackOff,
     asked: Asked,
     known: KnownRouters,
@@ -151,6 +156,8 @@ pub(crate) enum Event {
     Assessed(Assessment),
     /// A valid advertisement came.
     Advertisement(Advertisement),
+    /// An address was shown at a station of this link; it may be none of ours, and at any station.
+    Sighted { sighting: Sighting, arrived: Instant },
     /// Timers may have run out.
     Timeout,
     /// The kernel did something to the addresses.
@@ -192,6 +199,7 @@ impl VirtualRouter {
             lower_ignored: false,
             preempt_from: None,
             holding: Holding::new(parameters.addresses.len()),
+            elsewhere: Elsewhere::new(parameters.addresses.len()),
             back_off: BackOff::default(),
             asked: Asked::default(),
             known: KnownRouters::default(),
@@ -213,6 +221,7 @@ impl VirtualRouter {
             (_, Event::Facts(facts)) => self.facts_changed(facts, cx),
             (_, Event::Outcome(outcome)) => self.outcome(outcome, cx),
             (_, Event::Assessed(assessment)) => self.assessed(assessment, cx),
+            (_, Event::Sighted { sighting, arrived }) => self.sighted(sighting, arrived),
 
             (State::Initialize, Event::Timeout) => self.try_startup(cx),
             (State::Initialize, Event::Advertisement(advert)) => self.heard(advert),
@@ -359,6 +368,7 @@ impl VirtualRouter {
             // The priority may sink with it, which is told after what made it so.
             self.trust_pending = false;
             self.one_active_at_most(cx);
+            self.forget_conflict(cx);
         }
         cx.report(Report::Transition {
             router: self.id,

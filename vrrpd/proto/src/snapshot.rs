@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::packet::ChecksumForm;
-use crate::{AdverInterval, Priority};
+use crate::{AdverInterval, MacAddress, Priority};
 
 /// State of a Virtual Router as RFC 9568 6.4 names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -137,6 +137,9 @@ pub struct Statistics {
     pub addresses_put_back: u64,
     /// Addresses that the kernel refused.
     pub addresses_refused: u64,
+    /// Frames in which another station claimed one of the addresses while we were Active, those from
+    /// the first three intervals of it apart.
+    pub address_conflicts: u64,
     /// Gratuitous ARPs and neighbour advertisements sent.
     pub announcements_sent: u64,
 }
@@ -195,7 +198,7 @@ impl Delivery {
     }
 }
 
-/// A condition that an accepted advertisement shows and that somebody should look at.
+/// A condition that received packets show and that somebody should look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Alarm {
@@ -216,11 +219,13 @@ pub enum Alarm {
     DuplicateOwner,
     /// Another router was Active while we were.
     TwoActiveRouters,
+    /// Another station claimed one of the addresses while we were Active, and sent no advertisement.
+    AddressConflict,
 }
 
 impl Alarm {
     /// Every alarm.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AddressListMismatch,
         Self::IntervalMismatch,
         Self::ChecksumFormConflict,
@@ -229,6 +234,7 @@ impl Alarm {
         Self::EqualPriority,
         Self::DuplicateOwner,
         Self::TwoActiveRouters,
+        Self::AddressConflict,
     ];
 
     /// The word in files, JSON and logs.
@@ -242,27 +248,28 @@ impl Alarm {
             Self::EqualPriority => "equal_priority",
             Self::DuplicateOwner => "duplicate_owner",
             Self::TwoActiveRouters => "two_active_routers",
+            Self::AddressConflict => "address_conflict",
         }
     }
 }
 
 /// A set of [`Alarm`]s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Alarms(u8);
+pub struct Alarms(u16);
 
 impl Alarms {
     /// Is it in the set?
     pub const fn contains(self, alarm: Alarm) -> bool {
-        self.0 & (1 << alarm as u8) != 0
+        self.0 & (1 << alarm as u16) != 0
     }
 
     /// Puts it in or takes it out; true when that changed the set.
     pub const fn set(&mut self, alarm: Alarm, raised: bool) -> bool {
         let before = self.0;
         if raised {
-            self.0 |= 1 << alarm as u8
+            self.0 |= 1 << alarm as u16
         } else {
-            self.0 &= !(1 << alarm as u8)
+            self.0 &= !(1 << alarm as u16)
         }
         self.0 != before
     }
@@ -271,6 +278,17 @@ impl Alarms {
     pub fn iter(self) -> impl Iterator<Item = Alarm> {
         Alarm::ALL.into_iter().filter(move |&alarm| self.contains(alarm))
     }
+}
+
+/// One of the addresses, claimed by another station while this router is Active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressConflict {
+    /// The address.
+    pub address: IpAddr,
+    /// Ethernet address of the station.
+    pub mac: MacAddress,
+    /// Time since it claimed the address last.
+    pub age: Duration,
 }
 
 /// What is going on with the addresses.
@@ -327,6 +345,8 @@ pub struct RouterSnapshot {
     pub preempt_in: Option<Duration>,
     /// Conditions that somebody should look at.
     pub alarms: Alarms,
+    /// What [`Alarm::AddressConflict`] is about, while it is raised.
+    pub conflict: Option<AddressConflict>,
     /// Checksum form of our advertisements to the group or the first peer (IPv4).
     pub checksum_form: ChecksumForm,
     /// Source of our advertisements.

@@ -10,13 +10,13 @@ use std::net::IpAddr;
 use vrrp_proto::action::{Action, Input, Outcome, Ticket};
 use vrrp_proto::node::{ANNOUNCEMENT_MAX, MESSAGE_MAX};
 use vrrp_proto::packet::arp::GarpForm;
-use vrrp_proto::packet::{ChecksumForm, Datagram, ParseError, encode};
+use vrrp_proto::packet::{ChecksumForm, Datagram, ParseError, Sighting, encode};
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId, Parameters, RouterId};
 use vrrp_proto::snapshot::{RouterSnapshot, StateName};
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState};
 use vrrp_proto::{AdverInterval, Family, Instant, Node, Priority, Vrid};
 
-use crate::scene::{A, LINK, VRID, addresses, facts, ip, ms, parameters, with_check};
+use crate::scene::{A, LINK, VRID, addresses, announcement, facts, ip, ms, parameters, with_check};
 
 /// Counts what the present thread asks of the allocator.
 struct Counting;
@@ -136,6 +136,16 @@ impl Watched {
         }
     }
 
+    /// Another station announces all addresses, and asks somebody with one of them.
+    fn announced_elsewhere(&mut self) {
+        let all = ["192.0.2.1", "192.0.2.4", "fe80::5e:1", "2001:db8::1"].map(announcement);
+        let question = Sighting { announced: false, ..all[0] };
+        let arrived = self.now;
+        for sighting in all.into_iter().chain([question]) {
+            self.handle(Input::Sighted { link: LINK, sighting, arrived });
+        }
+    }
+
     #[expect(clippy::too_many_arguments, reason = "the fields of a packet")]
     fn receive(
         &mut self,
@@ -252,6 +262,12 @@ fn round(watched: &mut Watched) {
     let arrived = watched.now;
     watched.handle(Input::Received { link: LINK, datagram, arrived });
 
+    // A station that has the addresses too is seen, and told of an interval later.
+    watched.run_for(3 * A);
+    watched.announced_elsewhere();
+    watched.run_for(2 * A);
+    assert!(watched.snapshot(FOUR).conflict.is_some());
+
     // A failing check asks in vain, and comes back.
     watched.handle(Input::Tracked { tracker: TrackerId(0), state: TrackerState::Failing });
     watched.run_for(2 * A);
@@ -260,7 +276,8 @@ fn round(watched: &mut Watched) {
 
     // A better router: Active, Leaving, Backup; it resigns, and we follow.
     watched.hear(200, form);
-    watched.run_for(ms(20));
+    watched.announced_elsewhere();
+    watched.run_for(ms(1));
     watched.outcome(Outcome::Released);
     watched.expect_state(StateName::Backup);
     watched.hear(0, form);

@@ -3,7 +3,7 @@
 mod vectors;
 
 use vrrp_proto::packet::{
-    Advert, ChecksumForm, ChecksumPolicy, DiscardReason, ParseError, Rules, arp, ndisc,
+    Advert, ChecksumForm, ChecksumPolicy, DiscardReason, ParseError, Rules, Sighting, arp, ndisc,
 };
 use vrrp_proto::{Family, MacAddress};
 
@@ -100,6 +100,15 @@ fn inspect_frame(octets: &[u8]) {
     }
     if let Some(seen) = ndisc::NeighbourAdvertisement::parse(octets) {
         assert!(!seen.target.is_multicast());
+    }
+    if let Some(seen) = Sighting::from_arp(octets) {
+        assert!(seen.address.is_ipv4() && !seen.address.is_unspecified());
+    }
+    // As a raw socket gives it, whatever stands in front.
+    for message in [Some(octets), octets.get(54..)].into_iter().flatten() {
+        if let Some(seen) = Sighting::from_neighbour_advertisement(message) {
+            assert!(seen.address.is_ipv6() && !seen.address.is_multicast());
+        }
     }
     let _ = (inspect_packet(Family::Ipv4, octets), inspect_packet(Family::Ipv6, octets));
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use vrrp_proto::snapshot::AddressConflict;
 use vrrp_proto::{AdverInterval, Priority, Vrid};
 
 use super::errno_words;
@@ -182,6 +183,23 @@ impl Alarm {
             Level::Degraded,
             format!("{peer} is Active for VRID {vrid} on {interface} too: it does not hear this node"),
             "let IP protocol 112 through the firewall of that node; compare vrid, ipv4_checksum and peers",
+        )
+    }
+
+    /// `address_conflict`: another station, which sends no advertisements, has a virtual address.
+    pub fn address_conflict(conflict: &AddressConflict, interface: &str) -> Self {
+        let AddressConflict { address, mac, age } = conflict;
+        Self::new(
+            "address_conflict",
+            Level::Degraded,
+            format!(
+                "{mac} on {interface} claims {address} too (last heard {} s ago): clients may end up there",
+                age.as_secs()
+            ),
+            format!(
+                "take {address} off that station; where it is a node of this group, let IP protocol 112 \
+                 through its firewall and compare vrid"
+            ),
         )
     }
 

@@ -16,7 +16,8 @@ use crate::config;
 ///
 /// `lease` is the lifetime really given to its addresses, `checks` those that its configuration
 /// names; names that follow it are the caller's to add. The alarms `cannot_send`, `cannot_send_to_peer`,
-/// `address_refused` and `foreign_address` follow from the snapshot; others are the caller's to add.
+/// `address_conflict`, `address_refused` and `foreign_address` follow from the snapshot; others are the
+/// caller's to add.
 pub fn virtual_router(
     config: &config::VirtualRouter,
     snapshot: &RouterSnapshot,
@@ -115,6 +116,7 @@ fn alarms(
         Delivery::Partial { errno } => alarms.push(Alarm::cannot_send_to_peer(interface, errno)),
         Delivery::Failing { errno } => alarms.push(Alarm::cannot_send(interface, errno)),
     }
+    alarms.extend(snapshot.conflict.map(|conflict| Alarm::address_conflict(&conflict, interface)));
     for address in addresses {
         let configured = config.addresses.iter().find(|configured| configured.ip == address.address);
         let text = configured.map_or_else(|| address.address.to_string(), with_prefix);
@@ -136,6 +138,9 @@ fn with_prefix(address: &netlink::Address) -> String {
 
 #[cfg(test)]
 mod tests {
+    use vrrp_proto::MacAddress;
+    use vrrp_proto::snapshot::AddressConflict;
+
     use super::*;
     use crate::control::alarm::Level;
     use crate::control::testing;
@@ -172,6 +177,23 @@ mod tests {
         let router = virtual_router(&testing::config(), &snapshot, &[], Vec::new(), None, now);
         let names: Vec<&str> = router.alarms.iter().map(|alarm| alarm.name.as_str()).collect();
         assert_eq!((names, router.send_failing), (vec!["cannot_send_to_peer"], None));
+    }
+
+    #[test]
+    fn another_station_with_the_address_is_an_alarm_that_says_which_and_how_long_ago() {
+        let mut snapshot = testing::snapshot();
+        snapshot.conflict = Some(AddressConflict {
+            address: testing::config().addresses[0].ip,
+            mac: MacAddress::new([2, 0, 0, 0, 0, 9]),
+            age: Duration::from_millis(3_900),
+        });
+        let now = testing::at("2026-11-23T07:05:11Z");
+        let router = virtual_router(&testing::config(), &snapshot, &[], Vec::new(), None, now);
+        assert_eq!(router.alarms.len(), 1);
+        let Alarm { name, message, .. } = &router.alarms[0];
+        assert_eq!(name, "address_conflict");
+        assert!(message.starts_with("02:00:00:00:00:09 on eth0 claims 192.0.2.201 too"), "{message}");
+        assert!(message.contains("3 s ago"), "{message}");
     }
 
     #[test]

@@ -52,6 +52,7 @@ pub(crate) fn snapshot() -> RouterSnapshot {
     let address = "192.0.2.193".parse().expect("an address");
     RouterSnapshot {
         alarms: vrrp_proto::snapshot::Alarms::default(),
+        conflict: None,
         checksum_form: vrrp_proto::packet::ChecksumForm::PseudoHeader,
         state: StateName::Active,
         reason: Reason::NoResponse,

@@ -293,7 +293,7 @@ impl Observer {
         snapshot
             .alarms
             .iter()
-            .filter_map(|alarm| Some(describe_alarm(alarm, source(alarm)?, config, snapshot)))
+            .filter_map(|alarm| describe_alarm(alarm, source(alarm)?, config, snapshot))
             .collect()
     }
 }
@@ -313,14 +313,14 @@ fn observation(roster: &Roster, token: u64) -> Box<Observation> {
     })
 }
 
-/// What a person is told of an alarm of the core.
+/// What a person is told of an alarm of the core, unless the snapshot says more of it.
 fn describe_alarm(
     alarm: snapshot::Alarm,
     peer: IpAddr,
     config: &config::VirtualRouter,
     snapshot: &snapshot::RouterSnapshot,
-) -> Alarm {
-    match alarm {
+) -> Option<Alarm> {
+    Some(match alarm {
         snapshot::Alarm::AddressListMismatch => Alarm::address_list_mismatch(peer),
         snapshot::Alarm::IntervalMismatch => {
             Alarm::interval_mismatch(peer, snapshot.active_adver_interval, config.advertisement_interval)
@@ -331,7 +331,8 @@ fn describe_alarm(
         snapshot::Alarm::EqualPriority => Alarm::equal_priority(peer, config.priority),
         snapshot::Alarm::DuplicateOwner => Alarm::duplicate_owner(peer),
         snapshot::Alarm::TwoActiveRouters => Alarm::two_active_routers(peer, config.vrid, &config.interface),
-    }
+        snapshot::Alarm::AddressConflict => return None,
+    })
 }
 
 /// The configuration in force, as a file.

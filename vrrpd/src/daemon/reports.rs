@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 use vrrp_proto::action::{Input, Report};
 use vrrp_proto::parameters::{InterfaceState, RouterId};
-use vrrp_proto::snapshot::{Delivery, Reason, StateName};
+use vrrp_proto::snapshot::{Alarm, Delivery, Reason, StateName};
 use vrrp_proto::{Instant, Priority};
 
 use super::{Daemon, hook_state};
@@ -156,8 +156,11 @@ impl Daemon {
             Report::Alarm { router, alarm, raised, source } => {
                 let (virtual_router, name) = (Some(self.name(router)), alarm.as_str().to_owned());
                 if raised {
-                    warn!(virtual_router = self.name(router), %source, "alarm: {name}");
-                    let message = format!("shown by {source}");
+                    let message = match alarm {
+                        Alarm::AddressConflict => format!("another station claims {source}"),
+                        _ => format!("shown by {source}"),
+                    };
+                    warn!(virtual_router = self.name(router), "alarm: {name}, {message}");
                     What::AlarmRaised { virtual_router, name, message }
                 } else {
                     info!(virtual_router = self.name(router), "alarm over: {name}");

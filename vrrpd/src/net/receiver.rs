@@ -1,22 +1,16 @@
 //! The raw socket that hears advertisements, with the kernel's time stamps.
 
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::cmsg_space;
-use nix::errno::Errno;
-use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrIn6, SockaddrStorage, recvmsg, setsockopt, sockopt,
-};
-use nix::sys::time::TimeSpec;
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
-use vrrp_proto::packet::{Datagram, ParseError, ip};
-use vrrp_proto::{Family, Instant};
+use vrrp_proto::Family;
+use vrrp_proto::packet::{Datagram, ip};
 
-use super::doing;
-use crate::clock;
+use super::inbox::Inbox;
+use super::{Incoming, doing};
 
 /// Longest advertisement with its IP header, options and all.
 const BUFFER: usize = 60 + vrrp_proto::node::MESSAGE_MAX;
@@ -27,18 +21,7 @@ pub(crate) struct Receiver {
     socket: Socket,
     family: Family,
     group: IpAddr,
-    buffer: Box<[u8]>,
-    control: Vec<u8>,
-    /// Nothing that is read from here on arrived before this.
-    earliest: Instant,
-}
-
-/// What came in.
-pub(crate) enum Incoming<'a> {
-    /// A packet and when the kernel received it.
-    Datagram(Datagram<'a>, Instant),
-    /// Octets that are no IP packet.
-    Damaged(ParseError),
+    inbox: Inbox,
 }
 
 impl Receiver {
@@ -66,15 +49,8 @@ impl Receiver {
                 setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)?;
             }
         }
-        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-        Ok(Self {
-            socket,
-            family,
-            group: family.group(),
-            buffer: vec![0; BUFFER].into(),
-            control: cmsg_space!(TimeSpec, libc::in6_pktinfo, libc::c_int),
-            earliest: clock::now(),
-        })
+        let inbox = Inbox::new(&socket, BUFFER)?;
+        Ok(Self { socket, family, group: family.group(), inbox })
     }
 
     /// The next packet, or `None` when there is none.
@@ -83,51 +59,21 @@ impl Receiver {
     ///
     /// What the socket says, for example that the interface is down; the next call may work.
     pub(crate) fn next(&mut self) -> io::Result<Option<Incoming<'_>>> {
-        let mut slices = [IoSliceMut::new(&mut self.buffer)];
-        let received = recvmsg::<SockaddrStorage>(
-            self.socket.as_raw_fd(),
-            &mut slices,
-            Some(&mut self.control),
-            MsgFlags::MSG_DONTWAIT,
-        );
-        let message = match received {
-            Ok(message) => message,
-            Err(Errno::EAGAIN) => {
-                self.earliest = clock::now();
-                return Ok(None);
-            }
-            Err(errno) => return Err(errno.into()),
-        };
-        let (mut stamp, mut destination, mut hop_limit) = (None, None, None);
-        for control in message.cmsgs()? {
-            match control {
-                ControlMessageOwned::ScmTimestampns(time) => stamp = Some(Duration::from(time)),
-                ControlMessageOwned::Ipv6PacketInfo(info) => {
-                    destination = Some(info.ipi6_addr.s6_addr.into())
-                }
-                ControlMessageOwned::Ipv6HopLimit(limit) => hop_limit = u8::try_from(limit).ok(),
-                _ => {}
-            }
-        }
-        let source = message.address.as_ref().and_then(SockaddrStorage::as_sockaddr_in6).map(SockaddrIn6::ip);
-        let length = message.bytes;
-        let arrived = stamp.map_or_else(clock::now, |stamp| clock::arrival(stamp, self.earliest));
-        self.earliest = arrived;
-        let octets = &self.buffer[..length.min(BUFFER)];
+        let Some(packet) = self.inbox.next(&self.socket)? else { return Ok(None) };
         let datagram = match self.family {
             // An IPv4 raw socket hands over the header.
-            Family::Ipv4 => Datagram::parse_ipv4(octets),
+            Family::Ipv4 => Datagram::parse_ipv4(packet.octets),
             // An IPv6 one hands over what stood in it.
             Family::Ipv6 => Ok(Datagram {
-                source: source.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6),
-                destination: destination.map_or(self.group, IpAddr::V6),
-                hop_limit: hop_limit.unwrap_or(0),
-                payload: octets,
+                source: packet.source.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6),
+                destination: packet.destination.unwrap_or(self.group),
+                hop_limit: packet.hop_limit.unwrap_or(0),
+                payload: packet.octets,
             }),
         };
         Ok(Some(match datagram {
-            Ok(datagram) => Incoming::Datagram(datagram, arrived),
-            Err(error) => Incoming::Damaged(error),
+            Ok(datagram) => Incoming::Datagram(datagram, packet.arrived),
+            Err(error) => Incoming::Damaged(error, packet.arrived),
         }))
     }
 }

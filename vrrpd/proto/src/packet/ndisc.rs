@@ -92,13 +92,23 @@ impl NeighbourAdvertisement {
             return None;
         }
         let octets = frame.get(ICMPV6..ICMPV6 + usize::from(ipv6.get_payload_length()))?;
+        let seen = Self::parse_message(octets)?;
+        let right = checksum(octets, &ipv6.get_source(), &ipv6.get_destination()).to_be_bytes();
+        if octets.get(CHECKSUM..CHECKSUM + 2)? != right
+            || (seen.solicited && ipv6.get_destination().is_multicast())
+        {
+            return None;
+        }
+        Some(seen)
+    }
+
+    /// Reads the ICMPv6 message alone. `None` when it is not a Neighbour Advertisement that passes
+    /// those checks of RFC 4861 7.1.2 that do not concern its IPv6 header and its checksum.
+    pub fn parse_message(octets: &[u8]) -> Option<Self> {
         let message = NeighborAdvertPacket::new(octets)?;
-        let solicited = message.get_flags() & NeighborAdvertFlags::Solicited != 0;
         if message.get_icmpv6_type() != Icmpv6Types::NeighborAdvert
             || message.get_icmpv6_code().0 != 0
-            || message.get_checksum() != checksum(octets, &ipv6.get_source(), &ipv6.get_destination())
             || message.get_target_addr().is_multicast()
-            || (solicited && ipv6.get_destination().is_multicast())
         {
             return None;
         }
@@ -106,7 +116,7 @@ impl NeighbourAdvertisement {
             target: message.get_target_addr(),
             mac: target_link_layer_address(octets.get(OPTIONS..)?)?,
             router: message.get_flags() & NeighborAdvertFlags::Router != 0,
-            solicited,
+            solicited: message.get_flags() & NeighborAdvertFlags::Solicited != 0,
             override_cached: message.get_flags() & NeighborAdvertFlags::Override != 0,
         })
     }

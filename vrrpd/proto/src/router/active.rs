@@ -38,6 +38,7 @@ impl VirtualRouter {
             self.state = State::Active { adver: adver + step };
             self.advertise(cx);
             self.clear_two_active(cx);
+            self.judge_conflict(cx);
             if missed >= STALL {
                 // The neighbours may have followed another router meanwhile.
                 self.announce_again(cx);
@@ -118,7 +119,7 @@ impl VirtualRouter {
             Next::Initialize => Next::Initialize,
             Next::Backup { .. } | Next::HoldPart => Next::Backup { active_down: self.active_down() },
         };
-        self.state = State::Leaving { release_at: release_at.min(advert.arrived + HANDOVER), then };
+        self.state = State::Leaving { release_at: release_at.min(self.release_after(advert)), then };
     }
 
     pub(super) fn leaving_timeout(&mut self, release_at: Instant, then: Next, cx: &mut Context<'_>) {
@@ -161,8 +162,9 @@ impl VirtualRouter {
             return self.become_backup(active_down, reason, cx);
         }
         self.disclaim(cx);
-        self.state =
-            State::Leaving { release_at: advert.arrived + HANDOVER, then: Next::Backup { active_down } };
+        self.elsewhere.given_up_at = advert.arrived;
+        let release_at = self.release_after(advert);
+        self.state = State::Leaving { release_at, then: Next::Backup { active_down } };
         self.enter(StateName::Backup, reason, cx);
     }
 

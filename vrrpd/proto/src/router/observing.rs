@@ -31,6 +31,7 @@ impl VirtualRouter {
             active_adver_interval: self.active_adver_interval,
             preempt_in: self.preempt_from.filter(|&from| from > now).map(|from| from - now),
             alarms: self.shown.alarms(),
+            conflict: self.conflict(now),
             checksum_form: self.forms[0].form,
             source: self.facts.source,
             delivery: self.sending.delivery,

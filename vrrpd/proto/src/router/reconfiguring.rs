@@ -19,6 +19,7 @@ impl VirtualRouter {
         let addresses_changed = before.addresses != self.parameters.addresses;
         if addresses_changed {
             self.listed = self.parameters.addresses.iter().map(|address| address.ip).collect();
+            self.elsewhere.become_others(self.listed.len());
             self.addresses_reconfigured(&before.addresses, cx);
         }
         if self.owner() && !before.priority.is_owner() {

@@ -65,6 +65,7 @@ impl VirtualRouter {
     /// Tells the others that the role is free. The addresses go on answering until somebody takes it.
     pub(super) fn resign(&mut self, cx: &mut Context<'_>) {
         self.disclaim(cx);
+        self.elsewhere.given_up_at = cx.now;
         for _ in 0..RELEASES {
             cx.actions.push(Action::Advertise { router: self.id, priority: Priority::RELEASE });
         }

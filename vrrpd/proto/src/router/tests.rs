@@ -8,6 +8,7 @@ mod announcing;
 mod asking;
 mod backup;
 mod claiming;
+mod elsewhere;
 mod leaving;
 mod reconfiguring;
 mod resuming;

@@ -58,6 +58,8 @@ pub(crate) enum Event {
     AddressRemoved,
     PreemptModeChanged,
     SendFails,
+    /// Another station announces all addresses.
+    AnnouncedElsewhere,
 }
 
 use Event as E;
@@ -88,7 +90,7 @@ impl Event {
         all.extend([E::NotOwned, E::NewSource, E::Up, E::LeftOver, E::DemoteFails, E::FaultFails]);
         all.extend([E::ChecksPass, E::ChecksPending, E::Shutdown, E::SameAgain, E::PriorityRaised]);
         all.extend([E::PriorityLowered, E::IntervalChanged, E::AddressAdded, E::AddressRemoved]);
-        all.extend([E::OwnerChanged, E::PreemptModeChanged, E::SendFails]);
+        all.extend([E::OwnerChanged, E::PreemptModeChanged, E::SendFails, E::AnnouncedElsewhere]);
         all
     }
 
@@ -196,6 +198,11 @@ impl Event {
             }
             E::SendFails => {
                 scene.input(sent_input(Priority::new(own), 0, 1, 1));
+            }
+            E::AnnouncedElsewhere => {
+                for address in setting.parameters().addresses.iter() {
+                    scene.announced_elsewhere(&address.ip.to_string());
+                }
             }
         }
         true
@@ -338,6 +345,9 @@ pub(crate) fn may_lead_to(from: Place, event: Event, setting: Setting, situation
         (Active, E::OwnerChanged) if owner => vec![Asking],
         (_, E::OwnerChanged) => vec![from],
         (_, E::SameAgain | E::PriorityRaised | E::PriorityLowered | E::IntervalChanged) => vec![from],
+        // (13): the successor has spoken, and is known to the clients now.
+        (Leaving, E::AnnouncedElsewhere) if situation == Situation::LeavingOutranked => vec![Backup],
+        (_, E::AnnouncedElsewhere) => vec![from],
         (_, E::AddressAdded | E::AddressRemoved | E::PreemptModeChanged | E::SendFails) => vec![from],
     }
 }

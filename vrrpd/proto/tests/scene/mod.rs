@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vrrp_proto::action::{Action, Input, Outcome, Report, Ticket};
 use vrrp_proto::node::MESSAGE_MAX;
-use vrrp_proto::packet::{Advert, ChecksumForm, ChecksumPolicy, Datagram, Rules, encode};
+use vrrp_proto::packet::{Advert, ChecksumForm, ChecksumPolicy, Datagram, Rules, Sighting, encode};
 use vrrp_proto::parameters::{
     Announcements, Facts, InterfaceState, LinkId, Parameters, RouterId, VirtualAddress,
 };
@@ -88,11 +88,20 @@ pub(crate) fn addresses(list: &[&str]) -> std::sync::Arc<[VirtualAddress]> {
     list.iter().map(|text| VirtualAddress { ip: ip(text), prefix_len: prefix_len(ip(text)) }).collect()
 }
 
+/// Ethernet address of our interface, and of another station.
+pub(crate) const OWN_MAC: MacAddress = MacAddress::new([2, 0, 0, 0, 0, 7]);
+pub(crate) const OTHER_MAC: MacAddress = MacAddress::new([2, 0, 0, 0, 0, 9]);
+
+/// Another station announces an address.
+pub(crate) fn announcement(address: &str) -> Sighting {
+    Sighting { address: ip(address), mac: OTHER_MAC, announced: true }
+}
+
 /// An interface that is up, with `source` as its address.
 pub(crate) fn facts(source: &str) -> Facts {
     Facts {
         interface: InterfaceState::Up,
-        mac: MacAddress::new([2, 0, 0, 0, 0, 7]),
+        mac: OWN_MAC,
         source: Some(ip(source)),
         owned: true,
         left_over: None,
@@ -236,6 +245,15 @@ impl Scene {
         let payload = &message[..length];
         let datagram = Datagram { source, destination, hop_limit: self.hop_limit, payload };
         self.input(Input::Received { link: LINK, datagram, arrived });
+    }
+
+    /// Another station announces an address now.
+    pub(crate) fn announced_elsewhere(&mut self, address: &str) {
+        self.sight(announcement(address), self.now);
+    }
+
+    pub(crate) fn sight(&mut self, sighting: Sighting, arrived: Instant) {
+        self.input(Input::Sighted { link: LINK, sighting, arrived });
     }
 
     pub(crate) fn woke(&mut self) {

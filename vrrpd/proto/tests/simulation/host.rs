@@ -8,7 +8,7 @@ use vrrp_proto::{Node, Priority};
 
 use super::kernel::{Answer, Kernel};
 use super::settings::MS;
-use super::world::Packet;
+use super::world::Frame;
 
 /// Every host has one Virtual Router.
 pub(crate) const ROUTER: RouterId = RouterId(0);
@@ -49,7 +49,7 @@ pub(crate) struct Host {
     /// Counts the daemon's processes, so that nothing of an earlier one reaches a later one.
     pub(crate) life: u32,
     pub(crate) kernel: Kernel,
-    pub(crate) inbox: Vec<(Packet, u64)>,
+    pub(crate) inbox: Vec<(Frame, u64)>,
     pub(crate) news: Vec<News>,
     pub(crate) run_at: u64,
     pub(crate) last_run: u64,
@@ -140,7 +140,7 @@ impl Host {
         self.spoke_last = None;
     }
 
-    pub(crate) fn take_waiting(&mut self) -> (Vec<(Packet, u64)>, Vec<News>) {
+    pub(crate) fn take_waiting(&mut self) -> (Vec<(Frame, u64)>, Vec<News>) {
         (std::mem::take(&mut self.inbox), std::mem::take(&mut self.news))
     }
 

@@ -7,7 +7,7 @@ use vrrp_proto::tracking::TrackerState;
 
 use super::host::ROUTER;
 use super::plan;
-use super::settings::{Flavour, MS, SECOND};
+use super::settings::{Flavour, MS};
 use super::world::World;
 
 /// No input leads to more actions than this: eight timers, each with a few.
@@ -175,7 +175,7 @@ fn one_host(world: &mut World, index: usize, now: u64) {
     let host = &mut world.hosts[index];
     let holds = host.kernel.holds_any();
     if host.node.is_none() {
-        if holds && now > host.died_at + (host.kernel.lifetime + 1) * SECOND + MS {
+        if holds && now > host.died_at + host.kernel.outlasts() + MS {
             world.violate(format!("host {index} is dead and still has addresses"));
         }
         return;

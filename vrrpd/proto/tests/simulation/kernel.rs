@@ -58,6 +58,11 @@ impl Kernel {
         }
     }
 
+    /// The longest that an address which nobody renews stays, whatever it was given last.
+    pub(crate) fn outlasts(&self) -> u64 {
+        ((self.lifetime + 1) * SECOND).max(FAREWELL)
+    }
+
     pub(crate) fn holds_any(&self) -> bool {
         self.table.iter().any(Option::is_some)
     }

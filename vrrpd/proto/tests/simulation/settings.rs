@@ -40,10 +40,12 @@ pub(crate) enum Bug {
     LossUnseen,
     /// That the role was given up is not noted with the addresses.
     DisclaimNotNoted,
+    /// Addresses are announced before the kernel has them.
+    AnnouncedEarly,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::ReleaseIgnored,
         Self::OutcomesEarly,
         Self::TimersBeforePackets,
@@ -57,6 +59,7 @@ impl Bug {
         Self::WrongSource,
         Self::LossUnseen,
         Self::DisclaimNotNoted,
+        Self::AnnouncedEarly,
     ];
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use vrrp_proto::action::{Action, Input, Report};
 use vrrp_proto::node::MESSAGE_MAX;
-use vrrp_proto::packet::Datagram;
+use vrrp_proto::packet::{Datagram, Sighting};
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId, Parameters};
 use vrrp_proto::tracking::TrackerState;
 use vrrp_proto::{Instant, MacAddress, Node};
@@ -30,10 +30,17 @@ pub(crate) struct Packet {
     payload: Rc<[u8]>,
 }
 
+/// What goes over the wire.
+#[derive(Clone, Debug)]
+pub(crate) enum Frame {
+    Advert(Packet),
+    Announcement(Sighting),
+}
+
 #[derive(Debug)]
 pub(crate) enum Event {
     Run { host: usize },
-    Deliver { from: usize, to: usize, packet: Packet, late: bool },
+    Deliver { from: usize, to: usize, frame: Frame, late: bool },
     Serve { host: usize, life: u32 },
     Expire { host: usize },
     Tell { host: usize, life: u32, news: News },
@@ -170,7 +177,7 @@ impl World {
                 self.run_host(host);
             }
             Event::Run { .. } | Event::NextRound => {}
-            Event::Deliver { from, to, packet, late } => self.deliver(from, to, packet, late),
+            Event::Deliver { from, to, frame, late } => self.deliver(from, to, frame, late),
             Event::Serve { host, life } if life == self.hosts[host].life => self.serve(host),
             Event::Serve { .. } => {}
             Event::Expire { host } => self.expire(host),
@@ -224,7 +231,7 @@ impl World {
             if self.bug == Some(Bug::WrongSource) { self.settings.hosts.len() - 1 - host } else { host };
         Facts {
             interface: if up { InterfaceState::Up } else { InterfaceState::Down },
-            mac: MacAddress::new([2, 0, 0, 0, 0, host as u8]),
+            mac: mac(host),
             source: Some(self.settings.sources[told]),
             owned: false,
             left_over: left_over.map(Instant::from_nanos),
@@ -258,18 +265,14 @@ impl World {
         {
             self.hosts[host].clock = self.hosts[host].clock.max(deadline);
         }
-        let (packets, news) = self.hosts[host].take_waiting();
+        let (frames, news) = self.hosts[host].take_waiting();
         self.input(host, Input::Woke);
         if self.bug == Some(Bug::TimersBeforePackets) {
             self.input(host, Input::Drained);
         }
-        for (packet, arrived) in &packets {
-            let Packet { source, destination, payload } = packet;
-            let datagram = Datagram { source: *source, destination: *destination, hop_limit: 255, payload };
+        for (frame, arrived) in &frames {
             let arrived = if self.bug == Some(Bug::ArrivalIsReading) { self.now } else { *arrived };
-            self.note(|| format!("{host} <-  priority {} from {source}", payload[2]));
-            let arrived = Instant::from_nanos(arrived);
-            self.input(host, Input::Received { link: LinkId(0), datagram, arrived });
+            self.read(host, frame, Instant::from_nanos(arrived));
         }
         for news in news {
             self.note(|| format!("{host}  ?  {news:?}"));
@@ -285,6 +288,22 @@ impl World {
             let early = if self.bug == Some(Bug::TimersEarly) { self.settings.interval / 2 } else { 0 };
             let late = self.random.below(self.settings.latency / 4);
             self.schedule(host, (next + late).saturating_sub(early));
+        }
+    }
+
+    fn read(&mut self, host: usize, frame: &Frame, arrived: Instant) {
+        let link = LinkId(0);
+        match frame {
+            Frame::Advert(Packet { source, destination, payload }) => {
+                let datagram =
+                    Datagram { source: *source, destination: *destination, hop_limit: 255, payload };
+                self.note(|| format!("{host} <-  priority {} from {source}", payload[2]));
+                self.input(host, Input::Received { link, datagram, arrived });
+            }
+            &Frame::Announcement(sighting) => {
+                self.note(|| format!("{host} <-  {} is at {}", sighting.address, sighting.mac));
+                self.input(host, Input::Sighted { link, sighting, arrived });
+            }
         }
     }
 
@@ -328,12 +347,18 @@ impl World {
                 }
             }
             Action::Announce { range, .. } => {
+                self.announce(host, range.clone(), true);
                 if let Some(node) = &mut self.hosts[host].node {
                     let sent = range.end - range.start;
                     node.handle(Input::Announced { router: ROUTER, sent, failed: 0 }, now, actions);
                 }
             }
-            Action::Acquire(ownership) => self.request(host, Request::Acquire(ownership)),
+            Action::Acquire(ownership) => {
+                if self.bug == Some(Bug::AnnouncedEarly) {
+                    self.announce(host, ownership.range.clone(), false);
+                }
+                self.request(host, Request::Acquire(ownership));
+            }
             Action::Release(ownership) => self.request(host, Request::Release(ownership)),
             Action::Renew(ownership) => self.request(host, Request::Renew(ownership)),
             Action::Disclaim(ownership) => self.request(host, Request::Disclaim(ownership)),
@@ -365,19 +390,39 @@ impl World {
             sent += 1;
             let source = self.settings.sources[host];
             let packet = Packet { source, destination, payload: buffer[..length].into() };
-            self.carry(host, packet);
+            self.carry(host, Frame::Advert(packet));
         }
         self.hosts[host].node = Some(node);
         (sent, failed)
     }
 
-    fn carry(&mut self, from: usize, packet: Packet) {
-        if self.bug == Some(Bug::ReleasesFiltered) && packet.payload[2] == 0 {
+    /// Tells everybody where the addresses are that the node has, or that it does not have yet.
+    fn announce(&mut self, host: usize, range: std::ops::Range<u16>, present: bool) {
+        let Some(node) = self.hosts[host].node.as_ref().filter(|_| !self.hosts[host].send_fails) else {
+            return;
+        };
+        let meant = node.addresses(ROUTER).skip(range.start.into()).take(range.len());
+        let addresses: Vec<IpAddr> =
+            meant.filter(|each| each.present == present).map(|each| each.address).collect();
+        for address in addresses {
+            self.carry(host, Frame::Announcement(Sighting { address, mac: mac(host), announced: true }));
+        }
+    }
+
+    fn carry(&mut self, from: usize, frame: Frame) {
+        if let Frame::Advert(packet) = &frame
+            && self.bug == Some(Bug::ReleasesFiltered)
+            && packet.payload[2] == 0
+        {
             return;
         }
         for to in 0..self.hosts.len() {
-            let addressed =
-                packet.destination.is_multicast() || packet.destination == self.settings.sources[to];
+            let addressed = match &frame {
+                Frame::Advert(packet) => {
+                    packet.destination.is_multicast() || packet.destination == self.settings.sources[to]
+                }
+                Frame::Announcement(_) => true,
+            };
             let copies = if self.random.one_in(50) { 2 } else { 1 };
             for _ in 0..copies {
                 let lost = self.random.below(100) < self.weather.loss_percent;
@@ -391,22 +436,26 @@ impl World {
                 }
                 self.last_delivery[from][to] = at;
                 let late = extra > 0;
-                self.push(at, Event::Deliver { from, to, packet: packet.clone(), late });
+                self.push(at, Event::Deliver { from, to, frame: frame.clone(), late });
             }
         }
     }
 
-    fn deliver(&mut self, from: usize, to: usize, packet: Packet, late: bool) {
+    fn deliver(&mut self, from: usize, to: usize, frame: Frame, late: bool) {
         if late {
             self.disturbed();
         }
-        judge::delivered(self, from, &packet.payload);
+        if let Frame::Advert(packet) = &frame {
+            judge::delivered(self, from, &packet.payload);
+        }
         let host = &mut self.hosts[to];
         if host.node.is_none() || !host.link_up {
             return;
         }
-        host.overhear(from, &packet.payload, self.now);
-        host.inbox.push((packet, self.now));
+        if let Frame::Advert(packet) = &frame {
+            host.overhear(from, &packet.payload, self.now);
+        }
+        host.inbox.push((frame, self.now));
         let at = self.now + self.random.below(self.settings.latency / 4);
         self.schedule(to, at);
     }
@@ -484,4 +533,8 @@ impl World {
         }
         text
     }
+}
+
+fn mac(host: usize) -> MacAddress {
+    MacAddress::new([2, 0, 0, 0, 0, host as u8])
 }

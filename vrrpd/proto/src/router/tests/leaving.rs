@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use super::scene::{
-    A, OTHER, OWN, PEER, ROUTER, Scene, addresses, down_interval, facts, ms, parameters, with_addresses,
-    with_check, with_priority,
+    A, LINK, OTHER, OWN, OWN_MAC, PEER, ROUTER, Scene, addresses, announcement, down_interval, facts, ms,
+    parameters, with_addresses, with_check, with_priority,
 };
 use crate::AdverInterval;
-use crate::action::{Outcome, Report};
-use crate::parameters::{Facts, InterfaceState, Parameters};
+use crate::action::{Input, Outcome, Report};
+use crate::packet::Sighting;
+use crate::parameters::{Facts, InterfaceState, LinkId, Parameters};
 use crate::snapshot::{Phase, Reason, StateName};
 use crate::tracking::{Effect, TrackerState};
 
 const GONE: Report = Report::Gone { router: ROUTER };
+
+type Happening<'a> = &'a dyn Fn(&mut Scene);
 
 fn down() -> Facts {
     Facts { interface: InterfaceState::Down, ..facts(OWN) }
@@ -83,6 +86,104 @@ fn addresses_go_20_ms_after_the_first_advertisement_of_the_successor() {
 }
 
 #[test]
+fn addresses_go_as_soon_as_the_successor_has_announced_them_all() {
+    let mut scene = Scene::active(with_addresses(&["192.0.2.1", "192.0.2.4"]));
+    scene.shutdown();
+    scene.forget();
+    scene.pass(ms(400));
+    scene.hear(PEER, 100);
+    scene.announced_elsewhere("192.0.2.1");
+    scene.pass(ms(1));
+    scene.announced_elsewhere("192.0.2.1");
+    scene.drained();
+    assert_eq!(scene.count("release"), 0, "of one of them clients know nothing yet");
+    scene.announced_elsewhere("192.0.2.4");
+    scene.drained();
+    assert_eq!(scene.deeds(), ["release 0..2"]);
+}
+
+#[test]
+fn who_is_outranked_lets_go_when_the_winner_has_announced_and_watches_from_then_on() {
+    let mut scene = Scene::active(parameters());
+    scene.hear(OTHER, 200);
+    let outranked = scene.now;
+    scene.pass(ms(1));
+    scene.announced_elsewhere("192.0.2.1");
+    scene.drained();
+    assert_eq!((scene.count("release"), scene.snapshot().phase), (1, Phase::Settled));
+    assert_eq!(scene.node.poll_timeout(), Some(outranked + down_interval(150)));
+}
+
+/// Two sockets: what came in second may be read first.
+#[test]
+fn an_announcement_that_is_read_before_the_advertisement_counts_by_its_arrival() {
+    let leaving = |scene: &mut Scene| scene.shutdown();
+    let cases: [(Happening<'_>, u8); 2] = [(&leaving, 100), (&|_| {}, 200)];
+    for (arrange, priority) in cases {
+        let mut scene = Scene::active(parameters());
+        arrange(&mut scene);
+        scene.pass(ms(5));
+        scene.announced_elsewhere("192.0.2.1");
+        scene.drained();
+        assert_eq!(scene.count("release"), 0, "it may be anybody's");
+        scene.hear(OTHER, priority);
+        scene.drained();
+        assert_eq!(scene.count("release"), 1);
+    }
+}
+
+#[test]
+fn an_announcement_without_an_advertisement_ends_no_handover() {
+    let mut scene = Scene::active(parameters());
+    scene.hear(PEER, 100);
+    scene.shutdown();
+    scene.pass(ms(1));
+    scene.announced_elsewhere("192.0.2.1");
+    scene.run_for(A + ms(18));
+    assert_eq!(scene.count("release"), 0, "what was heard before the role was given up is no successor");
+    scene.run_for(ms(1));
+    assert_eq!(scene.count("release"), 1);
+}
+
+#[test]
+fn what_is_not_the_successors_announcement_leaves_it_its_20_ms() {
+    let other_link = |scene: &mut Scene| {
+        let (link, sighting, arrived) = (LinkId(LINK.0 + 1), announcement("192.0.2.1"), scene.now);
+        scene.input(Input::Sighted { link, sighting, arrived });
+    };
+    let like = |sighting| move |scene: &mut Scene| scene.sight(sighting, scene.now);
+    let answer = like(Sighting { announced: false, ..announcement("192.0.2.1") });
+    let own = like(Sighting { mac: OWN_MAC, ..announcement("192.0.2.1") });
+    let other_address = like(announcement("192.0.2.77"));
+    let earlier = |scene: &mut Scene| {
+        scene.sight(announcement("192.0.2.1"), scene.now.saturating_sub(ms(2)));
+    };
+    let resigned = |scene: &mut Scene| {
+        scene.hear(OTHER, 0);
+        scene.announced_elsewhere("192.0.2.1");
+    };
+    let cases: [(&str, Happening<'_>); 6] = [
+        ("on another link", &other_link),
+        ("to one station", &answer),
+        ("our own, from a loop", &own),
+        ("of another address", &other_address),
+        ("from before the successor took the role", &earlier),
+        ("from one that resigned again", &resigned),
+    ];
+    for (name, happen) in cases {
+        let mut scene = Scene::active(parameters());
+        scene.pass(ms(10));
+        scene.hear(OTHER, 200);
+        scene.pass(ms(1));
+        happen(&mut scene);
+        scene.run_for(ms(18));
+        assert_eq!(scene.count("release"), 0, "{name}");
+        scene.run_for(ms(1));
+        assert_eq!(scene.count("release"), 1, "{name}");
+    }
+}
+
+#[test]
 fn addresses_go_after_three_seconds_however_long_the_interval() {
     let mut scene = Scene::active(Parameters { interval: AdverInterval::MAX, ..parameters() });
     scene.shutdown();
@@ -117,7 +218,7 @@ fn a_lost_link_takes_the_addresses_at_once_whatever_is_under_way() {
     let leaving = |scene: &mut Scene| scene.shutdown();
     let outranked = |scene: &mut Scene| scene.hear(OTHER, 200);
     let asking = |scene: &mut Scene| scene.check(TrackerState::Failing);
-    let cases: [&dyn Fn(&mut Scene); 4] = [&|_| {}, &leaving, &outranked, &asking];
+    let cases: [Happening<'_>; 4] = [&|_| {}, &leaving, &outranked, &asking];
     for (case, arrange) in cases.into_iter().enumerate() {
         let mut scene = Scene::backup(with_check(Effect::Demote));
         scene.check(TrackerState::Passing);

@@ -1,0 +1,122 @@
+//! Our addresses at other stations: the successor's announcement ends a handover, and whoever has
+//! one while we are Active is in the way.
+//!
+//! Frames are judged by their time of arrival. One that was sent by a router on its way out, or by
+//! one about to preempt us, is not a conflict.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Advertisement, Context, HANDOVER, State, VirtualRouter};
+use crate::packet::Sighting;
+use crate::snapshot::{AddressConflict, Alarm};
+use crate::{Instant, MacAddress};
+
+/// A conflict is over when the other station has been silent for so long: a kernel that has the
+/// address shows it now and then, when it looks for a neighbour.
+const CONFLICT_REMEMBERED: Duration = Duration::from_secs(300);
+
+/// What is known of our addresses at other stations.
+#[derive(Debug)]
+pub(super) struct Elsewhere {
+    /// When another station announced each of the addresses last.
+    announced: Box<[Option<Instant>]>,
+    /// When the role was given up last: what was announced before that, no successor announced.
+    pub(super) given_up_at: Instant,
+    conflict: Option<Conflict>,
+}
+
+/// Another station claims an address while we are Active.
+#[derive(Clone, Copy, Debug)]
+struct Conflict {
+    address: IpAddr,
+    mac: MacAddress,
+    first: Instant,
+    last: Instant,
+}
+
+impl Elsewhere {
+    pub(super) fn new(count: usize) -> Self {
+        Self { announced: vec![None; count].into(), given_up_at: Instant::ZERO, conflict: None }
+    }
+
+    /// The addresses are others now.
+    pub(super) fn become_others(&mut self, count: usize) {
+        self.announced = vec![None; count].into();
+    }
+}
+
+impl VirtualRouter {
+    /// An address was shown at a station. What everybody on the link can send moves nothing by
+    /// itself: it shortens a handover to a successor that advertises, and it is counted.
+    pub(super) fn sighted(&mut self, sighting: Sighting, arrived: Instant) {
+        let Some(index) = self.listed.iter().position(|&address| address == sighting.address) else {
+            return;
+        };
+        if sighting.mac == self.facts.mac {
+            return;
+        }
+        if sighting.announced {
+            self.elsewhere.announced[index] = Some(arrived);
+        }
+        match self.state {
+            State::Active { .. } => self.conflict_seen(sighting, arrived),
+            State::Leaving { release_at, then } if self.is_succeeded() => {
+                self.state = State::Leaving { release_at: release_at.min(arrived), then };
+            }
+            _ => {}
+        }
+    }
+
+    /// When a successor that has advertised needs us no more: when it has announced all addresses, or
+    /// after the time that it may take to add them.
+    pub(super) fn release_after(&self, advert: Advertisement) -> Instant {
+        if self.is_succeeded() { advert.arrived } else { advert.arrived + HANDOVER }
+    }
+
+    /// At each advertisement: who still claims an address an interval after we noticed has not been
+    /// about to preempt us. One that advertises is told of as another Active Router.
+    pub(super) fn judge_conflict(&mut self, cx: &mut Context<'_>) {
+        let Some(conflict) = self.elsewhere.conflict else { return };
+        let over = cx.now - conflict.last >= CONFLICT_REMEMBERED;
+        if over || self.shown.alarms().contains(Alarm::TwoActiveRouters) {
+            self.forget_conflict(cx);
+        } else if cx.now - conflict.first >= self.parameters.interval.duration() {
+            self.raise(Alarm::AddressConflict, true, conflict.address, cx);
+        }
+    }
+
+    /// Nobody is in the way, or nobody could be because we are not Active.
+    pub(super) fn forget_conflict(&mut self, cx: &mut Context<'_>) {
+        if let Some(conflict) = self.elsewhere.conflict.take() {
+            self.raise(Alarm::AddressConflict, false, conflict.address, cx);
+        }
+    }
+
+    /// The conflict that an alarm was raised for.
+    pub(super) fn conflict(&self, now: Instant) -> Option<AddressConflict> {
+        let raised = self.shown.alarms().contains(Alarm::AddressConflict);
+        let Conflict { address, mac, last, .. } = self.elsewhere.conflict.filter(|_| raised)?;
+        Some(AddressConflict { address, mac, age: now - last })
+    }
+
+    fn conflict_seen(&mut self, sighting: Sighting, arrived: Instant) {
+        // The predecessor may still be there: on its way out, unaware of us, or dead with a lease.
+        if arrived < self.since + self.patience() {
+            return;
+        }
+        self.statistics.address_conflicts += 1;
+        let Sighting { address, mac, .. } = sighting;
+        let first = self.elsewhere.conflict.map_or(arrived, |conflict| conflict.first);
+        self.elsewhere.conflict = Some(Conflict { address, mac, first, last: arrived });
+    }
+
+    /// Since the role was given up, another router has taken it and each of the addresses has been
+    /// announced by another station: clients have learned where they are. An announcement without an
+    /// advertisement may be anybody's.
+    fn is_succeeded(&self) -> bool {
+        let since = self.elsewhere.given_up_at;
+        let taken = self.rival.is_some_and(|rival| rival.is_active && rival.heard_at >= since);
+        taken && self.elsewhere.announced.iter().all(|at| at.is_some_and(|at| at >= since))
+    }
+}

@@ -1,0 +1,141 @@
+//! Another station has one of our addresses while we are Active.
+
+use std::time::Duration;
+
+use super::scene::{
+    A, OTHER, OTHER_MAC, OWN_MAC, PEER, Scene, announcement, ip, ms, parameters, with_check, with_priority,
+};
+use crate::packet::Sighting;
+use crate::snapshot::{Alarm, StateName};
+use crate::tracking::{Effect, TrackerState};
+
+const ADDRESS: &str = "192.0.2.1";
+/// After which a predecessor is no excuse any more.
+const SETTLED: Duration = Duration::from_secs(4);
+
+/// Active for so long that nobody else can be on its way out.
+fn settled() -> Scene {
+    let mut scene = Scene::active(parameters());
+    scene.run_for(SETTLED);
+    scene.forget();
+    scene
+}
+
+fn conflict(scene: &Scene) -> Vec<bool> {
+    let of_conflict = |(alarm, raised)| (alarm == Alarm::AddressConflict).then_some(raised);
+    scene.alarms().into_iter().filter_map(of_conflict).collect()
+}
+
+#[test]
+fn a_station_with_our_address_is_told_of_an_interval_later_and_shown_while_it_is_heard() {
+    let mut scene = settled();
+    scene.sight(Sighting { announced: false, ..announcement(ADDRESS) }, scene.now);
+    let heard = scene.now;
+    scene.run_for(A - ms(1));
+    assert_eq!((conflict(&scene), scene.snapshot().conflict), (vec![], None), "it may be about to preempt");
+    scene.run_for(A);
+    assert_eq!(conflict(&scene), [true]);
+    let shown = scene.snapshot().conflict.expect("an alarm has a cause");
+    assert_eq!((shown.address, shown.mac, shown.age), (ip(ADDRESS), OTHER_MAC, scene.now - heard));
+    assert_eq!(scene.statistics().address_conflicts, 1);
+    assert_eq!(scene.state(), StateName::Active, "more is not done about it");
+
+    scene.run_for(Duration::from_secs(200));
+    scene.announced_elsewhere(ADDRESS);
+    scene.run_for(Duration::from_secs(299));
+    assert!(scene.snapshot().alarms.contains(Alarm::AddressConflict));
+    scene.run_for(2 * A);
+    assert_eq!((conflict(&scene), scene.snapshot().conflict), (vec![true, false], None));
+}
+
+#[test]
+fn a_predecessor_on_its_way_out_is_no_conflict() {
+    let mut scene = Scene::backup(parameters());
+    while scene.state() != StateName::Active {
+        scene.next_timeout();
+    }
+    for _ in 0..3 {
+        scene.announced_elsewhere(ADDRESS);
+        scene.run_for(A - ms(1));
+    }
+    // Sent before that, read after it.
+    let before = scene.now;
+    scene.run_for(A);
+    scene.sight(announcement(ADDRESS), before);
+    scene.run_for(10 * A);
+    assert_eq!((conflict(&scene), scene.statistics().address_conflicts), (vec![], 0));
+}
+
+#[test]
+fn a_router_that_fills_its_kernel_before_it_preempts_us_is_no_conflict() {
+    let mut scene = settled();
+    scene.announced_elsewhere(ADDRESS);
+    scene.run_for(A - ms(1));
+    scene.hear(OTHER, 200);
+    scene.run_for(20 * A);
+    assert_eq!(conflict(&scene), [] as [bool; 0]);
+}
+
+#[test]
+fn a_router_that_advertises_too_is_told_of_as_that() {
+    let mut scene = settled();
+    for _ in 0..20 {
+        scene.announced_elsewhere(ADDRESS);
+        scene.hear(PEER, 100);
+        scene.run_for(A / 2);
+    }
+    assert_eq!(scene.alarms(), [(Alarm::TwoActiveRouters, true)]);
+}
+
+/// It heard the question, took the address, and gives way to the answer.
+#[test]
+fn a_router_of_lower_rank_that_answered_the_question_is_no_conflict() {
+    let mut scene = Scene::backup(with_check(Effect::Demote));
+    scene.check(TrackerState::Passing);
+    scene.next_timeout();
+    scene.run_for(5 * A);
+    scene.check(TrackerState::Failing);
+    scene.pass(ms(600));
+    scene.announced_elsewhere(ADDRESS);
+    scene.hear(PEER, 1);
+    assert_eq!(scene.state(), StateName::Active);
+    scene.pass(ms(1));
+    scene.announced_elsewhere(ADDRESS);
+    scene.run_for(20 * A);
+    assert_eq!(conflict(&scene), [] as [bool; 0]);
+}
+
+#[test]
+fn who_gives_up_the_role_has_no_conflict_any_more() {
+    let mut scene = settled();
+    scene.announced_elsewhere(ADDRESS);
+    scene.run_for(2 * A);
+    scene.hear(OTHER, 200);
+    scene.run_for(A);
+    assert_eq!((conflict(&scene), scene.snapshot().conflict), (vec![true, false], None));
+}
+
+#[test]
+fn an_owner_is_told_too_and_neither_our_own_frames_nor_other_addresses_count() {
+    let mut scene = Scene::active(with_priority(255));
+    scene.run_for(SETTLED);
+    scene.announced_elsewhere("192.0.2.77");
+    scene.sight(Sighting { mac: OWN_MAC, ..announcement(ADDRESS) }, scene.now);
+    scene.run_for(2 * A);
+    assert_eq!((conflict(&scene), scene.statistics().address_conflicts), (vec![], 0));
+    scene.announced_elsewhere(ADDRESS);
+    scene.run_for(2 * A);
+    assert_eq!((conflict(&scene), scene.statistics().address_conflicts), (vec![true], 1));
+}
+
+#[test]
+fn a_flood_is_counted_and_told_once() {
+    let mut scene = settled();
+    let said = scene.statistics().advertisement_sent;
+    for _ in 0..10_000 {
+        scene.announced_elsewhere(ADDRESS);
+        scene.run_for(ms(1));
+    }
+    assert_eq!((conflict(&scene), scene.statistics().address_conflicts), (vec![true], 10_000));
+    assert_eq!(scene.statistics().advertisement_sent - said, 10, "nothing is answered");
+}
