@@ -5,6 +5,7 @@
 
 mod args;
 mod config;
+mod doctor;
 mod print;
 mod state;
 pub(crate) mod table;
@@ -40,6 +41,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &
         Command::Config { command: ConfigCommand::Show { config: Some(ref file), expanded } } => {
             config::show(file, expanded, args.json)
         }
+        Command::Doctor { ref name, ref config, ref peer_config } => doctor::run(&doctor::Options {
+            name: name.as_deref(),
+            config,
+            peer_config: peer_config.as_deref(),
+            socket: &args.socket,
+            json: args.json,
+        }),
         ref command => output(&args, command),
     };
     output.write(out, err)
@@ -121,7 +129,8 @@ fn request(command: &Command, now: WallTime) -> Result<Request, String> {
         Command::Config { command: ConfigCommand::Show { expanded, .. } } => {
             Request::ConfigShow { expanded: *expanded }
         }
-        Command::Config { .. } => Request::ConfigShow { expanded: false },
+        // What is done without the daemon, or not by it alone, was dealt with before.
+        Command::Doctor { .. } | Command::Config { .. } => Request::ConfigShow { expanded: false },
     })
 }
 

@@ -9,6 +9,7 @@ pub mod ctl;
 pub mod daemon;
 pub mod demo;
 pub mod dns_update;
+pub mod doctor;
 mod examine;
 pub mod history;
 pub mod hook;

@@ -70,6 +70,17 @@ pub(super) enum Command {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
+    /// Look for the faults that bite in the field, and name the fix of each; exits with 1 or 2.
+    Doctor {
+        /// A virtual router; all without it.
+        name: Option<String>,
+        /// This node's configuration.
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+        /// A copy of the other node's configuration, to compare with.
+        #[arg(long, value_name = "FILE")]
+        peer_config: Option<PathBuf>,
+    },
     /// Check or show the configuration.
     Config {
         #[command(subcommand)]
