@@ -4,6 +4,7 @@
 //! of [`exit`]; clap's own code for wrong usage is mapped to 64.
 
 mod args;
+mod budget;
 mod config;
 mod doctor;
 mod print;
@@ -40,6 +41,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &
         Command::Config { command: ConfigCommand::Check { ref config } } => config::check(config, args.json),
         Command::Config { command: ConfigCommand::Show { config: Some(ref file), expanded } } => {
             config::show(file, expanded, args.json)
+        }
+        Command::Check { budget: Some(ref file), ref peer, .. } => {
+            budget::run(file.as_deref(), peer.as_deref(), &args.socket, args.json)
         }
         Command::Doctor { ref name, ref config, ref peer_config } => doctor::run(&doctor::Options {
             name: name.as_deref(),
@@ -124,7 +128,7 @@ fn request(command: &Command, now: WallTime) -> Result<Request, String> {
             let since = since.as_deref().map(|text| args::point_in_time(text, now)).transpose()?;
             Request::History { name: name.clone(), since }
         }
-        Command::Check { name, now } => Request::Check { name: name.clone(), now: *now },
+        Command::Check { name, now, .. } => Request::Check { name: name.clone(), now: *now },
         Command::Reload { reason } => Request::Reload { reason: reason.clone() },
         Command::Config { command: ConfigCommand::Show { expanded, .. } } => {
             Request::ConfigShow { expanded: *expanded }

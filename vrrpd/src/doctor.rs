@@ -12,6 +12,8 @@ use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
+pub(crate) use election::{healthy_priority, twin};
+
 use crate::config::{Config, VirtualRouter};
 use crate::control::exit;
 use crate::control::protocol::{self, State};

@@ -1,5 +1,6 @@
 //! The daemon `vrrpd` and its command line `vrrpctl`, as a library that the two programs call.
 
+pub mod budget;
 pub mod check;
 pub mod cli;
 pub mod clock;

@@ -63,6 +63,13 @@ pub(super) enum Command {
         /// Run them first (root only).
         #[arg(long)]
         now: bool,
+        /// Instead: how long each failure takes to be noticed and to be moved, by this file or by what
+        /// the running daemon has.
+        #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["name", "now"])]
+        budget: Option<Option<PathBuf>>,
+        /// The other node's configuration, for --budget.
+        #[arg(long, value_name = "FILE", requires = "budget")]
+        peer: Option<PathBuf>,
     },
     /// Read the configuration again; a faulty file changes nothing (root only).
     Reload {

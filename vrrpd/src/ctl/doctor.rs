@@ -48,7 +48,7 @@ fn case(options: &Options<'_>) -> Result<Case, Refusal> {
 }
 
 /// A file without a fault; otherwise all of them.
-fn load(file: &Path) -> Result<Config, Refusal> {
+pub(super) fn load(file: &Path) -> Result<Config, Refusal> {
     let loaded = config::load(file);
     loaded
         .map(|(config, _)| config)

@@ -44,7 +44,7 @@ impl Peer {
 }
 
 /// The same virtual router in the other node's configuration.
-fn twin<'a>(peer: &'a Config, router: &VirtualRouter) -> Option<&'a VirtualRouter> {
+pub(crate) fn twin<'a>(peer: &'a Config, router: &VirtualRouter) -> Option<&'a VirtualRouter> {
     let same = |theirs: &&VirtualRouter| theirs.vrid == router.vrid && theirs.family == router.family;
     let mut named = peer.virtual_routers.iter().filter(same);
     named.clone().find(|theirs| theirs.name == router.name).or_else(|| named.next())
@@ -101,7 +101,7 @@ fn weights(config: &Config, router: &VirtualRouter, peer: &Peer) -> Vec<Finding>
 }
 
 /// The priority while every check passes.
-fn healthy_priority(config: &Config, router: &VirtualRouter) -> Priority {
+pub(crate) fn healthy_priority(config: &Config, router: &VirtualRouter) -> Priority {
     if router.priority.is_owner() {
         return router.priority;
     }
