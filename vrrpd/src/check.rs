@@ -31,7 +31,7 @@ mod connect;
 mod credentials;
 mod disk;
 mod distribution;
-mod dns;
+pub(crate) mod dns;
 mod exec;
 mod file;
 mod gateway;

@@ -4,7 +4,9 @@
 //! of [`exit`]; clap's own code for wrong usage is mapped to 64.
 
 mod args;
+mod budget;
 mod config;
+mod doctor;
 mod print;
 mod state;
 pub(crate) mod table;
@@ -40,6 +42,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &
         Command::Config { command: ConfigCommand::Show { config: Some(ref file), expanded } } => {
             config::show(file, expanded, args.json)
         }
+        Command::Check { budget: Some(ref file), ref peer, .. } => {
+            budget::run(file.as_deref(), peer.as_deref(), &args.socket, args.json)
+        }
+        Command::Doctor { ref name, ref config, ref peer_config } => doctor::run(&doctor::Options {
+            name: name.as_deref(),
+            config,
+            peer_config: peer_config.as_deref(),
+            socket: &args.socket,
+            json: args.json,
+        }),
         ref command => output(&args, command),
     };
     output.write(out, err)
@@ -116,12 +128,13 @@ fn request(command: &Command, now: WallTime) -> Result<Request, String> {
             let since = since.as_deref().map(|text| args::point_in_time(text, now)).transpose()?;
             Request::History { name: name.clone(), since }
         }
-        Command::Check { name, now } => Request::Check { name: name.clone(), now: *now },
+        Command::Check { name, now, .. } => Request::Check { name: name.clone(), now: *now },
         Command::Reload { reason } => Request::Reload { reason: reason.clone() },
         Command::Config { command: ConfigCommand::Show { expanded, .. } } => {
             Request::ConfigShow { expanded: *expanded }
         }
-        Command::Config { .. } => Request::ConfigShow { expanded: false },
+        // What is done without the daemon, or not by it alone, was dealt with before.
+        Command::Doctor { .. } | Command::Config { .. } => Request::ConfigShow { expanded: false },
     })
 }
 

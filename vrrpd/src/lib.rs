@@ -1,5 +1,6 @@
 //! The daemon `vrrpd` and its command line `vrrpctl`, as a library that the two programs call.
 
+pub mod budget;
 pub mod check;
 pub mod cli;
 pub mod clock;
@@ -9,6 +10,7 @@ pub mod ctl;
 pub mod daemon;
 pub mod demo;
 pub mod dns_update;
+pub mod doctor;
 mod examine;
 pub mod history;
 pub mod hook;

@@ -38,11 +38,21 @@ impl DnsProbe {
     async fn ask(&self, deadline: Duration) -> Result<String, String> {
         let started = Instant::now();
         let question = Question::new(&self.0)?;
-        let mut stage = Stage { protocol: self.0.protocol, strays: 0 };
-        let answer = timeout(deadline, self.exchange(&question, deadline, &mut stage)).await;
-        let answer = answer.map_err(|_| self.late(&stage, deadline))??;
+        let (answer, protocol) = self.answer(&question, deadline).await?;
         let said = judge(&self.0, &question, &answer)?;
-        Ok(format!("{said}, in {} over {}", milliseconds(started.elapsed()), stage.protocol))
+        Ok(format!("{said}, in {} over {protocol}", milliseconds(started.elapsed())))
+    }
+
+    /// The answer, whatever it says, and the protocol over which it came.
+    async fn answer(
+        &self,
+        question: &Question,
+        deadline: Duration,
+    ) -> Result<(Message, DnsProtocol), String> {
+        let mut stage = Stage { protocol: self.0.protocol, strays: 0 };
+        let answer = timeout(deadline, self.exchange(question, deadline, &mut stage)).await;
+        let answer = answer.map_err(|_| self.late(&stage, deadline))??;
+        Ok((answer, stage.protocol))
     }
 
     async fn exchange(
@@ -82,6 +92,15 @@ impl Prober for DnsProbe {
     fn run(&mut self, deadline: Duration) -> Run<'_> {
         Box::pin(self.ask(deadline))
     }
+}
+
+/// What a server answers, whatever it says: for those who judge it themselves.
+///
+/// # Errors
+/// No answer: in words that name the server.
+pub(crate) async fn answer(dns: &Dns, deadline: Duration) -> Result<Message, String> {
+    let question = Question::new(dns)?;
+    Ok(DnsProbe::new(dns).answer(&question, deadline).await?.0)
 }
 
 /// How far a run has come, for when its time is over.

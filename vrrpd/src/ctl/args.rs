@@ -63,12 +63,30 @@ pub(super) enum Command {
         /// Run them first (root only).
         #[arg(long)]
         now: bool,
+        /// Instead: how long each failure takes to be noticed and to be moved, by this file or by what
+        /// the running daemon has.
+        #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["name", "now"])]
+        budget: Option<Option<PathBuf>>,
+        /// The other node's configuration, for --budget.
+        #[arg(long, value_name = "FILE", requires = "budget")]
+        peer: Option<PathBuf>,
     },
     /// Read the configuration again; a faulty file changes nothing (root only).
     Reload {
         /// Why, for the history.
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+    },
+    /// Look for the faults that bite in the field, and name the fix of each; exits with 1 or 2.
+    Doctor {
+        /// A virtual router; all without it.
+        name: Option<String>,
+        /// This node's configuration.
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+        /// A copy of the other node's configuration, to compare with.
+        #[arg(long, value_name = "FILE")]
+        peer_config: Option<PathBuf>,
     },
     /// Check or show the configuration.
     Config {

@@ -1,4 +1,5 @@
-//! Neighbour Advertisements (RFC 4861 4.4): the IPv6 counterpart of gratuitous ARP.
+//! Neighbour Advertisements (RFC 4861 4.4): the IPv6 counterpart of gratuitous ARP; and the
+//! solicitation that asks for one.
 
 use std::net::Ipv6Addr;
 
@@ -59,6 +60,26 @@ pub fn unsolicited_advertisement(
     message[OPTIONS..OPTIONS + 2].copy_from_slice(&[NdpOptionTypes::TargetLLAddr.0, 1]);
     message[OPTIONS + 2..].copy_from_slice(&mac.octets());
     let checksum = checksum(message, &address, &ALL_NODES);
+    message[CHECKSUM..CHECKSUM + 2].copy_from_slice(&checksum.to_be_bytes());
+    FRAME_LEN
+}
+
+/// Writes the frame that asks who has `target`, and returns its length, which is always [`FRAME_LEN`].
+///
+/// From `source`, an address of ours on that link, to the target's solicited-node group (RFC 4861 4.3,
+/// RFC 4291 2.7.1). From the unspecified address it would claim the target instead of asking for it.
+pub fn solicitation(out: &mut [u8; FRAME_LEN], mac: MacAddress, source: Ipv6Addr, target: Ipv6Addr) -> usize {
+    let [.., a, b, c] = target.octets();
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
+    // Header, target and option have the places and lengths of an advertisement.
+    unsolicited_advertisement(out, mac, target, false);
+    out[..6].copy_from_slice(&[0x33, 0x33, 0xff, a, b, c]);
+    let (headers, message) = out.split_at_mut(ICMPV6);
+    headers[IPV6 + 8..IPV6 + 24].copy_from_slice(&source.octets());
+    headers[IPV6 + 24..].copy_from_slice(&group.octets());
+    message[..TARGET].copy_from_slice(&[Icmpv6Types::NeighborSolicit.0, 0, 0, 0, 0, 0, 0, 0]);
+    message[OPTIONS] = NdpOptionTypes::SourceLLAddr.0;
+    let checksum = checksum(message, &source, &group);
     message[CHECKSUM..CHECKSUM + 2].copy_from_slice(&checksum.to_be_bytes());
     FRAME_LEN
 }
@@ -161,6 +182,23 @@ mod tests {
         message[CHECKSUM..CHECKSUM + 2].copy_from_slice(&checksum.to_be_bytes());
         frame[IPV6 + 5] = u8::try_from(message.len()).expect("a short message");
         NeighbourAdvertisement::parse(&[&frame[..ICMPV6], &message].concat())
+    }
+
+    #[test]
+    fn a_solicitation_asks_the_group_of_its_target() {
+        let target = "2001:db8::a1:b2c3".parse().expect("an address");
+        let mut frame = [0; FRAME_LEN];
+        assert_eq!(solicitation(&mut frame, MAC, ADDRESS, target), FRAME_LEN);
+        assert_eq!(frame[..6], [0x33, 0x33, 0xff, 0xa1, 0xb2, 0xc3]);
+        let ipv6 = Ipv6Packet::new(&frame[IPV6..]).expect("a whole header");
+        assert_eq!(ipv6.get_source(), ADDRESS);
+        let group: Ipv6Addr = "ff02::1:ffa1:b2c3".parse().expect("an address");
+        assert_eq!((ipv6.get_destination(), ipv6.get_hop_limit()), (group, HOP_LIMIT));
+        let message = &frame[ICMPV6..];
+        assert_eq!(message[0], 135);
+        assert_eq!(message[TARGET..OPTIONS], target.octets());
+        assert_eq!(message[OPTIONS..], [1, 1, 2, 0, 0, 0, 0, 1], "option: our Ethernet address");
+        assert_eq!(message[CHECKSUM..CHECKSUM + 2], checksum(message, &ADDRESS, &group).to_be_bytes());
     }
 
     #[test]
