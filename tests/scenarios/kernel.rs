@@ -25,6 +25,27 @@ fn an_address_removed_by_a_third_party_is_put_back_and_announced() {
 }
 
 #[test]
+fn an_address_removed_while_the_kernel_told_too_much_is_put_back() {
+    // Nobody misses a when it is away for a moment, and nothing is renewed that could hide the loss.
+    let long = |node: &Node| {
+        let priority = if node.name() == "a" { PRIMARY } else { SECONDARY };
+        web(priority, "lease = \"off\"").replace("\"100ms\"", "\"3s\"")
+    };
+    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::with(long) else { return };
+    primary.freeze();
+    let flood: String = (0..6000).map(|n| format!("link set lo mtu {}\n", 60_000 + n % 2)).collect();
+    a.namespace().ip(&format!("addr del {VIP}/32 dev eth0\n{flood}"));
+    primary.thaw();
+    wait_for("the address to be put back", DEADLINE, || a.has(VIP).then_some(()));
+    let router = a.wait_for_router("web", "with what it lost", |router| {
+        router["statistics"]["addresses_put_back"].as_u64() == Some(1)
+    });
+    assert_eq!(router["state"], "active");
+    assert_eq!(b.router("web").expect("b answers")["statistics"]["master_transitions"], 0);
+    lab.settles_on(VIP, "a", 1);
+}
+
+#[test]
 fn an_interface_deleted_and_made_again_is_taken_up_again() {
     let Some(Pair { lab, a, b: _b, primary: _primary, secondary: _secondary }) = Pair::open("") else {
         return;
