@@ -81,6 +81,40 @@ fn a_faulty_file_at_the_start_is_exit_code_78_with_every_fault() {
 }
 
 #[test]
+fn an_interrupt_hands_over_and_ends_like_sigterm() {
+    let Some(Pair { lab, a, b: _b, mut primary, secondary: _secondary }) = Pair::open("") else { return };
+    let capture = lab.capture();
+    primary.signal(nix::sys::signal::Signal::SIGINT);
+    assert!(primary.wait().success());
+    assert!(!a.has(VIP), "the address stayed");
+    let farewell = capture.wait_for_farewell("a");
+    capture.wait_for_advert("b", farewell.time_ns);
+    lab.settles_on(VIP, "b", 3);
+}
+
+#[test]
+fn the_checksum_form_of_the_peer_is_remembered_across_restarts() {
+    let config = |node: &lab::Node| match node.name() {
+        "a" => web(PRIMARY, ""),
+        _ => web(SECONDARY, "ipv4_checksum = \"rfc9568\""),
+    };
+    let Some(Pair { lab, a, b, primary, secondary }) = Pair::with(config) else { return };
+    // b does not hear the form that a begins with, claims, and is heard by a.
+    let hears = |router: &serde_json::Value| router["active_router"]["priority"] == PRIMARY;
+    b.wait_for_router("web", "that hears a", hears);
+    assert!(secondary.terminate().success());
+    assert!(primary.terminate().success());
+
+    let _primary = a.start_vrrpd();
+    lab.wait_for_holder(VIP, "a");
+    let capture = lab.capture();
+    let _secondary = b.start_vrrpd();
+    b.wait_for_router("web", "that hears a", hears);
+    lab.settles_on(VIP, "a", 10);
+    assert!(capture.adverts_of("b").is_empty(), "b did not understand a at first");
+}
+
+#[test]
 fn a_hundred_dead_control_clients_do_not_matter() {
     let Some(Pair { lab, a, b: _b, primary: _primary, secondary: _secondary }) = Pair::open("") else {
         return;
