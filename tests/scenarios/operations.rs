@@ -115,6 +115,41 @@ fn the_checksum_form_of_the_peer_is_remembered_across_restarts() {
 }
 
 #[test]
+fn a_hook_is_told_of_each_role_in_order_and_of_the_end() {
+    let Some(lab) = Lab::open() else { return };
+    let (a, b) = (lab.node("a"), lab.node("b"));
+    let told = a.directory().join("told");
+    std::fs::write(&told, "").expect("the lab's directory is writable");
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    std::fs::set_permissions(&told, everybody).expect("it is ours");
+    // Appends its arguments, and why, to the file.
+    let script = r#"echo "$@" "$VRRPD_REASON" >> "$0""#;
+    let hook = format!(
+        "preempt_mode = false\nhooks = [\"tell\"]\n\n[hook.tell]\nuser = \"nobody\"\n\
+         on = [\"active\", \"backup\", \"fault\", \"stopped\"]\n\
+         exec = [\"/bin/sh\", \"-c\", {script:?}, {told:?}]"
+    );
+    let primary = a.vrrpd(&web(PRIMARY, &hook));
+    lab.wait_for_holder(VIP, "a");
+    let _secondary = b.vrrpd(&web(SECONDARY, ""));
+    b.wait_for_router("web", "that hears a", |router| router["active_router"]["priority"] == PRIMARY);
+    let lines = || std::fs::read_to_string(&told).expect("it is there");
+    let expect = |wanted: &[&str]| {
+        let wanted = wanted.iter().map(|line| format!("INSTANCE web {line}\n")).collect::<String>();
+        wait_for(&wanted, DEADLINE, || (lines() == wanted).then_some(()));
+    };
+    expect(&["BACKUP 200 startup", "MASTER 200 no_response"]);
+    lab.switch().unplug("a");
+    lab.settles_on(VIP, "b", 3);
+    lab.switch().plug("a");
+    a.wait_for_state("web", "backup");
+    let faulty = ["BACKUP 200 startup", "MASTER 200 no_response", "FAULT 200 interface_down"];
+    expect(&[&faulty[..], &["BACKUP 200 startup"]].concat());
+    assert!(primary.terminate().success());
+    expect(&[&faulty[..], &["BACKUP 200 startup", "STOP 200 shutdown"]].concat());
+}
+
+#[test]
 fn a_hundred_dead_control_clients_do_not_matter() {
     let Some(Pair { lab, a, b: _b, primary: _primary, secondary: _secondary }) = Pair::open("") else {
         return;
