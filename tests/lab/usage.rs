@@ -64,6 +64,14 @@ pub fn status(thread: Pid, key: &str) -> Option<String> {
     text.lines().find_map(|line| Some(line.strip_prefix(key)?.strip_prefix(':')?.trim().to_owned()))
 }
 
+/// Is the thread in a realtime class (`SCHED_FIFO`, `SCHED_RR`)? False when it has ended.
+pub fn is_realtime(thread: Pid) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{thread}/stat")).unwrap_or_default();
+    // The fields from the third on are behind the name; the policy is the 41st.
+    let policy = text.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().nth(38));
+    policy.is_some_and(|policy| policy == "1" || policy == "2")
+}
+
 /// The thread of `process` with this name, as in `/proc/PID/task/TID/comm`.
 pub fn thread(process: Pid, name: &str) -> Option<Pid> {
     std::fs::read_dir(format!("/proc/{process}/task")).ok()?.find_map(|task| {

@@ -25,6 +25,49 @@ fn an_address_removed_by_a_third_party_is_put_back_and_announced() {
 }
 
 #[test]
+fn an_address_removed_while_the_kernel_told_too_much_is_put_back() {
+    // Nobody misses a when it is away for a moment, and nothing is renewed that could hide the loss.
+    let long = |node: &Node| {
+        let priority = if node.name() == "a" { PRIMARY } else { SECONDARY };
+        web(priority, "lease = \"off\"").replace("\"100ms\"", "\"3s\"")
+    };
+    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::with(long) else { return };
+    primary.freeze();
+    let flood: String = (0..6000).map(|n| format!("link set lo mtu {}\n", 60_000 + n % 2)).collect();
+    a.namespace().ip(&format!("addr del {VIP}/32 dev eth0\n{flood}"));
+    primary.thaw();
+    wait_for("the address to be put back", DEADLINE, || a.has(VIP).then_some(()));
+    let router = a.wait_for_router("web", "with what it lost", |router| {
+        router["statistics"]["addresses_put_back"].as_u64() == Some(1)
+    });
+    assert_eq!(router["state"], "active");
+    assert_eq!(b.router("web").expect("b answers")["statistics"]["master_transitions"], 0);
+    lab.settles_on(VIP, "a", 1);
+}
+
+#[test]
+fn an_interface_that_gets_another_mac_address_says_so_and_goes_on() {
+    let Some(Pair { lab, a, b, primary: _primary, secondary: _secondary }) = Pair::open("") else { return };
+    let capture = lab.capture();
+    let changed_ns = now_ns();
+    a.ip("link set dev eth0 address 02:00:00:00:00:aa");
+    capture.wait_for("an announcement from the new MAC address", changed_ns, |frame| {
+        frame.interface == "a"
+            && frame.source.to_string() == "02:00:00:00:00:aa"
+            && frame.announces(VIP.parse().expect("valid"))
+    });
+    let prober = Prober::start(lab.client(), VIP);
+    prober.wait_for_answer();
+    lab.settles_on(VIP, "a", 10);
+    assert!(capture.adverts_of("b").is_empty());
+    // It still hears the group.
+    b.write_vrrpd_config(&web(250, ""));
+    assert!(b.vrrpctl("reload").status.success());
+    lab.settles_on(VIP, "b", 5);
+    a.wait_for_state("web", "backup");
+}
+
+#[test]
 fn an_interface_deleted_and_made_again_is_taken_up_again() {
     let Some(Pair { lab, a, b: _b, primary: _primary, secondary: _secondary }) = Pair::open("") else {
         return;
@@ -101,6 +144,27 @@ fn a_killed_daemon_that_restarts_late_begins_as_backup() {
     a.wait_for_state("web", "backup");
     lab.settles_on(VIP, "b", 10);
     assert!(capture.adverts_of("a").is_empty(), "a spoke although b was Active");
+}
+
+#[test]
+fn a_daemon_that_crashes_again_and_again_begins_as_backup() {
+    let Some(Pair { lab, a, b: _b, mut primary, secondary: _secondary }) =
+        Pair::with(|node| slow_web(node).replace("\"1s\"", "\"2s\""))
+    else {
+        return;
+    };
+    for _ in 0..2 {
+        primary.kill_first();
+        primary = a.start_vrrpd();
+        a.wait_for_router("web", "that goes on", |router| router["reason"] == "resumed");
+    }
+    primary.kill_first();
+    assert!(a.has(VIP));
+    let _primary = a.start_vrrpd();
+    let router = a.wait_for_state("web", "backup");
+    assert_eq!(router["reason"], "startup", "{router}");
+    wait_for("the end of what the crash left behind", DEADLINE, || (!a.has(VIP)).then_some(()));
+    lab.settles_on(VIP, "a", 2);
 }
 
 #[test]

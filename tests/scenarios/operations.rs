@@ -81,6 +81,75 @@ fn a_faulty_file_at_the_start_is_exit_code_78_with_every_fault() {
 }
 
 #[test]
+fn an_interrupt_hands_over_and_ends_like_sigterm() {
+    let Some(Pair { lab, a, b: _b, mut primary, secondary: _secondary }) = Pair::open("") else { return };
+    let capture = lab.capture();
+    primary.signal(nix::sys::signal::Signal::SIGINT);
+    assert!(primary.wait().success());
+    assert!(!a.has(VIP), "the address stayed");
+    let farewell = capture.wait_for_farewell("a");
+    capture.wait_for_advert("b", farewell.time_ns);
+    lab.settles_on(VIP, "b", 3);
+}
+
+#[test]
+fn the_checksum_form_of_the_peer_is_remembered_across_restarts() {
+    let config = |node: &lab::Node| match node.name() {
+        "a" => web(PRIMARY, ""),
+        _ => web(SECONDARY, "ipv4_checksum = \"rfc9568\""),
+    };
+    let Some(Pair { lab, a, b, primary, secondary }) = Pair::with(config) else { return };
+    // b does not hear the form that a begins with, claims, and is heard by a.
+    let hears = |router: &serde_json::Value| router["active_router"]["priority"] == PRIMARY;
+    b.wait_for_router("web", "that hears a", hears);
+    assert!(secondary.terminate().success());
+    assert!(primary.terminate().success());
+
+    let _primary = a.start_vrrpd();
+    lab.wait_for_holder(VIP, "a");
+    let capture = lab.capture();
+    let _secondary = b.start_vrrpd();
+    b.wait_for_router("web", "that hears a", hears);
+    lab.settles_on(VIP, "a", 10);
+    assert!(capture.adverts_of("b").is_empty(), "b did not understand a at first");
+}
+
+#[test]
+fn a_hook_is_told_of_each_role_in_order_and_of_the_end() {
+    let Some(lab) = Lab::open() else { return };
+    let (a, b) = (lab.node("a"), lab.node("b"));
+    let told = a.directory().join("told");
+    std::fs::write(&told, "").expect("the lab's directory is writable");
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    std::fs::set_permissions(&told, everybody).expect("it is ours");
+    // Appends its arguments, and why, to the file.
+    let script = r#"echo "$@" "$VRRPD_REASON" >> "$0""#;
+    let hook = format!(
+        "preempt_mode = false\nhooks = [\"tell\"]\n\n[hook.tell]\nuser = \"nobody\"\n\
+         on = [\"active\", \"backup\", \"fault\", \"stopped\"]\n\
+         exec = [\"/bin/sh\", \"-c\", {script:?}, {told:?}]"
+    );
+    let primary = a.vrrpd(&web(PRIMARY, &hook));
+    lab.wait_for_holder(VIP, "a");
+    let _secondary = b.vrrpd(&web(SECONDARY, ""));
+    b.wait_for_router("web", "that hears a", |router| router["active_router"]["priority"] == PRIMARY);
+    let lines = || std::fs::read_to_string(&told).expect("it is there");
+    let expect = |wanted: &[&str]| {
+        let wanted = wanted.iter().map(|line| format!("INSTANCE web {line}\n")).collect::<String>();
+        wait_for(&wanted, DEADLINE, || (lines() == wanted).then_some(()));
+    };
+    expect(&["BACKUP 200 startup", "MASTER 200 no_response"]);
+    lab.switch().unplug("a");
+    lab.settles_on(VIP, "b", 3);
+    lab.switch().plug("a");
+    a.wait_for_state("web", "backup");
+    let faulty = ["BACKUP 200 startup", "MASTER 200 no_response", "FAULT 200 interface_down"];
+    expect(&[&faulty[..], &["BACKUP 200 startup"]].concat());
+    assert!(primary.terminate().success());
+    expect(&[&faulty[..], &["BACKUP 200 startup", "STOP 200 shutdown"]].concat());
+}
+
+#[test]
 fn a_hundred_dead_control_clients_do_not_matter() {
     let Some(Pair { lab, a, b: _b, primary: _primary, secondary: _secondary }) = Pair::open("") else {
         return;

@@ -1,10 +1,11 @@
-//! What the protocol thread asks of the kernel: waits, receives, sends and timers, nothing else.
+//! What the protocol thread asks of the kernel: waits, receives, sends and timers, nothing else; and
+//! what it is given: a processor before all others, and its memory.
 
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
-use lab::story::VIP;
-use lab::{DEADLINE, Daemon, Node, Pair, usage, wait_for};
+use lab::story::{PRIMARY, VIP, web};
+use lab::{DEADLINE, Daemon, Lab, Node, Pair, usage, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -42,6 +43,22 @@ fn the_protocol_thread_only_waits_receives_sends_and_sets_its_timer() {
     let _primary = a.start_vrrpd();
     lab.settles_on(VIP, "a", 10);
     of_backup.judge(&["send", "recv", "timerfd_settime"]);
+}
+
+#[test]
+fn the_protocol_thread_alone_is_realtime_and_nothing_is_swapped_out() {
+    let Some(lab) = Lab::open() else { return };
+    let a = lab.node("a");
+    let daemon = a.vrrpd_realtime(&web(PRIMARY, ""));
+    a.wait_for_state("web", "active");
+    let threads = daemon.processes().into_iter().flat_map(usage::threads);
+    let realtime: Vec<_> = threads.filter(|&thread| usage::is_realtime(thread)).collect();
+    // Where control groups ration realtime, that is said, and the daemon goes on without.
+    let refused = daemon.log().contains("no realtime scheduling");
+    let protocol = usage::thread(daemon.pid(), "vrrp-protocol").filter(|_| !refused);
+    assert_eq!(realtime, Vec::from_iter(protocol));
+    let locked = usage::status(daemon.pid(), "VmLck").expect("it runs");
+    assert!(daemon.log().contains("memory is not locked") || locked != "0 kB", "{locked}");
 }
 
 /// strace on the protocol thread alone.

@@ -113,8 +113,10 @@ struct Worker {
     sockets: BTreeMap<(LinkId, Family), Opened>,
     /// What was told of each interface last.
     interfaces: BTreeMap<String, InterfaceState>,
-    /// Sockets could not be opened; try again soon.
+    /// Sockets could not be opened, or nothing could be listed; try again soon.
     retry: bool,
+    /// Events were lost, and the table has not been made anew since.
+    stale: bool,
     ours: BTreeSet<(LinkIndex, Address)>,
     record: Record,
 }
@@ -172,6 +174,7 @@ impl Worker {
             sockets: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             retry: false,
+            stale: false,
             ours,
             record,
         })
@@ -195,6 +198,7 @@ impl Worker {
                 return;
             }
             if std::mem::take(&mut self.retry) {
+                self.list_anew();
                 self.tell_all_facts();
             }
         }
@@ -371,18 +375,7 @@ impl Worker {
             match self.monitor.next() {
                 Ok(Some(Event::Overrun)) => {
                     changed = true;
-                    match (self.requester.links(), self.requester.addresses()) {
-                        (Ok(links), Ok(addresses)) => {
-                            for event in self.table.replace(links, addresses) {
-                                self.lost(&event);
-                            }
-                        }
-                        (Err(error), _) | (_, Err(error)) => {
-                            drop(self.notes.send(Note::Trouble(error.to_string())));
-                            // What is known stays stale until the list can be had.
-                            self.retry = true;
-                        }
-                    }
+                    self.stale = true;
                 }
                 Ok(Some(event)) => {
                     changed |= self.table.apply(&event);
@@ -395,21 +388,50 @@ impl Worker {
                 }
             }
         }
+        self.list_anew();
         if changed {
             self.tell_all_facts();
         }
     }
 
-    /// Tells whose address somebody else removed.
-    fn lost(&mut self, event: &Event) {
-        let Event::AddressGone { entry, port } = event else { return };
-        if *port == self.requester.port() {
+    /// After events were lost: finds out what they would have said.
+    fn list_anew(&mut self) {
+        if !self.stale {
             return;
         }
-        self.ours.remove(&(entry.link, entry.address));
+        match (self.requester.links(), self.requester.addresses()) {
+            (Ok(links), Ok(addresses)) => {
+                self.stale = false;
+                for event in self.table.replace(links, addresses) {
+                    self.lost(&event);
+                }
+                // Of those that we added the table had not heard, and so does not miss them.
+                let is_missing = |&&(link, address): &&_| self.table.address(link, address).is_none();
+                let missing: Vec<(LinkIndex, Address)> =
+                    self.ours.iter().filter(is_missing).copied().collect();
+                missing.into_iter().for_each(|(link, address)| self.gone(link, address));
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                drop(self.notes.send(Note::Trouble(error.to_string())));
+                self.retry = true;
+            }
+        }
+    }
+
+    /// Tells whose address somebody else removed.
+    fn lost(&mut self, event: &Event) {
+        if let Event::AddressGone { entry, port } = event
+            && *port != self.requester.port()
+        {
+            self.gone(entry.link, entry.address);
+        }
+    }
+
+    fn gone(&mut self, link: LinkIndex, address: Address) {
+        self.ours.remove(&(link, address));
         for (&router, placed) in &self.places {
             let Some(tenure) = &placed.tenure else { continue };
-            if let (true, Some(&index)) = (tenure.link == entry.link, tenure.addresses.get(&entry.address)) {
+            if let (true, Some(&index)) = (tenure.link == link, tenure.addresses.get(&address)) {
                 self.tell_outcome(router, tenure.ticket, Outcome::Lost { index });
             }
         }

@@ -5,7 +5,11 @@
 //! but waits, receives, sends, reads of the clock and of the timer; it does not allocate, take a
 //! lock, log, or talk to netlink. Everything slow is a message to another thread.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -188,37 +192,40 @@ impl Loop {
     }
 
     fn run(&mut self) {
+        while self.turn().is_continue() {}
+    }
+
+    /// Waits, and does what there is to do then.
+    fn turn(&mut self) -> ControlFlow<()> {
         let mut events = [EpollEvent::empty(); 64];
-        loop {
-            self.arm();
-            let lingers = clock::now() < self.linger;
-            let timeout = if lingers { EpollTimeout::ZERO } else { EpollTimeout::NONE };
-            let ready = match self.epoll.wait(&mut events, timeout) {
-                Ok(0) => continue,
-                Ok(ready) => ready,
-                Err(Errno::EINTR) => continue,
-                Err(errno) => unreachable!("epoll_wait on our own file: {errno}"),
-            };
-            self.note_lateness();
-            // Advertisements that are a little late leave first, then what others said is read, and
-            // only then a silence is judged.
-            self.handle(Input::Woke);
-            let (mut messages, mut drained) = (false, true);
-            for event in &events[..ready] {
-                match event.data() {
-                    TIMER => {}
-                    MESSAGES => messages = true,
-                    socket => drained &= self.receive(socket),
-                }
+        self.arm();
+        let lingers = clock::now() < self.linger;
+        let timeout = if lingers { EpollTimeout::ZERO } else { EpollTimeout::NONE };
+        let ready = match self.epoll.wait(&mut events, timeout) {
+            Ok(0) | Err(Errno::EINTR) => return ControlFlow::Continue(()),
+            Ok(ready) => ready,
+            Err(errno) => unreachable!("epoll_wait on our own file: {errno}"),
+        };
+        self.note_lateness();
+        // Advertisements that are a little late leave first, then what others said is read, and
+        // only then a silence is judged.
+        self.handle(Input::Woke);
+        let (mut messages, mut drained) = (false, true);
+        for event in &events[..ready] {
+            match event.data() {
+                TIMER => {}
+                MESSAGES => messages = true,
+                socket => drained &= self.receive(socket),
             }
-            if messages && self.read_messages().is_break() {
-                return;
-            }
-            if drained {
-                self.handle(Input::Drained);
-            }
-            self.performer.send_backlog();
         }
+        if messages {
+            self.read_messages()?;
+        }
+        if drained {
+            self.handle(Input::Drained);
+        }
+        self.performer.send_backlog();
+        ControlFlow::Continue(())
     }
 
     /// Sets the one timer to the next deadline. A deadline that has passed fires at once; setting
@@ -279,7 +286,7 @@ impl Loop {
         true
     }
 
-    fn read_messages(&mut self) -> std::ops::ControlFlow<()> {
+    fn read_messages(&mut self) -> ControlFlow<()> {
         self.wires.messages.acknowledge();
         for _ in 0..MESSAGES_AT_ONCE {
             match self.wires.messages.pop() {
@@ -296,13 +303,13 @@ impl Loop {
                     self.performer.replace_sockets(&self.epoll, link, family, sockets);
                 }
                 Some(Message::Observe(observation)) => self.observe(observation),
-                Some(Message::Stop) => return std::ops::ControlFlow::Break(()),
-                None => return std::ops::ControlFlow::Continue(()),
+                Some(Message::Stop) => return ControlFlow::Break(()),
+                None => return ControlFlow::Continue(()),
             }
         }
         // The rest in the next turn.
         self.wires.messages.wake();
-        std::ops::ControlFlow::Continue(())
+        ControlFlow::Continue(())
     }
 
     fn handle(&mut self, input: Input<'_>) {

@@ -1,10 +1,9 @@
 //! The protocol thread allocates and frees nothing in the core (decision 36): a counting allocator
 //! watches every call of a node with two routers through two rounds of all that happens to it.
 
+mod counting;
 mod scene;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::IpAddr;
 
 use vrrp_proto::action::{Action, Input, Outcome, Ticket};
@@ -16,47 +15,8 @@ use vrrp_proto::snapshot::{RouterSnapshot, StateName};
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState};
 use vrrp_proto::{AdverInterval, Family, Instant, Node, Priority, Vrid};
 
+use crate::counting::calls;
 use crate::scene::{A, LINK, VRID, addresses, announcement, facts, ip, ms, parameters, with_check};
-
-/// Counts what the present thread asks of the allocator.
-struct Counting;
-
-thread_local! {
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    CALLS.with(|calls| calls.set(calls.get() + 1));
-}
-
-// SAFETY: every call goes to `System` unchanged; counting neither allocates nor unwinds, because the
-// thread-local is initialised in constant time and has no destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract of `alloc`, which is that of `System`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: `pointer` came from `System`, since `alloc` and `realloc` above take it from there.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as for `dealloc`; the caller keeps the contract on `size`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn calls() -> u64 {
-    CALLS.with(Cell::get)
-}
 
 const FOUR: RouterId = RouterId(0);
 const SIX: RouterId = RouterId(1);

@@ -8,7 +8,7 @@ use vrrp_proto::snapshot::{Phase, Reason, StateName};
 
 use super::alarm::Level;
 use super::protocol::{Check, CheckState, DnsState, DnsUpdate, OnFailure, State, VirtualRouter};
-use super::time::{WallTime, age};
+use super::time::{Span, WallTime, age};
 
 /// One thing that a person should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,7 @@ pub fn findings(router: &VirtualRouter, now: WallTime) -> Vec<Finding> {
     findings.extend(router.checks.iter().filter_map(|check| of_check(check, now)));
     findings.extend(of_priority(router));
     findings.extend(of_preemption(router));
+    findings.extend(of_lease(router));
     findings
 }
 
@@ -256,6 +257,24 @@ fn of_preemption(router: &VirtualRouter) -> Option<Finding> {
         return None;
     };
     Some(Finding { level: Level::Fine, message, remedy: None })
+}
+
+/// Does the kernel keep the addresses of a dead daemon for longer than a backup waits?
+fn of_lease(router: &VirtualRouter) -> Option<Finding> {
+    /// The kernel ends a lifetime up to so much late.
+    const LATE: Duration = Duration::from_secs(1);
+    let interval = router.advertisement_interval.0;
+    let (kept, claimed) = (router.lease?.0 + LATE, 3 * interval + interval / 128);
+    let outlasts = router.state == StateName::Active && kept > claimed;
+    outlasts.then(|| Finding {
+        level: Level::Fine,
+        message: format!(
+            "if vrrpd dies here, the kernel keeps the addresses for up to {}; a backup claims them after {}",
+            Span(kept),
+            Span(3 * interval),
+        ),
+        remedy: None,
+    })
 }
 
 fn degraded(message: impl Into<String>, remedy: String) -> Finding {

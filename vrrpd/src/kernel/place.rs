@@ -172,4 +172,91 @@ mod tests {
     fn a_farewell_covers_the_time_that_leaving_may_take() {
         assert!((2..=130).all(|lease| farewell(lease) >= 4));
     }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an IP address")
+    }
+
+    fn at(text: &str) -> AddressEntry {
+        AddressEntry {
+            address: Address::host(ip(text)),
+            protocol: None,
+            ..entry(Lifetime::Forever, Duration::ZERO)
+        }
+    }
+
+    /// What a router of this family speaks from on an interface with these addresses.
+    fn source(
+        family: Family,
+        change: impl Fn(&mut Place),
+        addresses: impl Into<Vec<AddressEntry>>,
+    ) -> Option<IpAddr> {
+        let link = Link {
+            index: LinkIndex::new(1),
+            name: "eth0".to_owned(),
+            mac: Some([2, 0, 0, 0, 0, 1]),
+            up: true,
+            carrier: true,
+            loopback: false,
+            mtu: 1500,
+            controller: None,
+            kind: None,
+        };
+        let mut table = Table::new();
+        table.replace(vec![link], addresses.into());
+        let mut place = Place {
+            link: LinkId(0),
+            interface: "eth0".to_owned(),
+            family,
+            source_address: None,
+            global_source: false,
+            addresses: Vec::new(),
+            owner: false,
+            lease: None,
+            may_resume: true,
+        };
+        change(&mut place);
+        let moved = BTreeSet::from([ip("192.0.2.201"), ip("fe80::201"), ip("2001:db8::201")]);
+        place.facts(&table, &moved).source
+    }
+
+    fn as_usual(_: &mut Place) {}
+
+    #[test]
+    fn ipv4_speaks_from_the_first_primary_address_that_does_not_move() {
+        let secondary = AddressEntry { secondary: true, ..at("192.0.2.192") };
+        let all = [at("192.0.2.201"), secondary.clone(), at("192.0.2.193"), at("198.51.100.193")];
+        assert_eq!(source(Family::Ipv4, as_usual, all), Some(ip("192.0.2.193")));
+        assert_eq!(source(Family::Ipv4, as_usual, [at("192.0.2.201"), secondary, at("fe80::1")]), None);
+    }
+
+    #[test]
+    fn ipv6_multicast_speaks_from_a_link_local_address_that_is_ready_or_not_at_all() {
+        let global = at("2001:db8::193");
+        let tentative = AddressEntry { tentative: true, ..at("fe80::193") };
+        let duplicate = AddressEntry { dad_failed: true, ..at("fe80::193") };
+        let sources =
+            |link_local| source(Family::Ipv6, as_usual, [at("fe80::201"), global.clone(), link_local]);
+        assert_eq!(sources(at("fe80::193")), Some(ip("fe80::193")));
+        assert_eq!(sources(tentative), None);
+        assert_eq!(sources(duplicate), None);
+        assert_eq!(source(Family::Ipv6, as_usual, [global.clone()]), None);
+    }
+
+    #[test]
+    fn ipv6_speaks_to_global_peers_from_a_global_address_in_use() {
+        let to_global = |place: &mut Place| place.global_source = true;
+        let deprecated = AddressEntry { deprecated: true, ..at("2001:db8::192") };
+        let all = [at("fe80::193"), deprecated, at("2001:db8::201"), at("2001:db8::193")];
+        assert_eq!(source(Family::Ipv6, to_global, all), Some(ip("2001:db8::193")));
+    }
+
+    #[test]
+    fn a_configured_source_is_used_while_it_is_there() {
+        let configured = |place: &mut Place| place.source_address = Some(ip("198.51.100.193"));
+        let secondary = AddressEntry { secondary: true, ..at("198.51.100.193") };
+        let there = [at("192.0.2.193"), secondary];
+        assert_eq!(source(Family::Ipv4, configured, there), Some(ip("198.51.100.193")));
+        assert_eq!(source(Family::Ipv4, configured, [at("192.0.2.193")]), None, "never another one");
+    }
 }

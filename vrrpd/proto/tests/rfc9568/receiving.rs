@@ -1,15 +1,16 @@
 //! Receiving (7.1): which packets are discarded, how they are counted, and that they do nothing else.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::Value;
 use vrrp_proto::action::{Input, Report};
-use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy};
+use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy, Datagram, encode};
 use vrrp_proto::parameters::Parameters;
 use vrrp_proto::snapshot::{LinkStatistics, StateName, Statistics};
-use vrrp_proto::{AdverInterval, Priority, Vrid};
+use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
 
-use crate::scene::{LINK, Scene, addresses, facts, ip, ms, parameters};
+use crate::scene::{LINK, Scene, VRID, addresses, facts, ip, ms, parameters};
 use crate::vectors::{Vector, vectors_of_version_3};
 
 /// A router as the vector's receiver describes it, in the state Backup.
@@ -98,6 +99,131 @@ fn counter(vector: &Vector) -> String {
         "B-49" | "B-50" | "B-51" => "source_errors".to_owned(),
         "B-52" | "B-53" => "ip_header_errors".to_owned(),
         _ => named,
+    }
+}
+
+/// What can be wrong with a packet of [`two_faults`], in the order of the checks (`protocol.md` 3.1),
+/// and the counter of each.
+const FAULTS: [(&str, &str); 12] = [
+    ("destination", "destination_errors"),
+    ("source", "source_errors"),
+    ("hop limit", "ip_ttl_errors"),
+    ("octets", "packet_length_errors"),
+    ("version", "version_errors"),
+    ("type", "invalid_type_pkts_rcvd"),
+    ("length", "packet_length_errors"),
+    ("checksum", "checksum_errors"),
+    ("count", "address_list_errors"),
+    ("interval", "interval_errors"),
+    ("first address", "address_list_errors"),
+    ("peer", "peer_errors"),
+];
+
+#[test]
+fn of_two_faults_the_one_that_is_checked_first_is_counted() {
+    for (first, (one, counter)) in FAULTS.iter().enumerate() {
+        for (other, _) in &FAULTS[first + 1..] {
+            // No address has two of them.
+            if (*one, *other) == ("source", "peer") {
+                continue;
+            }
+            let mut scene = Scene::backup(Parameters {
+                family: Family::Ipv6,
+                addresses: addresses(&["fe80::5e:1"]),
+                peers: [ip("fe80::b")].into(),
+                strict: true,
+                ..parameters()
+            });
+            scene.facts(facts("fe80::a"));
+            let before = error_counters(&scene);
+            two_faults(&mut scene, one, other);
+            let after = error_counters(&scene);
+            let moved: Vec<_> =
+                before.iter().zip(&after).filter(|(b, a)| b != a).map(|(_, a)| &a.0).collect();
+            assert_eq!(moved, [counter], "{one} and {other}");
+        }
+    }
+}
+
+/// Delivers a packet that is right but for these two.
+fn two_faults(scene: &mut Scene, one: &str, other: &str) {
+    let is = |fault: &str| fault == one || fault == other;
+    let pick = |fault: &str, wrong, right| if is(fault) { wrong } else { right };
+    let source = ip(if is("source") { "fe80::a" } else { pick("peer", "fe80::c", "fe80::b") });
+    let destination = ip(pick("destination", "ff02::12", "fe80::a"));
+    let mut message = vec![0; 24];
+    let address = ip(pick("first address", "2001:db8::1", "fe80::5e:1"));
+    let interval = AdverInterval::from_centiseconds(100).expect("in range");
+    let (vrid, priority, form) = (vrid(VRID), Priority::new(200), ChecksumForm::PseudoHeader);
+    encode(&mut message, vrid, priority, interval, &[address], source, destination, form).expect("fits");
+    if is("version") {
+        message[0] = 0x21;
+    }
+    if is("type") {
+        message[0] += 1;
+    }
+    if is("count") {
+        message[3] = 0;
+        message.truncate(8);
+    }
+    if is("interval") {
+        message[5] = 0;
+    }
+    if is("length") {
+        message.extend([0; 4]);
+    }
+    message[6..8].fill(0);
+    let right = checksum(source, destination, &message);
+    message[6..8].copy_from_slice(&(if is("checksum") { right ^ 0x5555 } else { right }).to_be_bytes());
+    if is("octets") {
+        message.truncate(7);
+    }
+    let hop_limit = if is("hop limit") { 254 } else { 255 };
+    let datagram = Datagram { source, destination, hop_limit, payload: &message };
+    scene.input(Input::Received { link: LINK, datagram, arrived: scene.now });
+}
+
+/// Of a message over IPv6 whose field is zero (RFC 8200 8.1, RFC 1071).
+fn checksum(source: IpAddr, destination: IpAddr, message: &[u8]) -> u16 {
+    let mut octets = Vec::new();
+    for address in [source, destination] {
+        match address {
+            IpAddr::V6(address) => octets.extend(address.octets()),
+            IpAddr::V4(_) => panic!("{address} is not IPv6"),
+        }
+    }
+    octets.extend([0, 0, 0, u8::try_from(message.len()).expect("a short one"), 0, 0, 0, 112]);
+    octets.extend(message);
+    let words = octets.chunks_exact(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
+    let sum: u32 = words.sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    !u16::try_from((folded & 0xffff) + (folded >> 16)).expect("folded twice")
+}
+
+fn vrid(number: u8) -> Vrid {
+    Vrid::new(number).expect("not zero")
+}
+
+#[test]
+fn a_foreign_vrid_is_told_from_damage_whatever_its_checksum_form() {
+    for form in [ChecksumForm::MessageOnly, ChecksumForm::PseudoHeader] {
+        let mut scene = Scene::backup(Parameters { strict: true, ..parameters() });
+        let (source, destination) = (ip("192.0.2.7"), ip("224.0.0.18"));
+        let mut message = [0; 12];
+        let interval = AdverInterval::from_centiseconds(100).expect("in range");
+        let list = [ip("192.0.2.1")];
+        let (vrid, priority) = (vrid(VRID + 1), Priority::new(200));
+        encode(&mut message, vrid, priority, interval, &list, source, destination, form).expect("fits");
+        let hear = |scene: &mut Scene, message: &[u8]| {
+            let datagram = Datagram { source, destination, hop_limit: 255, payload: message };
+            scene.input(Input::Received { link: LINK, datagram, arrived: scene.now });
+        };
+        hear(&mut scene, &message);
+        let foreign = LinkStatistics { vrid_errors: 1, ..LinkStatistics::default() };
+        assert_eq!(scene.node.link_statistics(LINK), foreign);
+        message[2] ^= 0x55;
+        hear(&mut scene, &message);
+        assert_eq!(scene.node.link_statistics(LINK), LinkStatistics { checksum_errors: 1, ..foreign });
     }
 }
 

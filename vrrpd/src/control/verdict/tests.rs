@@ -45,6 +45,24 @@ fn initialize_is_critical_unless_it_is_wanted() {
 }
 
 #[test]
+fn a_lease_that_outlasts_the_wait_of_a_backup_is_told() {
+    let at_interval = |ms: u64, lease: Option<u64>| {
+        let mut router = router();
+        router.advertisement_interval = Span(Duration::from_millis(ms));
+        router.lease = lease.map(|seconds| Span(Duration::from_secs(seconds)));
+        router
+    };
+    let told =
+        "if vrrpd dies here, the kernel keeps the addresses for up to 3s; a backup claims them after 300ms";
+    assert_eq!(of(&at_interval(100, Some(2))), (Level::Fine, vec![told.to_owned()]));
+    let backup = VirtualRouter { state: StateName::Backup, ..at_interval(100, Some(2)) };
+    for fine in [backup, at_interval(1000, Some(2)), at_interval(2000, Some(5)), at_interval(100, None)] {
+        assert_eq!(of(&fine), (Level::Fine, vec![]));
+    }
+    assert_eq!(of(&at_interval(990, Some(2))).1.len(), 1);
+}
+
+#[test]
 fn a_missing_address_counts_only_when_it_should_be_there() {
     let mut router = router();
     router.addresses[0].present = false;

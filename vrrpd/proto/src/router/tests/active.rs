@@ -108,7 +108,7 @@ fn an_address_that_cannot_be_put_back_ends_the_role() {
 #[test]
 fn after_a_stall_an_address_is_put_back_only_when_nobody_else_is_active() {
     let mut scene = Scene::active(parameters());
-    scene.pass(10 * A);
+    scene.pass(3 * A);
     scene.woke();
     scene.outcome(Outcome::Lost { index: 0 });
     assert_eq!(scene.count("acquire"), 0, "the sockets have not been read");
@@ -117,7 +117,7 @@ fn after_a_stall_an_address_is_put_back_only_when_nobody_else_is_active() {
     assert_eq!(scene.present(), [true]);
 
     let mut scene = Scene::active(parameters());
-    scene.pass(10 * A);
+    scene.pass(3 * A);
     scene.woke();
     scene.outcome(Outcome::Lost { index: 0 });
     scene.hear(OTHER, 200);
@@ -128,7 +128,7 @@ fn after_a_stall_an_address_is_put_back_only_when_nobody_else_is_active() {
 #[test]
 fn after_a_stall_the_neighbours_are_told_again() {
     let mut scene = Scene::active(parameters());
-    scene.pass(5 * A);
+    scene.pass(3 * A);
     scene.woke();
     scene.drained();
     assert_eq!(scene.deeds(), ["advertise 150", "announce 0..1"]);

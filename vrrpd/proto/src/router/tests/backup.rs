@@ -195,7 +195,7 @@ fn a_packet_in_the_socket_counts_before_the_timer_that_ran_out() {
 #[test]
 fn a_stalled_backup_with_an_empty_socket_listens_for_one_interval() {
     let mut scene = Scene::backup(parameters());
-    scene.pass(down_interval(150) + 2 * A + ms(8));
+    scene.pass(down_interval(150) + 2 * A + A / 128 + Duration::from_nanos(1));
     scene.woke();
     scene.drained();
     assert_eq!((scene.state(), scene.timeout()), (StateName::Backup, Some(A)));
@@ -206,7 +206,7 @@ fn a_stalled_backup_with_an_empty_socket_listens_for_one_interval() {
 #[test]
 fn a_backup_that_is_a_little_late_claims() {
     let mut scene = Scene::backup(parameters());
-    scene.pass(down_interval(150) + 2 * A);
+    scene.pass(down_interval(150) + 2 * A + A / 128);
     scene.woke();
     scene.drained();
     assert_eq!(scene.state(), StateName::Active);

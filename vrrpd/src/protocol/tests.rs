@@ -1,0 +1,154 @@
+//! The loop with real sockets, in a network namespace of its own.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use nix::sched::{CloneFlags, unshare};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy, encode};
+use vrrp_proto::parameters::{Announcements, Facts, InterfaceState, Parameters, VirtualAddress};
+use vrrp_proto::snapshot::StateName;
+use vrrp_proto::{AdverInterval, MacAddress, Priority, Vrid};
+
+use super::*;
+
+#[path = "../../proto/tests/counting/mod.rs"]
+mod counting;
+
+const LINK: LinkId = LinkId(0);
+const ROUTER: RouterId = RouterId(0);
+const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 193);
+const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 194);
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 201);
+const LOOPBACK: netlink::LinkIndex = netlink::LinkIndex::new(1);
+
+fn parameters() -> Parameters {
+    Parameters {
+        link: LINK,
+        vrid: Vrid::new(201).expect("not zero"),
+        family: Family::Ipv4,
+        priority: Priority::new(150),
+        interval: AdverInterval::from_centiseconds(1).expect("in range"),
+        addresses: [VirtualAddress { ip: VIP.into(), prefix_len: 32 }].into(),
+        peers: [PEER.into()].into(),
+        min_hop_limit: 255,
+        preempt_mode: true,
+        preempt_delay: Duration::ZERO,
+        startup_delay: Duration::ZERO,
+        strict: false,
+        checksum_policy: ChecksumPolicy::Either,
+        checksum_form: ChecksumForm::PseudoHeader,
+        leased: true,
+        announcements: Announcements {
+            count: 5,
+            interval: Duration::from_millis(10),
+            second_after: Duration::from_millis(100),
+            refresh: Duration::from_millis(100),
+        },
+        tracking: Vec::new(),
+    }
+}
+
+/// A network of our own on the loopback link, where we are our own peer.
+fn network() -> bool {
+    if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+        assert!(std::env::var_os("CI").is_none(), "no network namespace: {error}");
+        eprintln!("skipped, no network namespace can be made: {error}");
+        return false;
+    }
+    let mut requester = netlink::Requester::open().expect("sockets can be had");
+    let add = |ip: Ipv4Addr| netlink::Request::AddAddress {
+        link: LOOPBACK,
+        address: netlink::Address::host(ip.into()),
+        lifetime: None,
+    };
+    for answer in requester.perform(&[netlink::Request::SetUp { link: LOOPBACK }, add(OWN), add(PEER)]) {
+        answer.expect("the loopback link takes it");
+    }
+    true
+}
+
+/// Plays the other threads: the kernel thread has done at once what it is asked, and nobody reads the notes.
+struct Others {
+    wires: Wires,
+    peer: Socket,
+}
+
+impl Others {
+    fn answer(&self) {
+        while let Some(message) = self.wires.kernel.pop() {
+            if let crate::kernel::Message::Kernel(Kernel::Acquire(ownership)) = message {
+                for outcome in [Outcome::Added { index: 0, foreign: false }, Outcome::Acquired] {
+                    let (router, ticket) = (ownership.router, ownership.ticket);
+                    self.tell(Message::Input(Input::Outcome { router, ticket, outcome }));
+                }
+            }
+        }
+        while self.wires.notes.pop().is_some() {}
+    }
+
+    fn tell(&self, message: Message) {
+        assert!(self.wires.messages.push(message).is_ok(), "there is room");
+    }
+
+    /// The peer speaks up, as a Backup of lower priority never would.
+    fn speak(&self) {
+        let mut message = [0; 12];
+        let (vrid, interval) = (parameters().vrid, parameters().interval);
+        let (source, destination): (IpAddr, IpAddr) = (PEER.into(), OWN.into());
+        let form = ChecksumForm::PseudoHeader;
+        encode(&mut message, vrid, Priority::new(100), interval, &[VIP.into()], source, destination, form)
+            .expect("it fits");
+        self.peer
+            .send_to(&message, &SockAddr::from(std::net::SocketAddrV4::new(OWN, 0)))
+            .expect("it is sent");
+    }
+}
+
+#[test]
+fn the_loop_allocates_nothing_while_it_receives_decides_and_sends() {
+    if !network() {
+        return;
+    }
+    let wires = Wires {
+        messages: Mailbox::new(64).expect("an eventfd"),
+        kernel: Mailbox::new(64).expect("an eventfd"),
+        notes: Mailbox::new(64).expect("an eventfd"),
+    };
+    let peer = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(112))).expect("we are root");
+    peer.bind(&SockAddr::from(std::net::SocketAddrV4::new(PEER, 0))).expect("its address is here");
+    peer.set_ttl_v4(255).expect("a time to live");
+    let others = Others { wires: wires.clone(), peer };
+    let mut protocol = Loop::new(wires, Arc::default()).expect("a timer and an epoll");
+
+    let (sockets, _aim) = LinkSockets::open("lo", LOOPBACK.get(), Family::Ipv4).expect("we are root");
+    let (router, family) = (ROUTER, Family::Ipv4);
+    others.tell(Message::Sockets { link: LINK, family, sockets: Some(Box::new(sockets)) });
+    others.tell(Message::Wiring { router, link: LINK, family, form: GarpForm::Request });
+    others.tell(Message::Input(Input::Configure { router, parameters: Box::new(parameters()) }));
+    let facts = Facts {
+        interface: InterfaceState::Up,
+        source: Some(OWN.into()),
+        mac: MacAddress::new([2, 0, 0, 0, 0, 1]),
+        ..Facts::UNKNOWN
+    };
+    others.tell(Message::Input(Input::Facts { router, facts }));
+    assert!(protocol.turn().is_continue());
+
+    let mut allocator_calls = 0;
+    let end = clock::now() + Duration::from_secs(30);
+    let enough = |protocol: &Loop| {
+        let snapshot = protocol.node.snapshot(ROUTER, clock::now()).expect("it is configured");
+        let statistics = snapshot.statistics;
+        let sent = statistics.advertisement_sent >= 50 && statistics.announcements_sent >= 8;
+        snapshot.state == StateName::Active && sent && statistics.advertisement_rcvd >= 10
+    };
+    while !enough(&protocol) {
+        assert!(clock::now() < end, "{:?}", protocol.node.snapshot(ROUTER, clock::now()));
+        others.answer();
+        others.speak();
+        let before = counting::calls();
+        assert!(protocol.turn().is_continue());
+        allocator_calls += counting::calls() - before;
+    }
+    assert_eq!(allocator_calls, 0);
+}
