@@ -133,13 +133,27 @@ pub(crate) fn authority(file: &str, name: &str, expired: bool) -> (PathBuf, Arc<
 pub(crate) fn certified(
     file: &str,
     names: &[&str],
+    days: (OffsetDateTime, OffsetDateTime),
+) -> (PathBuf, Arc<ServerConfig>, Vec<u8>) {
+    issued(file, names, &[(date_time_ymd(2020, 1, 1), date_time_ymd(4000, 1, 1))], days)
+}
+
+/// As [`certified`], by an authority that has a certificate for each of `terms`, all with one key.
+pub(crate) fn issued(
+    file: &str,
+    names: &[&str],
+    terms: &[(OffsetDateTime, OffsetDateTime)],
     (not_before, not_after): (OffsetDateTime, OffsetDateTime),
 ) -> (PathBuf, Arc<ServerConfig>, Vec<u8>) {
     let ca_key = KeyPair::generate().expect("there is randomness");
     let mut ca = CertificateParams::new(Vec::new()).expect("no name is no bad name");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     ca.distinguished_name.push(DnType::CommonName, file);
-    let pem = ca.self_signed(&ca_key).expect("the key fits").pem();
+    let mut pem = String::new();
+    for term in terms {
+        (ca.not_before, ca.not_after) = *term;
+        pem.push_str(&ca.self_signed(&ca_key).expect("the key fits").pem());
+    }
     let key = KeyPair::generate().expect("there is randomness");
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let mut leaf = CertificateParams::new(names).expect("the names are good");
