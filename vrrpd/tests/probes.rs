@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     }
     forked::run(cases![
         an_answer_passes_with_data_and_ttl,
+        letters_of_another_case_and_an_option_record_make_no_difference,
         another_answer_fails_and_both_are_told,
         a_ttl_that_is_too_long_fails,
         a_response_code_is_told_by_its_name,
