@@ -5,6 +5,7 @@
 //! here, it sends a reset.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NetlinkHeader};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
@@ -40,12 +41,15 @@ impl Connections {
     /// Ends every TCP connection of this host that has `address` on our side, and says how many. The
     /// other sides get a reset, if the address is still here. Listening sockets stay.
     ///
+    /// After `limit` no more are begun with, because whoever waits for this holds on to the address;
+    /// some hundred are ended in any case.
+    ///
     /// # Errors
     ///
     /// What the kernel says: `EOPNOTSUPP` or, before Linux 4.5, `EINVAL` where it cannot do this.
-    pub fn end(&mut self, address: IpAddr) -> Result<usize, Error> {
+    pub fn end(&mut self, address: IpAddr, limit: Duration) -> Result<usize, Error> {
         let operation = || format!("end the connections of {address}");
-        let ended = self.end_all(address);
+        let ended = self.end_all(address, limit);
         // What belongs to a request that was given up must not be taken for an answer later.
         let drained = self.channel.drain();
         match (ended, drained) {
@@ -61,7 +65,8 @@ impl Connections {
         }
     }
 
-    fn end_all(&mut self, address: IpAddr) -> Result<usize, Fault> {
+    fn end_all(&mut self, address: IpAddr, limit: Duration) -> Result<usize, Fault> {
+        let started = Instant::now();
         let mut found = Vec::new();
         // An IPv6 socket can carry an IPv4 connection; the condition fits both.
         for family in [libc::AF_INET, libc::AF_INET6] {
@@ -69,10 +74,15 @@ impl Connections {
                 self.list(number(family), address, &mut found)?;
             }
         }
+        let mut ended = 0;
         for batch in found.chunks(AT_ONCE) {
             self.destroy(batch)?;
+            ended += batch.len();
+            if started.elapsed() >= limit {
+                break;
+            }
         }
-        Ok(found.len())
+        Ok(ended)
     }
 
     /// Appends the connections of one family that have `address` on our side.

@@ -119,6 +119,8 @@ impl DnsUpdates {
     /// undisturbed; any other starts afresh.
     pub fn apply(&mut self, updates: &[config::DnsUpdate]) {
         self.running.retain(|_, running| updates.contains(&running.config));
+        // What is followed by none may be gone, and another one of its name is told its own role.
+        self.active.retain(|router, _| updates.iter().any(|update| update.virtual_router == *router));
         for update in updates {
             if !self.running.contains_key(&update.name) {
                 let active = self.active.get(&update.virtual_router).copied().unwrap_or(false);
@@ -217,5 +219,20 @@ mod tests {
         assert_eq!(standing(&dns), [("www", Progress::Standby)]);
         dns.apply(&[]);
         assert_eq!(standing(&dns), []);
+    }
+
+    /// Its virtual router may be another one by then, of the same name.
+    #[tokio::test]
+    async fn one_that_comes_back_waits_to_be_told_its_role() {
+        let (sender, _reports) = mpsc::channel(64);
+        let mut dns = DnsUpdates::new(sender);
+        let www = updates(&["www"], "192.0.2.193");
+        dns.apply(&www);
+        dns.role("bootstrap", true);
+        dns.apply(&[]);
+        dns.apply(&www);
+        assert!(!*dns.running["www"].role.borrow(), "nobody has said that this one is Active");
+        dns.role("bootstrap", true);
+        assert!(*dns.running["www"].role.borrow());
     }
 }

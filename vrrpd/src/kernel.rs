@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use netlink::{Address, Change, Connections, Event, LinkIndex, Monitor, Request, Requester, Table};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -38,6 +39,9 @@ const fn batch(family: Family) -> usize {
 
 /// How soon sockets that could not be opened are tried again, in milliseconds.
 const RETRY_MS: u16 = 1000;
+
+/// Time for the connections of addresses that go, which another node may have by now.
+const FAREWELL: Duration = Duration::from_millis(20);
 
 /// What the other threads tell the kernel thread.
 pub(crate) enum Message {
@@ -288,7 +292,8 @@ impl Worker {
                 .filter(|&address| self.ours.remove(&(link, address)))
                 .collect();
             // While it is still here, the other side can be told.
-            ours.iter().for_each(|&address| self.end_connections(address));
+            let until = Instant::now() + FAREWELL;
+            ours.iter().for_each(|&address| self.end_connections(address, until));
             for chunk in ours.chunks(batch(family)) {
                 let requests: Vec<Request> =
                     chunk.iter().map(|&address| Request::RemoveAddress { link, address }).collect();
@@ -314,9 +319,9 @@ impl Worker {
 
     /// Ends the TCP connections of an address that goes: who only receives would
     /// otherwise learn of it from a time-out of his own.
-    fn end_connections(&mut self, address: Address) {
+    fn end_connections(&mut self, address: Address, until: Instant) {
         let Some(connections) = &mut self.connections else { return };
-        match connections.end(address.ip) {
+        match connections.end(address.ip, until.saturating_duration_since(Instant::now())) {
             Ok(0) => {}
             Ok(connections) => drop(self.notes.send(Note::Ended { address, connections })),
             Err(error) => {

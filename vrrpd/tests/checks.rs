@@ -136,7 +136,9 @@ async fn an_allowed_status_passes(fixture: Fixture) {
     let address = says("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await;
     let both = probe(Http { status: vec![200, 401], ..http(address) });
     assert!(message(&fixture, both).await.expect("401 is expected").starts_with("401 in "));
-    assert_eq!(message(&fixture, plain(address)).await, Err("401 instead of 200".to_owned()));
+    let wanted =
+        "401 instead of 200; the server wants a user and a password: basic_auth_file, or 401 in status";
+    assert_eq!(message(&fixture, plain(address)).await, Err(wanted.to_owned()));
 }
 
 async fn another_status_fails_with_the_beginning_of_the_body(fixture: Fixture) {

@@ -19,7 +19,7 @@ mod servers;
 
 use forked::{Fixture, cases};
 use servers::{
-    Page, Site, certified, drips, endless, hold, ok, page, question, said, said_within, says, serve,
+    Page, Site, certified, drips, endless, hold, issued, ok, page, question, said, said_within, says, serve,
     server_config, temporary,
 };
 
@@ -43,6 +43,9 @@ fn main() -> ExitCode {
         a_pinned_certificate_needs_no_authority,
         a_pinned_certificate_has_names_and_dates_all_the_same,
         an_authority_as_a_server_is_told_to_be_pinned,
+        an_authority_outside_of_its_dates_vouches_for_nothing,
+        a_renewed_authority_vouches_beside_the_old_one,
+        a_host_may_be_an_address_or_end_in_a_dot,
         tls_garbage_is_a_failure,
         a_server_says_what_is_expected_first,
     ])
@@ -358,6 +361,43 @@ async fn an_authority_as_a_server_is_told_to_be_pinned(fixture: Fixture) {
     let address = tls_server(server_config(own.der().clone(), &key)).await;
     let said = https(&fixture, address, "www.example.com", &format!("ca_file = {ca_file:?}")).await;
     assert!(said.expect_err("webpki takes none").ends_with("give its SHA-256 as pin"));
+}
+
+/// Clients compare the dates of the authority too, so the service is broken for all of them.
+async fn an_authority_outside_of_its_dates_vouches_for_nothing(fixture: Fixture) {
+    let past = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+    let future = (date_time_ymd(3000, 1, 1), date_time_ymd(4000, 1, 1));
+    for (term, fault) in [
+        (past, "comes from an authority that expired at 2021-01-01T00:00:00Z"),
+        (
+            future,
+            "comes from an authority that is not valid before 3000-01-01T00:00:00Z: is the clock of this node \
+             right?",
+        ),
+    ] {
+        let (ca_file, server, _) = issued("out-of-date", &["www.example.com"], &[term], long());
+        let address = tls_server(server).await;
+        let said = https(&fixture, address, "www.example.com", &format!("ca_file = {ca_file:?}")).await;
+        assert_eq!(said, Err(format!("certificate of {address} {fault}")));
+    }
+}
+
+async fn a_renewed_authority_vouches_beside_the_old_one(fixture: Fixture) {
+    let past = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+    let (ca_file, server, _) = issued("renewed", &["www.example.com"], &[past, long()], long());
+    let address = tls_server(server).await;
+    let said = https(&fixture, address, "www.example.com", &format!("ca_file = {ca_file:?}")).await;
+    assert!(said.is_ok(), "{said:?}");
+}
+
+async fn a_host_may_be_an_address_or_end_in_a_dot(fixture: Fixture) {
+    let names = ["www.example.com", "192.0.2.193", "2001:db8::193"];
+    let (ca_file, server, _) = certified("hosts", &names, long());
+    let address = tls_server(server).await;
+    for host in ["www.example.com.", "WWW.Example.com", "192.0.2.193", "[2001:db8::193]"] {
+        let said = https(&fixture, address, host, &format!("ca_file = {ca_file:?}")).await;
+        assert!(said.is_ok(), "{host}: {said:?}");
+    }
 }
 
 async fn tls_garbage_is_a_failure(fixture: Fixture) {

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     }
     forked::run(cases![
         an_answer_passes_with_data_and_ttl,
+        letters_of_another_case_and_an_option_record_make_no_difference,
         another_answer_fails_and_both_are_told,
         a_ttl_that_is_too_long_fails,
         a_response_code_is_told_by_its_name,
@@ -49,9 +50,11 @@ fn main() -> ExitCode {
         a_silent_host_is_named_and_the_quorum_decides,
         a_source_that_is_missing_is_told,
         a_link_local_host_is_asked_through_its_interface,
+        a_host_that_cannot_be_asked_is_one_that_does_not_answer,
         the_routers_of_default_routes_are_asked,
         a_silent_router_is_made_up_for_by_the_peer,
         a_router_that_is_a_target_too_has_one_vote,
+        a_router_of_two_routes_has_one_vote,
         an_address_of_this_node_is_found,
         an_address_that_goes_is_missed,
         a_full_file_system_is_seen,

@@ -14,7 +14,7 @@ mod forked;
 mod servers;
 
 use forked::{Fixture, cases};
-use servers::{Page, Site, check_of, page, question, said, said_within, serve};
+use servers::{Page, Site, check_of, ok, page, question, said, said_within, serve};
 
 fn main() -> ExitCode {
     forked::run(cases![
@@ -22,6 +22,8 @@ fn main() -> ExitCode {
         a_manifest_is_asked_for_with_all_four_kinds,
         an_empty_store_fails_although_the_registry_answers,
         a_layer_that_is_missing_or_cut_fails,
+        a_layer_that_only_the_cache_of_the_registry_remembers_fails,
+        a_layer_that_lies_elsewhere_is_as_good_as_its_head,
         the_smallest_layer_is_pulled_and_has_its_digest,
         a_tag_has_the_digest_that_is_pinned,
         a_digest_is_remembered_until_it_is_configured_anew,
@@ -95,7 +97,7 @@ async fn an_image_is_there_with_its_blobs(fixture: Fixture) {
     let digest = put_image(&site, "ns/pause", "3.9", &[b"large layer", b"small"]);
     let passed = registry(&fixture, &site, "").await.expect("all is there");
     assert!(passed.starts_with(&format!("ns/pause:3.9 is {digest}, 3 blobs in ")), "{passed}");
-    assert_eq!(site.asked().iter().filter(|head| head.starts_with("HEAD ")).count(), 3);
+    assert_eq!(site.asked().len(), 4, "the manifest, and each blob once");
     assert!(registry(&fixture, &site, ", blobs = \"none\"").await.is_ok());
     assert_eq!(site.asked().len(), 1, "the manifest alone");
 
@@ -136,10 +138,61 @@ async fn a_layer_that_is_missing_or_cut_fails(fixture: Fixture) {
     site.put(&format!("/v2/ns/pause/blobs/{blob}"), page("a lay"));
     let cut = registry(&fixture, &site, "").await;
     assert_eq!(cut, Err(format!("blob {blob} of ns/pause:3.9 has 5 octets instead of 7")));
+    let part = page("a lay").with("Accept-Ranges", "bytes").with("Content-Range", "bytes */5");
+    site.put(&format!("/v2/ns/pause/blobs/{blob}"), part);
+    assert_eq!(registry(&fixture, &site, "").await, cut);
     site.remove(&format!("/v2/ns/pause/blobs/{blob}"));
     let missing = registry(&fixture, &site, "").await;
-    assert_eq!(missing, Err(format!("blob {blob} of ns/pause:3.9: 404 instead of 200")));
+    assert_eq!(missing, Err(format!("blob {blob} of ns/pause:3.9: 404 instead of 200: no such page")));
     assert!(registry(&fixture, &site, ", blobs = \"none\"").await.is_ok());
+}
+
+/// The configuration that comes with the registry's official image keeps lengths in memory: HEAD is
+/// answered with 200 and the right length after the file has gone or was cut.
+async fn a_layer_that_only_the_cache_of_the_registry_remembers_fails(fixture: Fixture) {
+    let site = store();
+    put_image(&site, "ns/pause", "3.9", &[b"a layer"]);
+    let (path, blob) = (format!("/v2/ns/pause/blobs/{}", hex(b"a layer")), hex(b"a layer"));
+    let layer = page("a layer").with("Accept-Ranges", "bytes");
+    for whole in [page("a layer"), layer.clone()] {
+        site.put(&path, whole.clone());
+        let passed = registry(&fixture, &site, "").await;
+        assert!(passed.is_ok(), "{passed:?}");
+        site.put(&path, Page { hollow: true, ..whole });
+        let said = registry(&fixture, &site, "").await.expect_err("the layer is gone");
+        assert!(said.starts_with(&format!("blob {blob} of ns/pause:3.9: ")), "{said}");
+        assert!(said.contains(" and then the body broke off: "), "{said}");
+    }
+    site.put(&path, page("a layer").with("Accept-Ranges", "bytes"));
+    site.asked();
+    registry(&fixture, &site, "").await.expect("all is there");
+    let last = |head: &&String| head.starts_with("GET ") && head.contains("range: bytes=6-6\r\n");
+    assert_eq!(site.asked().iter().filter(last).count(), 1, "the last octet is not there when it was cut");
+}
+
+async fn a_layer_that_lies_elsewhere_is_as_good_as_its_head(fixture: Fixture) {
+    let address = serve(|mut stream| async move {
+        loop {
+            let head = question(&mut stream).await;
+            let manifest = json!({ "layers": [descriptor(b"a layer")] }).to_string();
+            let answer = match head.split(' ').next() {
+                Some("HEAD") => "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n".to_owned(),
+                Some("GET") if head.contains("/manifests/") => ok(&manifest),
+                Some("GET") => {
+                    "HTTP/1.1 307 Elsewhere\r\nLocation: http://s3.example/\r\nContent-Length: 0\r\n\r\n"
+                        .to_owned()
+                }
+                _ => return,
+            };
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    let text = format!("registry = {{ url = \"http://{address}/\", canary = [\"ns/pause:3.9\"] }}");
+    let passed = said(&fixture.launcher, &text).await;
+    assert!(passed.is_ok(), "{passed:?}");
 }
 
 async fn the_smallest_layer_is_pulled_and_has_its_digest(fixture: Fixture) {
@@ -148,8 +201,8 @@ async fn the_smallest_layer_is_pulled_and_has_its_digest(fixture: Fixture) {
     let keys = ", blobs = \"pull-smallest\"";
     let passed = registry(&fixture, &site, keys).await.expect("it is whole");
     assert!(passed.contains(", 3 blobs, 5 octets pulled in "), "{passed}");
-    let pulled = site.asked().into_iter().filter(|head| head.starts_with("GET /v2/ns/pause/blobs/"));
-    assert_eq!(pulled.count(), 1);
+    let pulled = |head: &&String| head.starts_with("GET /v2/ns/pause/blobs/") && !head.contains("range: ");
+    assert_eq!(site.asked().iter().filter(pulled).count(), 1);
     let blob = hex(b"small");
     site.put(&format!("/v2/ns/pause/blobs/{blob}"), page("sma11"));
     assert!(registry(&fixture, &site, "").await.is_ok(), "the length is the same");

@@ -10,6 +10,8 @@ use socket2::{Domain, Socket, Type};
 use crate::namespace::{host, in_network_namespace, make, named};
 
 const GOES: [&str; 2] = ["192.0.2.10", "2001:db8::10"];
+/// More than it takes.
+const LONG: Duration = Duration::from_secs(60);
 const STAYS: [&str; 2] = ["192.0.2.11", "2001:db8::11"];
 
 /// Both ends of a connection from one address to another.
@@ -45,13 +47,13 @@ fn who_only_listens_learns_that_the_address_goes() {
                 }
                 let (mut lost, _held) = connect(stays, &listener, goes);
                 let (mut kept, mut other) = connect(stays, &listener, stays);
-                assert_eq!(connections.end(goes).expect("allowed"), 1, "{goes} on {listener:?}");
+                assert_eq!(connections.end(goes, LONG).expect("allowed"), 1, "{goes} on {listener:?}");
                 let error = lost.read(&mut [0]).expect_err("ended");
                 assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{goes}");
                 other.write_all(b"x").expect("stays");
                 assert_eq!(kept.read(&mut [0]).expect("stays"), 1);
                 assert_eq!(
-                    connections.end(goes).expect("allowed"),
+                    connections.end(goes, LONG).expect("allowed"),
                     0,
                     "nothing is left, and who listens stays"
                 );
@@ -73,7 +75,27 @@ fn more_connections_than_fit_in_one_call_are_ended() {
         let listener = TcpListener::bind("0.0.0.0:0").expect("free");
         let pairs: Vec<_> = (0..300).map(|_| connect(stays.ip, &listener, goes.ip)).collect();
         let mut connections = Connections::open().expect("sockets can be had");
-        assert_eq!(connections.end(goes.ip).expect("allowed"), pairs.len());
-        assert_eq!(connections.end(goes.ip).expect("allowed"), 0);
+        assert_eq!(connections.end(goes.ip, LONG).expect("allowed"), pairs.len());
+        assert_eq!(connections.end(goes.ip, LONG).expect("allowed"), 0);
+    });
+}
+
+#[test]
+fn an_address_does_not_wait_for_all_of_its_connections() {
+    in_network_namespace("connections::an_address_does_not_wait_for_all_of_its_connections", || {
+        let mut requester = Requester::open().expect("sockets can be had");
+        let link = named(&mut requester, "lo").index;
+        make(&mut requester, &[Request::SetUp { link }]);
+        make(&mut requester, &[Request::AddAddress { link, address: host(GOES[0]), lifetime: None }]);
+        let goes = GOES[0].parse().expect("an address");
+        let mut connections = Connections::open().expect("sockets can be had");
+        let listener = TcpListener::bind((goes, 0)).expect("free");
+        // Both ends of each are on our side.
+        let held: Vec<_> = (0..200).map(|_| connect(goes, &listener, goes)).collect();
+        let ended = connections.end(goes, Duration::ZERO).expect("allowed");
+        assert!((1..400).contains(&ended), "{ended} of 400 in no time");
+        connections.end(goes, LONG).expect("allowed");
+        assert_eq!(connections.end(goes, LONG).expect("allowed"), 0, "the rest is as before");
+        drop(held);
     });
 }

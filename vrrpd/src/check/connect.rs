@@ -3,12 +3,18 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::thread;
+use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 /// Stack of the thread that looks up a name; plugins of the C library want some.
 const LOOKUP_STACK: usize = 512 * 1024;
+
+/// Time that an address has to itself before the next one is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(250);
 
 type Found = io::Result<Vec<SocketAddr>>;
 
@@ -58,12 +64,28 @@ fn look_up(host: String, port: u16) -> io::Result<oneshot::Receiver<Found>> {
 }
 
 /// Connects to the first of `addresses` that answers, from `source` if there is one.
+///
+/// They are tried in their order. One that is silent does not keep the next one waiting, as with the
+/// clients of the service (RFC 8305 5): a name with an address of IPv6 that leads nowhere still works.
 pub(super) async fn connect(addresses: &[SocketAddr], source: Option<IpAddr>) -> Result<TcpStream, String> {
+    let mut waiting =
+        addresses.iter().copied().filter(|to| source.is_none_or(|from| from.is_ipv4() == to.is_ipv4()));
+    let mut under_way = JoinSet::new();
     let mut trouble = None;
-    for address in addresses.iter().filter(|to| source.is_none_or(|from| from.is_ipv4() == to.is_ipv4())) {
-        match connect_one(*address, source).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => trouble = Some(describe(*address, source, &error)),
+    loop {
+        let next = waiting.next();
+        if let Some(address) = next {
+            under_way.spawn(async move { (address, connect_one(address, source).await) });
+        }
+        tokio::select! {
+            done = under_way.join_next() => match done {
+                Some(Ok((_, Ok(stream)))) => return Ok(stream),
+                Some(Ok((address, Err(error)))) => trouble = Some(describe(address, source, &error)),
+                // It is neither aborted nor does it panic.
+                Some(Err(_)) => {}
+                None => break,
+            },
+            () = sleep(HEAD_START), if next.is_some() => {}
         }
     }
     Err(trouble.unwrap_or_else(|| "the name has no address of the same family as `source`".to_owned()))
@@ -118,10 +140,43 @@ mod tests {
     async fn a_lookup_that_was_given_up_is_not_started_twice() {
         let (answer, pending) = oneshot::channel();
         let mut resolver = Resolver { pending: Some(pending) };
-        let given_up = tokio::time::timeout(std::time::Duration::ZERO, resolver.resolve("name", 80)).await;
+        let given_up = tokio::time::timeout(Duration::ZERO, resolver.resolve("name", 80)).await;
         assert!(given_up.is_err());
         let address = SocketAddr::from(([192, 0, 2, 1], 80));
         answer.send(Ok(vec![address])).expect("the receiver was kept");
         assert_eq!(resolver.resolve("name", 80).await, Ok(vec![address]));
+    }
+
+    /// An address that swallows whatever is sent to it, as behind a firewall, for as long as the others
+    /// live: the queue of its listener is full.
+    fn silent() -> (SocketAddr, Vec<socket2::Socket>) {
+        let tcp = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let listener = tcp().expect("sockets can be had");
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port is free");
+        listener.listen(0).expect("it is bound");
+        let address = listener.local_addr().expect("it is bound");
+        let mut held = vec![listener];
+        for _ in 0..4 {
+            let client = tcp().expect("sockets can be had");
+            client.set_nonblocking(true).expect("it is ours");
+            // It is under way, or waits for ever.
+            let _ = client.connect(&address);
+            held.push(client);
+        }
+        (address.as_socket().expect("it is one of IPv4"), held)
+    }
+
+    #[tokio::test]
+    async fn a_silent_address_does_not_keep_the_next_one_from_its_turn() {
+        let (silent, _held) = silent();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let live = listener.local_addr().expect("it is bound");
+        let both = [silent, live];
+        let connected = tokio::time::timeout(Duration::from_secs(20), connect(&both, None));
+        let stream = connected.await.expect("not after minutes").expect("the other one answers");
+        assert_eq!(stream.peer_addr().expect("it is connected"), live);
+        drop(listener);
+        let refused = connect(&[live, live], None).await.expect_err("nobody is there any more");
+        assert_eq!(refused, format!("connection refused by {live}"));
     }
 }

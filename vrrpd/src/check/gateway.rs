@@ -34,11 +34,7 @@ impl GatewayProbe {
         let mut targets = self.blocking.run("the list of routes", deadline, list).await?;
         let none = if targets.is_empty() { Some(self.no_router()) } else { None };
         for target in &self.gateway.targets {
-            let target = ping::target(target)?;
-            // A host has one vote.
-            if !targets.iter().any(|router| (router.ip, router.scope) == (target.ip, target.scope)) {
-                targets.push(target);
-            }
+            add(&mut targets, ping::target(target));
         }
         if let Some(none) = none.as_ref().filter(|_| targets.is_empty()) {
             return Err(none.clone());
@@ -79,7 +75,15 @@ fn routers(interface: Option<&str>) -> Result<Vec<Target>, String> {
         };
         let local = matches!(gateway.ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
         let name = if local { format!("{}%{}", gateway.ip, link.name) } else { gateway.ip.to_string() };
-        targets.push(Target { ip: gateway.ip, scope: if local { gateway.link.get() } else { 0 }, name });
+        let scope = Ok(if local { gateway.link.get() } else { 0 });
+        add(&mut targets, Target { ip: gateway.ip, scope, name });
     }
     Ok(targets)
+}
+
+/// A host has one vote, however many routes lead to it.
+fn add(targets: &mut Vec<Target>, target: Target) {
+    if !targets.iter().any(|other| (other.ip, &other.scope) == (target.ip, &target.scope)) {
+        targets.push(target);
+    }
 }

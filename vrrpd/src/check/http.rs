@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use regex::bytes::Regex;
 use serde_json::Value;
 
@@ -65,7 +65,16 @@ impl HttpProbe {
         let status = answer.status.as_u16();
         if !self.http.status.contains(&status) {
             let wanted: Vec<String> = self.http.status.iter().map(u16::to_string).collect();
-            return Err(answer.unexpected(&wanted.join(" or "), stage).await);
+            let remedy = match answer.status {
+                StatusCode::UNAUTHORIZED if session.client.has_credentials() => {
+                    "; user or password in basic_auth_file are wrong"
+                }
+                StatusCode::UNAUTHORIZED => {
+                    "; the server wants a user and a password: basic_auth_file, or 401 in status"
+                }
+                _ => "",
+            };
+            return Err(answer.unexpected(&wanted.join(" or "), stage).await + remedy);
         }
         let cut = match self.http.method {
             HttpMethod::Head => judge_head(&self.http, &answer).map(|()| false),

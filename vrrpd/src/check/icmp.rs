@@ -21,8 +21,8 @@ const ATTEMPTS: u32 = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) ip: IpAddr,
-    /// Number of the interface, for a link-local address; 0 otherwise.
-    pub(super) scope: u32,
+    /// Number of the interface, for a link-local address; 0 otherwise. An error says why it has none.
+    pub(super) scope: Result<u32, String>,
     /// What it is called in messages.
     pub(super) name: String,
 }
@@ -46,7 +46,11 @@ pub(super) async fn ask(
     let mut asked = JoinSet::new();
     for (index, target) in targets.iter().cloned().enumerate() {
         asked.spawn(async move {
-            let reply = timeout(deadline, echo(&target, source, deadline)).await;
+            let scope = match &target.scope {
+                Ok(scope) => *scope,
+                Err(reason) => return (index, Reply::Unable(reason.clone())),
+            };
+            let reply = timeout(deadline, echo(target.ip, scope, source, deadline)).await;
             let reply = reply.unwrap_or(Ok(Reply::Silent));
             (index, reply.unwrap_or_else(|error| Reply::Unable(describe(&target, source, &error))))
         });
@@ -99,9 +103,9 @@ fn describe(target: &Target, source: Option<IpAddr>, error: &io::Error) -> Strin
 }
 
 /// Asks one target until it answers.
-async fn echo(target: &Target, source: Option<IpAddr>, deadline: Duration) -> io::Result<Reply> {
-    let socket = open(target, source)?;
-    let question = Question::new(target.ip.is_ipv4());
+async fn echo(ip: IpAddr, scope: u32, source: Option<IpAddr>, deadline: Duration) -> io::Result<Reply> {
+    let socket = open(ip, scope, source)?;
+    let question = Question::new(ip.is_ipv4());
     let started = Instant::now();
     let mut sent = interval((deadline / ATTEMPTS).max(Duration::from_millis(1)));
     sent.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -126,15 +130,15 @@ async fn echo(target: &Target, source: Option<IpAddr>, deadline: Duration) -> io
 /// A raw socket that is connected: the kernel passes what comes from the target, and nothing else.
 ///
 /// tokio knows no raw sockets; to wait, send and receive is the same for all that keep datagrams apart.
-fn open(target: &Target, source: Option<IpAddr>) -> io::Result<UdpSocket> {
+fn open(ip: IpAddr, scope: u32, source: Option<IpAddr>) -> io::Result<UdpSocket> {
     let (domain, protocol) =
-        if target.ip.is_ipv4() { (Domain::IPV4, Protocol::ICMPV4) } else { (Domain::IPV6, Protocol::ICMPV6) };
+        if ip.is_ipv4() { (Domain::IPV4, Protocol::ICMPV4) } else { (Domain::IPV6, Protocol::ICMPV6) };
     let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
     socket.set_nonblocking(true)?;
     if let Some(source) = source {
-        socket.bind(&address(source, target.scope).into())?;
+        socket.bind(&address(source, scope).into())?;
     }
-    socket.connect(&address(target.ip, target.scope).into())?;
+    socket.connect(&address(ip, scope).into())?;
     UdpSocket::from_std(socket.into())
 }
 
@@ -240,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_quorum_decides_and_the_silent_are_named() {
-        let target = |name: &str| Target { ip: [192, 0, 2, 1].into(), scope: 0, name: name.to_owned() };
+        let target = |name: &str| Target { ip: [192, 0, 2, 1].into(), scope: Ok(0), name: name.to_owned() };
         let targets = ["a", "b", "c"].map(target);
         let replies = [
             Reply::After(Duration::from_micros(340)),

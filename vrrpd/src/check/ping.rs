@@ -21,18 +21,20 @@ impl PingProbe {
 impl Prober for PingProbe {
     fn run(&mut self, deadline: Duration) -> Run<'_> {
         Box::pin(async move {
-            let targets = self.0.targets.iter().map(target).collect::<Result<_, _>>()?;
+            let targets = self.0.targets.iter().map(target).collect();
             icmp::ask(targets, self.0.source, self.0.quorum, deadline).await
         })
     }
 }
 
 /// The interface is looked up each time: one that is made again has another number.
-pub(super) fn target(target: &PingTarget) -> Result<Target, String> {
+///
+/// A host on an interface that is missing is one that does not answer: the quorum decides.
+pub(super) fn target(target: &PingTarget) -> Target {
     let scope = match &target.interface {
         Some(interface) => if_nametoindex(interface.as_str())
-            .map_err(|_| format!("cannot ask {target}: there is no interface {interface}"))?,
-        None => 0,
+            .map_err(|_| format!("cannot ask {target}: there is no interface {interface}")),
+        None => Ok(0),
     };
-    Ok(Target { ip: target.ip, scope, name: target.to_string() })
+    Target { ip: target.ip, scope, name: target.to_string() }
 }

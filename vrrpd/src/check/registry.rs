@@ -117,7 +117,7 @@ async fn look_at_blobs(
         return Err(format!("manifest of {shown} lists {} blobs, more than {MOST_BLOBS}", blobs.len()));
     }
     for blob in &blobs {
-        head(session, image, shown, blob).await?;
+        touch(session, image, shown, blob).await?;
         seen.blobs += 1;
     }
     let smallest = content.layers.iter().filter(|blob| blob.urls.is_empty()).min_by_key(|blob| blob.size);
@@ -164,7 +164,7 @@ fn architecture() -> &'static str {
     }
 }
 
-/// The blob is there and has its length.
+/// The registry says that the blob is there and has its length; nothing of it is read.
 async fn head(
     session: &mut Session<'_>,
     image: &Image,
@@ -198,6 +198,54 @@ async fn pull(
     if found == blob.sha256()? { Ok(()) } else { Err(format!("{what} has {found}")) }
 }
 
+/// The blob has its length and a last octet, which is read.
+///
+/// `HEAD` alone would not do: a registry that keeps lengths in memory, as the configuration of its
+/// official image has it, answers that for a blob that has gone or was cut since.
+async fn touch(
+    session: &mut Session<'_>,
+    image: &Image,
+    shown: &str,
+    blob: &Descriptor,
+) -> Result<(), String> {
+    let Some(last) = blob.size.checked_sub(1) else { return head(session, image, shown, blob).await };
+    let (what, path) = place(session, image, shown, blob)?;
+    let range = [("Range".to_owned(), format!("bytes={last}-{last}"))];
+    let mut answer = session.ask(&Question { headers: &range, ..Question::get(&path) }).await?;
+    // `bytes 6-6/7`, or `bytes */5` when there is no such octet (RFC 9110 14.4).
+    let total = answer.header("content-range").and_then(|range| range.rsplit_once('/')?.1.parse().ok());
+    let octets = match answer.status {
+        StatusCode::PARTIAL_CONTENT => total,
+        StatusCode::RANGE_NOT_SATISFIABLE if total.is_some() => total,
+        // A server that knows no ranges begins at the beginning.
+        StatusCode::OK if answer.content_length().is_some() => answer.content_length(),
+        // It lies elsewhere, and this registry knows of it what `HEAD` says.
+        status if status == StatusCode::OK || status.is_redirection() => {
+            // The connection is not free while somebody may read on.
+            drop(answer);
+            return head(session, image, shown, blob).await;
+        }
+        _ => return Err(refused(answer, session, &what).await),
+    };
+    if let Some(octets) = octets.filter(|octets: &u64| *octets != blob.size) {
+        return Err(format!("{what} has {octets} octets instead of {}", blob.size));
+    }
+    let extent = answer.read(1, |_| ()).await.map_err(|fault| format!("{what}: {fault}"))?;
+    if extent.octets == 1 { Ok(()) } else { Err(format!("{what}: nothing came of it")) }
+}
+
+/// What messages call a blob, and its path.
+fn place(
+    session: &Session<'_>,
+    image: &Image,
+    shown: &str,
+    blob: &Descriptor,
+) -> Result<(String, String), String> {
+    let digest = blob.sha256().map_err(|fault| format!("{shown} lists a blob whose {fault}"))?;
+    let path = session.client.below(&format!("/v2/{}/blobs/{digest}", image.name));
+    Ok((format!("blob {digest} of {shown}"), path))
+}
+
 /// Asks for a blob that has to be there; returns what messages call it, and the answer.
 async fn ask(
     session: &mut Session<'_>,
@@ -206,9 +254,7 @@ async fn ask(
     blob: &Descriptor,
     method: Method,
 ) -> Result<(String, Answer), String> {
-    let digest = blob.sha256().map_err(|fault| format!("{shown} lists a blob whose {fault}"))?;
-    let what = format!("blob {digest} of {shown}");
-    let path = session.client.below(&format!("/v2/{}/blobs/{digest}", image.name));
+    let (what, path) = place(session, image, shown, blob)?;
     let answer = session.ask(&Question { method, ..Question::get(&path) }).await?;
     if answer.status == StatusCode::OK {
         Ok((what, answer))

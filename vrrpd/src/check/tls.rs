@@ -10,21 +10,21 @@ use jiff::Timestamp;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::client::{Resumption, verify_server_name};
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::server::ParsedCertificate;
-use tokio_rustls::rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
-};
+use tokio_rustls::rustls::{CertificateError, ClientConfig, Error};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::hash::sha256;
-use crate::config::{Endpoint, Sha256, Tls};
+use crate::config::{Endpoint, Tls};
 use crate::launcher::printable;
+
+mod verifier;
+
+use verifier::{Authority, Trusted, Verifier};
 
 /// Octets of a certificate's names that are shown.
 const NAMES_SHOWN: usize = 300;
@@ -43,116 +43,51 @@ impl Authorities {
     /// Trusts the authorities in `ca_file`, or the system's.
     pub(super) fn client(&self, ca_file: Option<&Path>) -> Client {
         match ca_file {
-            Some(file) => client_of(read(file)?),
-            None => self.system.get_or_init(|| client_of(system()?)).clone(),
+            Some(file) => client_that_trusts(Trusted::Authorities(read(file)?)),
+            None => {
+                let client = || client_that_trusts(Trusted::Authorities(system()?));
+                self.system.get_or_init(client).clone()
+            }
         }
     }
 }
 
-fn read(file: &Path) -> Result<RootCertStore, String> {
+fn read(file: &Path) -> Result<Vec<Authority>, String> {
     let shown = file.display();
     let certificates = CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| format!("cannot read ca_file {shown}: {error}"))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        roots
-            .add(certificate)
-            .map_err(|error| format!("ca_file {shown} holds a bad certificate: {error}"))?;
-    }
-    if roots.is_empty() {
+    let authorities = certificates
+        .into_iter()
+        .map(Authority::parse)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("ca_file {shown} holds a bad certificate: {error}"))?;
+    if authorities.is_empty() {
         return Err(format!("ca_file {shown} holds no certificate in PEM form"));
     }
-    Ok(roots)
+    Ok(authorities)
 }
 
-fn system() -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 {
+fn system() -> Result<Vec<Authority>, String> {
+    let certificates = rustls_native_certs::load_native_certs().certs;
+    let authorities: Vec<_> = certificates.into_iter().filter_map(|one| Authority::parse(one).ok()).collect();
+    if authorities.is_empty() {
         return Err("the system trusts no authority: install ca-certificates, or give ca_file".to_owned());
     }
-    Ok(roots)
+    Ok(authorities)
 }
 
-fn client_of(roots: RootCertStore) -> Client {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("cannot set up TLS: {error}"))?;
-    Ok(finished(builder.with_root_certificates(roots).with_no_client_auth()))
-}
-
-fn client_with_pin(pin: Sha256) -> Client {
+fn client_that_trusts(trusted: Trusted) -> Client {
     let provider = Arc::new(ring::default_provider());
-    let verifier = Arc::new(Pinned { pin, provider: Arc::clone(&provider) });
+    let verifier = Arc::new(Verifier { trusted, provider: Arc::clone(&provider) });
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("cannot set up TLS: {error}"))?;
-    Ok(finished(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
-}
-
-fn finished(mut client: ClientConfig) -> Arc<ClientConfig> {
+    let mut client = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     client.alpn_protocols = vec![b"http/1.1".to_vec()];
     // A resumed session would not show a certificate that has expired since.
     client.resumption = Resumption::disabled();
-    Arc::new(client)
-}
-
-/// Trusts one certificate, by its digest. Its names are checked like those of any other; its dates
-/// are by [`Trust`].
-#[derive(Debug)]
-struct Pinned {
-    pin: Sha256,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let found = sha256(end_entity);
-        if found != self.pin {
-            let fault = OtherError(Arc::new(NotPinned { found, pin: self.pin }));
-            return Err(CertificateError::Other(fault).into());
-        }
-        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Another certificate than the pinned one.
-#[derive(Debug, thiserror::Error)]
-#[error("is {found} instead of the pinned {pin}")]
-struct NotPinned {
-    found: Sha256,
-    pin: Sha256,
+    Ok(Arc::new(client))
 }
 
 /// What makes the certificate of one server acceptable.
@@ -168,7 +103,7 @@ impl Trust {
     pub(super) fn new(endpoint: &Endpoint, authorities: &Authorities) -> Result<Self, String> {
         let tls = endpoint.tls.clone();
         let client = match tls.pin {
-            Some(pin) => client_with_pin(pin),
+            Some(pin) => client_that_trusts(Trusted::Pin(pin)),
             None => authorities.client(tls.ca_file.as_deref()),
         }?;
         let server_name = name(tls.server_name.as_ref().unwrap_or(&endpoint.url.host))?;
@@ -301,8 +236,8 @@ fn describe_certificate(fault: &CertificateError) -> String {
             "is signed by another key than that of the authority of this name: is ca_file out of date?"
                 .to_owned()
         }
-        CertificateError::Other(OtherError(fault)) => match fault.downcast_ref::<NotPinned>() {
-            Some(fault) => fault.to_string(),
+        CertificateError::Other(fault) => match verifier::describe(fault) {
+            Some(fault) => fault,
             None if fault.to_string().contains("CaUsedAsEndEntity") => {
                 "is an authority's own, which no client takes for a server's: give its SHA-256 as pin"
                     .to_owned()

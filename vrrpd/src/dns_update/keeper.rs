@@ -134,19 +134,24 @@ impl Keeper {
         let server = Server { address, key: key.as_ref(), clock: self.clock };
         let mut was = None;
         let mut found = ask(&server, &target).await?;
+        let mut assumed = found.clone();
         for _ in 0..ROUNDS {
             // A server may have its own idea of a TTL; it is told ours once.
             if target.is(&found) || was.is_some() && target.is_at(&found) {
                 return Ok(was);
             }
-            let answer = server.exchange(&target.change(&found), Task::Change).await?;
-            match answer.metadata.response_code {
+            let answer = server.exchange(&target.change(&assumed), Task::Change).await?;
+            let code = answer.metadata.response_code;
+            match code {
                 // Also when our own first message did it, whose answer was lost.
                 ResponseCode::NoError | ResponseCode::NXRRSet | ResponseCode::YXRRSet => {}
                 code => return Err(Fault::Declined(Task::Change, code)),
             }
-            was.get_or_insert(found.addresses);
-            found = ask(&server, &target).await?;
+            let before = std::mem::replace(&mut found, ask(&server, &target).await?);
+            // Of a wildcard: the answers have it, and the name itself has no record (RFC 4592 2.2.1).
+            let is_wildcard = code == ResponseCode::NXRRSet && found == before;
+            assumed = if is_wildcard { Found::default() } else { found.clone() };
+            was.get_or_insert(before.addresses);
         }
         if target.is_at(&found) { Ok(was) } else { Err(Fault::Raced(found.addresses)) }
     }

@@ -129,6 +129,8 @@ impl Target {
                 found.addresses.push(address);
             }
         }
+        // Servers turn their records round from answer to answer.
+        found.addresses.sort_unstable();
         Ok(found)
     }
 }

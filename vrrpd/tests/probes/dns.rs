@@ -98,6 +98,22 @@ pub(crate) async fn an_answer_passes_with_data_and_ttl(fixture: Fixture) {
     assert!(said(&fixture, Probe::Dns(Dns { expect, max_ttl, ..dns(server) })).await.is_ok());
 }
 
+/// Servers repeat the question as they have it in the zone, and add what belongs to EDNS.
+pub(crate) async fn letters_of_another_case_and_an_option_record_make_no_difference(fixture: Fixture) {
+    let upper = |name: &str| Name::from_ascii(name.to_uppercase()).expect("a name");
+    let server = serve(move |question, _| {
+        let mut reply = answer(question, &[alias(&NAME.to_uppercase(), 9, "Registry.Example.com")]);
+        reply.queries[0].set_name(upper(NAME));
+        reply.add_answer(record("REGISTRY.example.COM", 5, a(201)));
+        reply.set_edns(hickory_proto::op::Edns::new());
+        vec![octets(&reply)]
+    })
+    .await;
+    let expect = vec!["192.0.2.201".to_owned()];
+    let message = said(&fixture, Probe::Dns(Dns { expect, ..dns(server) })).await.expect("the same name");
+    assert!(message.starts_with("NOERROR, www.example.com A is 192.0.2.201, TTL 9 s, in "), "{message}");
+}
+
 pub(crate) async fn another_answer_fails_and_both_are_told(fixture: Fixture) {
     for records in [vec![a(193)], vec![a(193), a(201)]] {
         let server = has(records.into_iter().map(|data| record(NAME, 86_400, data)).collect()).await;

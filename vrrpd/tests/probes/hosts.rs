@@ -62,7 +62,16 @@ pub(crate) async fn a_link_local_host_is_asked_through_its_interface(fixture: Fi
     assert!(message.starts_with("1 of 1 answers: fe80::1%eth0 in "), "{message}");
     let message =
         said(&fixture, Probe::Ping(ping(&["fe80::1%eth7"], 1))).await.expect_err("no such interface");
-    assert_eq!(message, "cannot ask fe80::1%eth7: there is no interface eth7");
+    assert_eq!(message, "0 of 1 answer; cannot ask fe80::1%eth7: there is no interface eth7 (quorum is 1)");
+}
+
+pub(crate) async fn a_host_that_cannot_be_asked_is_one_that_does_not_answer(fixture: Fixture) {
+    let ping = Probe::Ping(ping(&["fe80::1%eth7", "192.0.2.1"], 1));
+    for probe in [ping, gateway(None, &["fe80::1%eth7", "192.0.2.1"], 1)] {
+        let message = said(&fixture, probe).await.expect("one is enough");
+        assert!(message.starts_with("1 of 2 answers: 192.0.2.1 in "), "{message}");
+        assert!(message.contains("; cannot ask fe80::1%eth7: there is no interface eth7"), "{message}");
+    }
 }
 
 fn gateway(interface: Option<&str>, targets: &[&str], quorum: u32) -> Probe {
@@ -104,6 +113,19 @@ pub(crate) async fn a_router_that_is_a_target_too_has_one_vote(fixture: Fixture)
     assert!(message.starts_with("2 of 2 answer: ") && message.ends_with(" (quorum is 3)"), "{message}");
     run_ip("route del default");
     run_ip("-6 route del default");
+}
+
+/// Over either of two cables, for example.
+pub(crate) async fn a_router_of_two_routes_has_one_vote(fixture: Fixture) {
+    run_ip("link add eth1 type veth peer name eth2");
+    run_ip("link set eth1 up");
+    run_ip("route add default via 192.0.2.1");
+    run_ip("route add default via 192.0.2.1 dev eth1 onlink metric 10");
+    let said = said(&fixture, gateway(None, &[], 2)).await;
+    run_ip("link del eth1");
+    run_ip("route del default");
+    let message = said.expect_err("there is only one");
+    assert!(message.starts_with("1 of 1 answers: ") && message.ends_with(" (quorum is 2)"), "{message}");
 }
 
 fn addresses(addresses: &[&str], interface: Option<&str>, quorum: u32) -> Probe {

@@ -133,13 +133,27 @@ pub(crate) fn authority(file: &str, name: &str, expired: bool) -> (PathBuf, Arc<
 pub(crate) fn certified(
     file: &str,
     names: &[&str],
+    days: (OffsetDateTime, OffsetDateTime),
+) -> (PathBuf, Arc<ServerConfig>, Vec<u8>) {
+    issued(file, names, &[(date_time_ymd(2020, 1, 1), date_time_ymd(4000, 1, 1))], days)
+}
+
+/// As [`certified`], by an authority that has a certificate for each of `terms`, all with one key.
+pub(crate) fn issued(
+    file: &str,
+    names: &[&str],
+    terms: &[(OffsetDateTime, OffsetDateTime)],
     (not_before, not_after): (OffsetDateTime, OffsetDateTime),
 ) -> (PathBuf, Arc<ServerConfig>, Vec<u8>) {
     let ca_key = KeyPair::generate().expect("there is randomness");
     let mut ca = CertificateParams::new(Vec::new()).expect("no name is no bad name");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     ca.distinguished_name.push(DnType::CommonName, file);
-    let pem = ca.self_signed(&ca_key).expect("the key fits").pem();
+    let mut pem = String::new();
+    for term in terms {
+        (ca.not_before, ca.not_after) = *term;
+        pem.push_str(&ca.self_signed(&ca_key).expect("the key fits").pem());
+    }
     let key = KeyPair::generate().expect("there is randomness");
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let mut leaf = CertificateParams::new(names).expect("the names are good");
@@ -174,15 +188,26 @@ pub(crate) struct Page {
     pub(crate) status: u16,
     pub(crate) headers: String,
     pub(crate) body: Vec<u8>,
+    /// The head remembers a body that is gone: it announces what does not come.
+    pub(crate) hollow: bool,
 }
 
 pub(crate) fn page(body: impl Into<Vec<u8>>) -> Page {
-    Page { status: 200, headers: String::new(), body: body.into() }
+    Page { status: 200, body: body.into(), ..Page::default() }
 }
 
 impl Page {
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push_str(&format!("{name}: {value}\r\n"));
+        self
+    }
+
+    /// The octet that a request asks for, where that is possible and the page allows it (RFC 9110 14).
+    fn part(mut self, request: &str) -> Self {
+        let wanted = request.split_once("range: bytes=").and_then(|(_, rest)| rest.split_once('-'));
+        let Some((at, _)) = wanted.filter(|_| self.headers.contains("Accept-Ranges")) else { return self };
+        let part = self.body.get(at.parse::<usize>().expect("vrrpd asks for one octet")).copied();
+        (self.status, self.body) = part.map_or((416, Vec::new()), |octet| (206, vec![octet]));
         self
     }
 }
@@ -229,8 +254,8 @@ impl Site {
             let page = {
                 let mut site = self.0.lock().expect("no test panics with it");
                 site.asked.push(head.clone());
-                let missing = Page { status: 404, headers: String::new(), body: b"no such page".to_vec() };
-                site.pages.get(path).cloned().unwrap_or(missing)
+                let missing = Page { status: 404, body: b"no such page".to_vec(), ..Page::default() };
+                site.pages.get(path).cloned().unwrap_or(missing).part(&head)
             };
             let head = format!(
                 "HTTP/1.1 {} Status\r\n{}Content-Length: {}\r\n\r\n",
@@ -238,8 +263,9 @@ impl Site {
                 page.headers,
                 page.body.len()
             );
-            let body: &[u8] = if method == "HEAD" { &[] } else { &page.body };
-            if stream.write_all(&[head.as_bytes(), body].concat()).await.is_err() {
+            let body: &[u8] = if method == "HEAD" || page.hollow { &[] } else { &page.body };
+            let written = stream.write_all(&[head.as_bytes(), body].concat()).await;
+            if written.is_err() || method != "HEAD" && page.hollow {
                 return;
             }
         }

@@ -14,10 +14,10 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use crate::config::{DnsUpdate, Tsig, TsigAlgorithm};
 
 const ZONE: &str = "$TTL 86400\n@ SOA ns hostmaster 1 3600 600 86400 10800\n@ NS ns\nns A 127.0.0.1\n\
-                    www A 192.0.2.194\nalias CNAME www\n";
+                    www A 192.0.2.194\nalias CNAME www\n*.wild A 192.0.2.200\n";
 
 /// A running server with the zones `example.net`, where the key of each algorithm may change what is
-/// called `www` or `new`, and `static.example`, which takes no update.
+/// called `www`, `new` or `www.wild`, and `static.example`, which takes no update.
 pub(super) struct Named {
     child: Child,
     pub(super) address: SocketAddr,
@@ -142,7 +142,7 @@ fn configuration(directory: &Path, address: SocketAddr) -> String {
         let (name, secret) = (algorithm.as_str(), secret(algorithm));
         // Writing to a string cannot fail.
         let _ = writeln!(text, "key \"{name}\" {{ algorithm {name}; secret \"{secret}\"; }};");
-        for host in ["www", "new"] {
+        for host in ["www", "new", "www.wild"] {
             let _ = write!(policy, "grant {name}. name {host}.example.net. A AAAA; ");
         }
     }

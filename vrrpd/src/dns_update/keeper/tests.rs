@@ -67,6 +67,17 @@ async fn a_name_without_a_record_gets_one_and_the_other_family_is_left_alone() {
     assert_eq!(record(&six).await.addresses, [ip("2001:db8::193")]);
 }
 
+/// The server answers with the wildcard's address, and the name has no record that could be compared.
+#[tokio::test]
+async fn a_name_below_a_wildcard_gets_a_record_of_its_own() {
+    let Some(named) = Named::start() else { return };
+    let wild = with(&named.update(), |update| update.record = "www.wild.example.net".to_owned());
+    assert_eq!(record(&wild).await.addresses, [ip("192.0.2.200")]);
+    assert_eq!(attempt(&wild).await, Ok(Some(vec![ip("192.0.2.200")])));
+    assert!(Target::new(&wild).expect("names are right").is(&record(&wild).await));
+    assert_eq!(attempt(&wild).await, Ok(None));
+}
+
 #[tokio::test]
 async fn a_ttl_that_outlives_a_failover_is_replaced() {
     let Some(named) = Named::start() else { return };
