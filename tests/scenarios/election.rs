@@ -7,7 +7,7 @@ use lab::story::{DOWN_NS, INTERVAL_NS, PRIMARY, SECONDARY, SKEW_NS, VIP, VIP6, r
 use lab::{DEADLINE, Frame, Kind, Lab, Pair, Prober, frame, now_ns};
 
 fn gap_ns(prober: Prober) -> i64 {
-    i64::try_from(prober.stop().longest_gap().as_nanos()).expect("a test does not last 292 years")
+    i64::try_from(prober.stop().longest_wait().as_nanos()).expect("a test does not last 292 years")
 }
 
 #[test]
