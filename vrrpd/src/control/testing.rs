@@ -57,6 +57,8 @@ pub(crate) fn snapshot() -> RouterSnapshot {
         state: StateName::Active,
         reason: Reason::NoResponse,
         phase: Phase::Settled,
+        standing: vrrp_proto::snapshot::Standing::Free,
+        frozen: false,
         age: Duration::from_secs(180),
         priority: Priority::new(150),
         pending: false,

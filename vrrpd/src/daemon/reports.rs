@@ -116,10 +116,11 @@ impl Daemon {
                 info!(virtual_router = config.name, "priority {from} -> {to}: {why}");
                 What::PriorityChanged { virtual_router: self.name(router), from, to, why }
             }
-            Report::Asking { router, priority } => {
+            Report::Asking { router, priority, ordered } => {
                 let virtual_router = self.name(router);
-                info!(virtual_router, "resigned at priority {priority}, to let a better router take over");
-                What::Asking { virtual_router, priority }
+                let who = if ordered { "any other router" } else { "a better router" };
+                info!(virtual_router, "resigned at priority {priority}, to let {who} take over");
+                What::Asking { virtual_router, priority, ordered }
             }
             Report::Kept { router, rival } => {
                 let virtual_router = self.name(router);
@@ -171,6 +172,7 @@ impl Daemon {
             Report::AddressRefused { .. }
             | Report::Discarded { .. }
             | Report::Gone { .. }
+            | Report::Ordered { .. }
             | Report::ChecksumForm { .. } => return None,
         })
     }

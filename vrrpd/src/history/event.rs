@@ -95,12 +95,15 @@ pub enum What {
         /// Why: `check registry is failing`.
         why: String,
     },
-    /// Resigned for the time being, to let a better router take over.
+    /// Resigned for the time being, to let a better router, or by order any other, take over.
     Asking {
         /// Name of the virtual router.
         virtual_router: String,
-        /// The lowered priority.
+        /// The priority in force.
         priority: Priority,
+        /// An operator's order made it, not a lowered priority.
+        #[serde(default)]
+        ordered: bool,
     },
     /// No better router took over, and the role was kept.
     Kept {

@@ -29,7 +29,10 @@ impl fmt::Display for What {
             Self::AddressLost { virtual_router, address } => {
                 write!(f, "{virtual_router}: somebody else removed {address}; putting it back")
             }
-            Self::Asking { virtual_router, priority } => {
+            Self::Asking { virtual_router, ordered: true, .. } => {
+                write!(f, "{virtual_router}: resigned by order, to let another router take over")
+            }
+            Self::Asking { virtual_router, priority, ordered: false } => {
                 write!(
                     f,
                     "{virtual_router}: resigned at priority {priority} to let a better router take over"
@@ -165,6 +168,10 @@ pub(super) fn because(
             Some(named) => format!("gave way to {named} with our priority lowered to {ours}"),
             None => format!("gave way with the priority lowered to {ours}"),
         },
+        Reason::HandedOver => match named {
+            Some(named) => format!("handed over to {named} by the operator's order"),
+            None => "handed over by the operator's order".to_owned(),
+        },
         Reason::AddressRefused => "the kernel refused an address; tries again later".to_owned(),
         Reason::CannotSend => "advertisements could not be sent; tries again later".to_owned(),
         Reason::StartupDelay => "startup_delay has not ended yet".to_owned(),
@@ -173,6 +180,7 @@ pub(super) fn because(
         Reason::NoPrimaryIpAddress => "the interface has no address to send from".to_owned(),
         Reason::NoVirtualIpAddresses => "the owner's addresses are not on the interface".to_owned(),
         Reason::CheckFailed => "a check with on_failure = \"fault\" is failing".to_owned(),
+        Reason::Drained => "drained by the operator".to_owned(),
         Reason::Shutdown => "stopped by the operator".to_owned(),
     }
 }
@@ -290,7 +298,7 @@ mod tests {
                 "bootstrap: somebody else removed 192.0.2.201/32; putting it back",
             ),
             (
-                What::Asking { virtual_router: router(), priority: Priority::new(90) },
+                What::Asking { virtual_router: router(), priority: Priority::new(90), ordered: false },
                 "bootstrap: resigned at priority 90 to let a better router take over",
             ),
             (

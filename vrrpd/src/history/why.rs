@@ -118,6 +118,8 @@ fn cause(earlier: &[&Event], effect: &What) -> Option<usize> {
             Reason::AddressRefused => last(earlier, |what| matches!(what, What::AddressRefused { .. })),
             Reason::CannotSend => last(earlier, |what| matches!(what, What::SendFailing { .. })),
             Reason::Shutdown => last(earlier, |what| matches!(what, What::Command { .. })),
+            Reason::Drained => last(earlier, |what| is_command(what, "drain ")),
+            Reason::HandedOver => last(earlier, |what| is_command(what, "switchover ")),
             Reason::Startup | Reason::Resumed => last(earlier, |what| {
                 let link = [LinkChange::Up, LinkChange::Appeared, LinkChange::SourceAddressFound];
                 is_link(what, &link)
@@ -142,6 +144,10 @@ fn is_transition(what: &What) -> bool {
 
 fn is_link(what: &What, changes: &[LinkChange]) -> bool {
     matches!(what, What::LinkChanged { change, .. } if changes.contains(change))
+}
+
+fn is_command(what: &What, start: &str) -> bool {
+    matches!(what, What::Command { command, .. } if command.starts_with(start))
 }
 
 /// Is this the transition into the state that `router` is in?
