@@ -150,6 +150,7 @@ pub(crate) fn state(virtual_routers: Vec<VirtualRouter>) -> State {
         virtual_routers,
         alarms: Vec::new(),
         interfaces: Vec::new(),
+        peers: Vec::new(),
         daemon: Daemon {
             loop_lateness_max_us: 120,
             reports_lost: 0,

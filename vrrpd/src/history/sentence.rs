@@ -48,6 +48,16 @@ impl fmt::Display for What {
                     rival.address, rival.priority
                 )
             }
+            Self::HandedOver { virtual_router, handover } => {
+                write!(f, "{virtual_router}: handed over: {handover}")
+            }
+            Self::OrderFailed { virtual_router, command, message } => {
+                write!(f, "{virtual_router}: {command} was not obeyed: {message}")
+            }
+            Self::FreezeEnded { virtual_router, expired } => {
+                let why = if *expired { "its time is over" } else { "by order" };
+                write!(f, "{virtual_router}: the freeze has ended, {why}; checks count as they are now")
+            }
             Self::AddressRefused { virtual_router, address, error } => {
                 write!(f, "{virtual_router}: the kernel refused {address}: {error}")
             }
@@ -195,7 +205,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::protocol::CheckState;
+    use crate::control::protocol::{CheckState, Handover};
     use crate::control::testing::at;
 
     fn other(priority: u8) -> ActiveRouter {
@@ -393,6 +403,32 @@ mod tests {
                 "bootstrap: advertisements cannot be sent to some of the peers: no route to host (EHOSTUNREACH)",
             ),
             (What::SendRecovered { virtual_router: router() }, "bootstrap: advertisements are sent again"),
+            (
+                What::HandedOver {
+                    virtual_router: router(),
+                    handover: Handover {
+                        successor: "192.0.2.194".parse().expect("an address"),
+                        priority: Priority::new(100),
+                        waited_us: 609_412,
+                        overlap_us: 20_950,
+                        gap_us: 0,
+                    },
+                },
+                "bootstrap: handed over: 192.0.2.194 (priority 100) advertised 609.4 ms after the resignation; this \
+                 node answered until 20.9 ms after that: a gap of 0.0 ms by this node's clock",
+            ),
+            (
+                What::OrderFailed {
+                    virtual_router: router(),
+                    command: "drain".to_owned(),
+                    message: "nobody took over".to_owned(),
+                },
+                "bootstrap: drain was not obeyed: nobody took over",
+            ),
+            (
+                What::FreezeEnded { virtual_router: router(), expired: true },
+                "bootstrap: the freeze has ended, its time is over; checks count as they are now",
+            ),
         ];
         for (what, sentence) in sentences {
             assert_eq!(what.to_string(), sentence);

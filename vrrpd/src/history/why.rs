@@ -25,7 +25,7 @@ pub fn why(name: &str, state: &State, history: &History) -> Vec<String> {
     if history.forgotten() > 0 && !events.iter().any(|event| matches!(event.what, What::Transition { .. })) {
         lines.push("  what led to it is no longer in the history".to_owned());
     }
-    present(router, state.time, &mut lines);
+    present(state, router, &mut lines);
     lines
 }
 
@@ -64,8 +64,8 @@ fn story(router: &VirtualRouter, events: &[&Event], now: WallTime, lines: &mut V
 }
 
 /// What is the matter at present, and what to type.
-fn present(router: &VirtualRouter, now: WallTime, lines: &mut Vec<String>) {
-    for finding in verdict::findings(router, now) {
+fn present(state: &State, router: &VirtualRouter, lines: &mut Vec<String>) {
+    for finding in verdict::all_findings(state, router) {
         let sign = if finding.level == Level::Fine { "now:" } else { "now !" };
         lines.push(format!("  {sign} {}", finding.message));
         lines.extend(finding.remedy.map(|remedy| format!("      -> {remedy}")));
