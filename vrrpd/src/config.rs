@@ -5,7 +5,7 @@
 //! doubt: nothing that uses them checks a range again. [`to_toml`] writes them out again, and
 //! [`differences`] says what a reload would change.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub use show::{to_toml, to_toml_expanded};
 pub struct Config {
     /// `[daemon]`.
     pub daemon: Daemon,
+    /// `[peer_link]`; without it there is none.
+    pub peer_link: Option<PeerLink>,
     /// `[virtual_router.NAME]`, in the order of the file.
     pub virtual_routers: Vec<VirtualRouter>,
     /// `[check.NAME]`, in the order of the file.
@@ -71,6 +73,17 @@ pub struct Daemon {
     pub read_group: String,
     /// Scheduling of the protocol thread; default realtime, where the kernel allows it.
     pub scheduling: Scheduling,
+}
+
+/// `[peer_link]`: what the daemons of a group tell each other beside VRRP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerLink {
+    /// Address and UDP port that is listened on, and sent from.
+    pub listen: SocketAddr,
+    /// Where the other daemons listen, at least one.
+    pub peers: Vec<SocketAddr>,
+    /// File with the secret that they share.
+    pub key_file: PathBuf,
 }
 
 /// Scheduling class of the protocol thread.

@@ -23,7 +23,7 @@ pub use args::Args;
 
 use crate::control::client::{self, Error};
 use crate::control::protocol::{Answer, Request};
-use crate::control::time::WallTime;
+use crate::control::time::{Span, WallTime};
 use crate::control::{errno_words, exit};
 use args::{Command, ConfigCommand};
 
@@ -135,6 +135,20 @@ fn request(command: &Command, now: WallTime) -> Result<Request, String> {
         }
         // What is done without the daemon, or not by it alone, was dealt with before.
         Command::Doctor { .. } | Command::Config { .. } => Request::ConfigShow { expanded: false },
+        Command::Drain { name, reason, force } => {
+            Request::Drain { name: name.clone(), reason: reason.clone(), force: *force }
+        }
+        Command::Undrain { name, reason } => Request::Undrain { name: name.clone(), reason: reason.clone() },
+        Command::Freeze { name, lasts, reason } => {
+            let lasts = lasts.parse::<Span>().map_err(|error| format!("--for {error}"))?;
+            Request::Freeze { name: name.clone(), lasts, reason: reason.clone() }
+        }
+        Command::Unfreeze { name, reason } => {
+            Request::Unfreeze { name: name.clone(), reason: reason.clone() }
+        }
+        Command::Switchover { name, reason, force } => {
+            Request::Switchover { name: name.clone(), reason: reason.clone(), force: *force }
+        }
     })
 }
 
@@ -143,6 +157,8 @@ fn render(answer: &Answer, json: bool) -> Output {
     let exit_code = match answer {
         Answer::State(state) => state::exit_code(state),
         Answer::Checks(checks) => print::checks_exit_code(checks),
+        Answer::Done(done) if done.degraded => exit::DEGRADED,
+        Answer::Done(_) => exit::FINE,
         Answer::Error(refusal) => return Output::failure(refusal.exit_code, &refusal.message),
         Answer::Reloaded(_) | Answer::Why(_) | Answer::History(_) | Answer::Config(_) => exit::FINE,
     };
@@ -159,6 +175,8 @@ fn render(answer: &Answer, json: bool) -> Output {
         Answer::History(events) => print::history(events),
         Answer::Config(config) if json => to_json(config),
         Answer::Config(config) => config.toml.clone(),
+        Answer::Done(done) if json => to_json(done),
+        Answer::Done(done) => print::done(done),
         Answer::Error(_) => String::new(),
     };
     let text = if json { text } else { print::harmless(&text) };

@@ -4,11 +4,13 @@
 //! another (`kernel`). Here is what may wait: signals, checks, hooks, clients, the log and
 //! the history. One loop takes in what they say, one at a time.
 
+mod commands;
 mod forms;
 mod observe;
 mod reports;
 mod roles;
 mod roster;
+mod standing;
 mod starts;
 mod systemd;
 
@@ -20,7 +22,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 use vrrp_proto::action::Input;
 use vrrp_proto::snapshot::StateName;
@@ -38,13 +40,16 @@ use crate::hook::{HookResult, Hooks};
 use crate::kernel::{self, KernelThread};
 use crate::launcher::{self, Launcher, LauncherHandle};
 use crate::mailbox::Mailbox;
+use crate::peer_link::{self, PeerLink};
 use crate::protocol::{self, Note, ProtocolThread, Wires};
 use crate::{logging, privilege};
 
+use commands::Commands;
 use forms::Forms;
-use observe::Observer;
+use observe::{Observer, Others};
 use roles::Roles;
 use roster::{Order, Roster};
+use standing::Standing;
 use starts::Starts;
 use systemd::Systemd;
 
@@ -57,6 +62,8 @@ const TO_MAIN: usize = 1024;
 /// The longest that the end is put off for addresses that still answer: the longest wait for a
 /// successor, and some time to remove them.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How often time itself is looked at: freezes that end, peers that are told that we live.
+const SECOND: Duration = Duration::from_secs(1);
 /// The longest that the end is put off for hooks.
 const LAST_HOOKS: Duration = Duration::from_secs(2);
 
@@ -129,6 +136,12 @@ struct Daemon {
     observer: Observer,
     forms: Forms,
     starts: Starts,
+    standing: Standing,
+    commands: Commands,
+    peers: PeerLink,
+    /// States for the peers, on their way from the core.
+    for_peers: mpsc::Receiver<Answer>,
+    to_peers: mpsc::Sender<Answer>,
     systemd: Systemd,
     /// When a discarded packet was last a warning, by what was wrong and for whom.
     warned: BTreeMap<String, tokio::time::Instant>,
@@ -169,6 +182,10 @@ impl Daemon {
         };
         let (starts, trouble) = Starts::note(&state_dir);
         trouble.iter().for_each(|trouble| warn!("{trouble}; going on without it"));
+        let (standing, trouble) = Standing::load(&state_dir);
+        trouble.iter().for_each(|trouble| error!("{trouble}"));
+        let peers = PeerLink::start(config.peer_link.as_ref(), &config.daemon.node);
+        let (to_peers, for_peers) = mpsc::channel(4);
         let (check_sender, check_results) = mpsc::channel(64);
         let (hook_sender, hook_results) = mpsc::channel(64);
         let (dns_sender, dns_reports) = mpsc::channel(64);
@@ -193,6 +210,11 @@ impl Daemon {
             observer: Observer::new(&config, scheduling),
             forms: Forms::load(&state_dir),
             starts,
+            standing,
+            commands: Commands::default(),
+            peers,
+            for_peers,
+            to_peers,
             systemd: Systemd::from_environment(),
             warned: BTreeMap::new(),
             ending: false,
@@ -206,6 +228,8 @@ impl Daemon {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
         let mut tick = self.systemd.ticks();
+        let mut second = tokio::time::interval(SECOND);
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.record(What::Started { version: env!("CARGO_PKG_VERSION").to_owned() });
         info!(version = env!("CARGO_PKG_VERSION"), node = %self.config.daemon.node, "vrrpd starts");
         self.put_in_force();
@@ -233,6 +257,13 @@ impl Daemon {
                 Some(call) = self.calls.recv() => self.call(call),
                 Some(call) = rerun.recv() => self.observer.ask(&self.roster, &self.wires, call),
                 _ = tick.tick() => self.tick()?,
+                _ = second.tick() => {
+                    self.orders_tick();
+                    self.peers.retry();
+                    self.tell_peers();
+                }
+                Some(state) = self.for_peers.recv() => self.peers_hear(&state),
+                (peer, message) = self.peers.receive() => self.peer_said(peer, message),
                 () = expired(farewell), if farewell.is_some() => {
                     warn!("the kernel did not confirm in time that all addresses are gone");
                     break;
@@ -252,7 +283,15 @@ impl Daemon {
         let orders = self.roster.apply(&self.config, |name| forms.get(name), self.starts.may_resume());
         for order in orders {
             match order {
-                Order::Protocol(message) => self.wires.messages.push_waiting(message),
+                Order::Protocol(message) => {
+                    let configured = match &message {
+                        protocol::Message::Input(Input::Configure { router, .. }) => Some(*router),
+                        _ => None,
+                    };
+                    self.wires.messages.push_waiting(message);
+                    // Before the kernel thread can say that it may start.
+                    configured.into_iter().for_each(|router| self.remind(router));
+                }
                 Order::Kernel(message) => self.wires.kernel.push_waiting(message),
             }
         }
@@ -366,10 +405,50 @@ impl Daemon {
                 self.hooks.notify(&entry.config.name, &reports::stopped(entry.config.priority));
             }
         }
+        for (from, to) in self.renamed(&config) {
+            if let Err(trouble) = self.standing.rename(&from, &to) {
+                warn!("{trouble}: {to} stands under no order after a restart");
+            }
+        }
+        self.peers.restart(config.peer_link.as_ref(), &config.daemon.node);
         self.config = config;
         self.observer.configured(&self.config);
         if !self.ending {
             self.put_in_force();
+        }
+    }
+
+    /// Virtual routers that have another name in `config`, with both.
+    fn renamed(&self, config: &Config) -> Vec<(String, String)> {
+        let before = self.roster.iter().filter(|(_, entry)| !entry.leaving).map(|(_, entry)| &entry.config);
+        before
+            .filter_map(|old| {
+                let new = config.virtual_routers.iter().find(|new| roster::key(new) == roster::key(old))?;
+                (new.name != old.name).then(|| (old.name.clone(), new.name.clone()))
+            })
+            .collect()
+    }
+
+    /// Asks the core for what the peers are told next.
+    fn tell_peers(&mut self) {
+        if !self.peers.is_open() {
+            return;
+        }
+        let (answer, answered) = oneshot::channel();
+        let request = Request::State { name: None };
+        self.observer.ask(&self.roster, &self.wires, Call { request, peer: server::Peer { uid: 0 }, answer });
+        let to_peers = self.to_peers.clone();
+        tokio::spawn(async move {
+            if let Ok(state) = answered.await {
+                // A newer one follows when there is no room.
+                let _ = to_peers.try_send(state);
+            }
+        });
+    }
+
+    fn peers_hear(&mut self, state: &Answer) {
+        if let Answer::State(state) = state {
+            self.peers.tell(state.virtual_routers.iter().map(peer_link::fitness::of).collect());
         }
     }
 
@@ -389,6 +468,11 @@ impl Daemon {
                 self.record(What::Command { uid, command, reason: None });
                 self.run_checks(name.clone(), call);
             }
+            Request::Drain { .. }
+            | Request::Undrain { .. }
+            | Request::Freeze { .. }
+            | Request::Unfreeze { .. }
+            | Request::Switchover { .. } => self.ordered(call),
             _ => self.observer.ask(&self.roster, &self.wires, call),
         }
     }
@@ -425,6 +509,9 @@ impl Daemon {
             self.wires.messages.push_waiting(protocol::Message::Input(Input::Tracked { tracker, state }));
         }
         self.observer.check_result(&result);
+        if result.state != result.previous_state {
+            self.tell_peers();
+        }
     }
 
     fn hook_result(&mut self, result: HookResult) {
@@ -444,12 +531,16 @@ impl Daemon {
                 self.systemd.alive();
                 self.note_roles(&observation);
                 for (&router, snapshot) in observation.asked.iter().zip(&observation.routers) {
-                    self.follow(router, snapshot.as_ref().map(|snapshot| snapshot.state));
+                    let state = snapshot.as_ref().map(|snapshot| snapshot.state);
+                    self.follow(router, state);
+                    // A transition that was not told must not mislead an order either.
+                    state.into_iter().for_each(|state| self.commands.entered(router, state));
                 }
             }
             Note::Observed(observation) => {
                 let (roster, config, history) = (&self.roster, &self.config, &self.history);
-                self.observer.answer(&observation, roster, config, history, &self.protocol, &self.dns);
+                let others = Others { standing: &self.standing, link: &self.peers, dns: &self.dns };
+                self.observer.answer(&observation, roster, config, history, &self.protocol, others);
             }
         }
     }

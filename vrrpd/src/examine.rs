@@ -31,19 +31,24 @@ pub(crate) fn machine(config: &Config) -> Vec<String> {
     for (update, tsig) in
         config.dns_updates.iter().filter_map(|update| Some((&update.name, update.tsig.as_ref()?)))
     {
-        let file = &tsig.secret_file;
-        match file.metadata() {
-            Err(error) => {
-                findings.push(format!("dns_update.{update}: the secret_file {}: {error}", file.display()));
-            }
-            Ok(metadata) if metadata.mode() & 0o077 != 0 => findings.push(format!(
-                "dns_update.{update}: the secret_file {} is open to its group or others; chmod 0400",
-                file.display()
-            )),
-            Ok(_) => {}
-        }
+        let place = format!("dns_update.{update}: the secret_file");
+        findings.extend(secret(&place, &tsig.secret_file));
+    }
+    if let Some(link) = &config.peer_link {
+        findings.extend(secret("peer_link: the key_file", &link.key_file));
     }
     findings
+}
+
+/// What is wrong with a file that holds a secret, as far as anybody can see.
+fn secret(place: &str, file: &Path) -> Option<String> {
+    match file.metadata() {
+        Err(error) => Some(format!("{place} {}: {error}", file.display())),
+        Ok(metadata) if metadata.mode() & 0o077 != 0 => {
+            Some(format!("{place} {} is open to its group or others; chmod 0400", file.display()))
+        }
+        Ok(_) => None,
+    }
 }
 
 fn table() -> Result<Table, netlink::Error> {
@@ -80,11 +85,14 @@ mod tests {
                     [dns_update.d]\nvirtual_router = \"a\"\nserver = \"192.0.2.192\"\nzone = \"example.net\"\n\
                     name = \"example.net\"\nvalue = \"192.0.2.193\"\n\
                     tsig = { name = \"k\", secret_file = \"/no/such/key\" }\n\
+                    [peer_link]\nlisten = \"192.0.2.193:9112\"\npeers = [\"192.0.2.194:9112\"]\n\
+                    key_file = \"/no/such/peer.key\"\n\
                     [check.missing]\nexec = [\"/no/such/program\"]\n[check.there]\nexec = [\"/bin/sh\"]\n";
         let (config, _) = crate::config::parse("test.toml", text).expect("a valid configuration");
         let findings = machine(&config);
-        assert_eq!(findings.len(), 3, "{findings:?}");
-        for (finding, named) in findings.iter().zip(["nosuch0", "/no/such/program", "/no/such/key"]) {
+        let missing = ["nosuch0", "/no/such/program", "/no/such/key", "/no/such/peer.key"];
+        assert_eq!(findings.len(), missing.len(), "{findings:?}");
+        for (finding, named) in findings.iter().zip(missing) {
             assert!(finding.contains(named), "{findings:?}");
         }
     }

@@ -19,6 +19,7 @@ pub mod launcher;
 mod logging;
 pub mod mailbox;
 mod net;
+mod peer_link;
 mod perform;
 mod privilege;
 mod protocol;

@@ -1,6 +1,7 @@
 //! Files that outlive the process: written whole or not at all.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 /// Writes a file so that a crash leaves either the old or the new one; makes the directory.
@@ -15,6 +16,25 @@ pub(crate) fn write(file: &Path, octets: &[u8]) -> Result<(), String> {
         .map_or(Ok(()), fs::create_dir_all)
         .and_then(|()| fs::write(&beside, octets))
         .and_then(|()| fs::rename(&beside, file));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&beside);
+        format!("cannot write {}: {error}", file.display())
+    })
+}
+
+/// As [`write`], and on the disk when it returns: for what must outlive a loss of power.
+///
+/// # Errors
+///
+/// A sentence that names the file. The old one is still there.
+pub(crate) fn write_through(file: &Path, octets: &[u8]) -> Result<(), String> {
+    let beside = file.with_extension("new");
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    let written = fs::create_dir_all(directory)
+        .and_then(|()| fs::File::create(&beside))
+        .and_then(|mut new| new.write_all(octets).and_then(|()| new.sync_all()))
+        .and_then(|()| fs::rename(&beside, file))
+        .and_then(|()| fs::File::open(directory)?.sync_all());
     written.map_err(|error| {
         let _ = fs::remove_file(&beside);
         format!("cannot write {}: {error}", file.display())

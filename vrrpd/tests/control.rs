@@ -288,6 +288,7 @@ fn answer(call: &Call) -> Option<Answer> {
         Request::Why { .. } | Request::Check { .. } => {
             Answer::Error(Refusal { exit_code: 78, message: "made up".to_owned() })
         }
+        order => Answer::Error(Refusal { exit_code: 1, message: format!("{} was asked", order.command()) }),
     })
 }
 

@@ -55,6 +55,7 @@ fn hook(name: &str, script: &str) -> Hook {
 fn config(routers: &[&str], hooks: &[Hook]) -> Config {
     let names: Vec<String> = hooks.iter().map(|hook| hook.name.clone()).collect();
     Config {
+        peer_link: None,
         daemon: Daemon {
             node: "bootstrap-a".to_owned(),
             control_socket: PathBuf::from("/run/vrrpd/control.sock"),

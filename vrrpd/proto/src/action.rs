@@ -108,6 +108,93 @@ pub enum Input<'a> {
         /// Which.
         router: RouterId,
     },
+    /// The operator orders something. Answered with one [`Report::Ordered`], at once or when it is
+    /// decided.
+    Order {
+        /// Whom.
+        router: RouterId,
+        /// Comes back in the answer.
+        number: u32,
+        /// What.
+        order: Order,
+    },
+}
+
+/// What an operator orders beyond the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Leave, and stay away until [`Undrain`](Self::Undrain). An Active Router asks first: unless
+    /// another one takes over it goes on as before.
+    Drain {
+        /// Leave whether or not another router takes over.
+        force: bool,
+    },
+    /// Take part again.
+    Undrain,
+    /// Hand over: let whoever answers be Active, and do not preempt it. Unless another router takes
+    /// over, the Active Router goes on as before.
+    HandOver,
+    /// An earlier [`HandOver`](Self::HandOver) is still to be honoured, after a restart.
+    Yield,
+    /// Take back what was handed over: preempt the Active Router of lower priority now, whatever
+    /// Preempt_Mode and its delay say.
+    TakeBack,
+    /// Trackers count as they are listed here, those that are not as undecided, until
+    /// [`Unfreeze`](Self::Unfreeze).
+    Freeze(Box<[(TrackerId, TrackerState)]>),
+    /// Trackers count as they are.
+    Unfreeze,
+}
+
+/// What became of an [`Order`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderOutcome {
+    /// It is in force, and nobody had to take over for it.
+    Done,
+    /// Another router took over, and the addresses are gone from here.
+    HandedOver(HandedOver),
+    /// No other router took over; on as before.
+    NobodyFollowed,
+    /// The addresses went before another router took over: the order said so, or something else came
+    /// in between.
+    LeftAlone,
+    /// It was not obeyed, and nothing changed.
+    Refused(OrderRefusal),
+}
+
+/// A handover as the router that gave way saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandedOver {
+    /// Source of the successor's first advertisement.
+    pub to: IpAddr,
+    /// Its priority.
+    pub priority: Priority,
+    /// From the resignation to that advertisement. The addresses answered here meanwhile.
+    pub waited: Duration,
+    /// From that advertisement until the kernel here had removed the addresses.
+    pub overlap: Duration,
+    /// The successor ranks lower, and is not preempted until this router has been Active again.
+    pub yielded: bool,
+}
+
+/// Why an [`Order`] was not obeyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderRefusal {
+    /// The addresses are the administrator's (priority 255).
+    Owner,
+    /// There is no role to hand over.
+    NotActive,
+    /// There is nothing to take back: this router has not handed over to one of lower rank.
+    NotYielded,
+    /// No living Active Router is heard.
+    NoActiveRouter,
+    /// The Active Router does not rank lower.
+    Outranked,
+    /// The role cannot be had now: checks have not decided yet, the kernel refused an address, or the
+    /// attempt was overtaken by another router.
+    NotReady,
+    /// Another order, or a handover, is under way.
+    Busy,
 }
 
 /// Numbers the tenures of the addresses, so that a late outcome of an earlier one is recognised.
@@ -221,8 +308,19 @@ pub enum Report {
     Asking {
         /// Which router.
         router: RouterId,
-        /// The lowered priority.
+        /// The priority in force.
         priority: Priority,
+        /// An order made it, not a lowered priority.
+        ordered: bool,
+    },
+    /// What became of an [`Input::Order`].
+    Ordered {
+        /// Which router.
+        router: RouterId,
+        /// Of the order.
+        number: u32,
+        /// What became of it.
+        outcome: OrderOutcome,
     },
     /// No better router took over; the role was kept.
     Kept {

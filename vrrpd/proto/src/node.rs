@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::action::{Action, Input, Report};
+use crate::action::{Action, Input, Order, OrderOutcome, Report};
 use crate::packet::{
     Advert, ChecksumPolicy, Datagram, DiscardReason, ParseError, Rules, arp, ndisc, peek_vrid,
 };
@@ -88,6 +88,7 @@ impl Node {
                     router.handle(Event::Shutdown, cx);
                 }
             }
+            Input::Order { router, number, order } => self.order(router, number, order, cx),
         }
     }
 
@@ -220,10 +221,22 @@ impl Node {
             router.reconfigure(parameters, cx);
             reassess(router, &self.trackers, cx);
         } else {
-            let states = tracked_by(&parameters.tracking, &self.trackers);
+            let states = tracked_by(&parameters.tracking, &self.trackers, None);
             let assessment = Assessment::new(parameters.priority, states);
             self.routers[index] = Some(VirtualRouter::new(id, parameters, assessment, cx.now));
         }
+    }
+
+    fn order(&mut self, id: RouterId, number: u32, order: Order, cx: &mut Context<'_>) {
+        let Some(router) = self.routers.get_mut(usize::from(id.0)).and_then(Option::as_mut) else { return };
+        match order {
+            Order::Freeze(states) => router.freeze(Some(states)),
+            Order::Unfreeze => router.freeze(None),
+            order => return router.handle(Event::Order { number, order }, cx),
+        }
+        let outcome = OrderOutcome::Done;
+        cx.actions.push(Action::Report(Report::Ordered { router: id, number, outcome }));
+        reassess(router, &self.trackers, cx);
     }
 
     fn remove(&mut self, id: RouterId) {
@@ -264,7 +277,8 @@ fn timeouts(router: &mut VirtualRouter, cx: &mut Context<'_>) {
 /// Tells a router when the sum of its checks changed.
 fn reassess(router: &mut VirtualRouter, trackers: &[TrackerState], cx: &mut Context<'_>) {
     let parameters = router.parameters();
-    let assessment = Assessment::new(parameters.priority, tracked_by(&parameters.tracking, trackers));
+    let states = tracked_by(&parameters.tracking, trackers, router.frozen());
+    let assessment = Assessment::new(parameters.priority, states);
     if assessment != *router.assessment() {
         router.handle(Event::Assessed(assessment), cx);
     }
@@ -273,8 +287,11 @@ fn reassess(router: &mut VirtualRouter, trackers: &[TrackerState], cx: &mut Cont
 fn tracked_by<'a>(
     tracking: &'a [Tracking],
     states: &'a [TrackerState],
+    frozen: Option<&'a [(TrackerId, TrackerState)]>,
 ) -> impl Iterator<Item = (Effect, TrackerState)> + Clone + 'a {
-    tracking.iter().map(|tracking| {
-        (tracking.effect, states.get(usize::from(tracking.tracker.0)).copied().unwrap_or_default())
-    })
+    let state_of = move |tracker: TrackerId| match frozen {
+        Some(frozen) => frozen.iter().find(|(frozen, _)| *frozen == tracker).map(|(_, state)| *state),
+        None => states.get(usize::from(tracker.0)).copied(),
+    };
+    tracking.iter().map(move |tracking| (tracking.effect, state_of(tracking.tracker).unwrap_or_default()))
 }

@@ -4,8 +4,8 @@
 //! [`backup`] (6.4.2, with the claim that leads out of it), [`active`] (6.4.3, with the ways out of
 //! it; [`asking`] is one of them). [`holding`] keeps the addresses, [`back_off`] waits after one was
 //! refused, [`sending`] and [`announcing`] speak, [`validation`] says which packets may come in,
-//! [`elsewhere`] watches who else has our addresses, [`reconfiguring`] takes a reload, [`observing`]
-//! answers observers.
+//! [`elsewhere`] watches who else has our addresses, [`reconfiguring`] takes a reload, [`orders`] the
+//! operator's word, [`observing`] answers observers.
 
 mod active;
 mod alarms;
@@ -17,6 +17,7 @@ mod elsewhere;
 mod holding;
 mod initialize;
 mod observing;
+mod orders;
 mod reconfiguring;
 mod sending;
 #[cfg(test)]
@@ -28,20 +29,21 @@ pub(crate) use validation::REPORT_SPACING;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::action::{Action, Outcome, Report};
+use crate::action::{Action, Order, Outcome, Report};
 use crate::packet::Sighting;
 use crate::parameters::{Facts, Parameters, RouterId};
-use crate::snapshot::{Reason, StateName, Statistics};
-use crate::tracking::{Assessment, Health};
+use crate::snapshot::{Reason, Standing, StateName, Statistics};
+use crate::tracking::{Assessment, Health, TrackerId, TrackerState};
 use crate::{AdverInterval, Instant, Priority};
 
 use alarms::Shown;
 use announcing::Announcing;
-use asking::{Asked, KnownRouters};
+use asking::{Asked, KnownRouters, Question};
 use back_off::BackOff;
 use backup::{Counting, Rival};
 use elsewhere::Elsewhere;
 use holding::Holding;
+use orders::HandingOver;
 use sending::Sending;
 use validation::Heard;
 
@@ -69,6 +71,13 @@ pub(crate) struct VirtualRouter {
     trust_pending: bool,
     /// Not shut down by the operator.
     wanted: bool,
+    standing: Standing,
+    /// An order that is not decided yet: somebody is to take over.
+    handing_over: Option<HandingOver>,
+    /// The number of the order that is not decided yet.
+    order_number: u32,
+    /// What the trackers said when they were frozen.
+    frozen: Option<Box<[(TrackerId, TrackerState)]>>,
     start_at: Instant,
     active_adver_interval: AdverInterval,
     /// Since when the Active_Down_Timer of the Backup counts, and what.
@@ -112,9 +121,10 @@ enum State {
     Active {
         adver: Instant,
     },
-    /// Resigned after a lowered priority, holding the addresses, to see who takes over.
+    /// Resigned for the time being, holding the addresses, to see who takes over.
     Asking {
         until: Instant,
+        question: Question,
     },
     /// Resigned for good; the addresses answer until the successor does.
     Leaving {
@@ -164,6 +174,8 @@ pub(crate) enum Event {
     Outcome(Outcome),
     /// Leave, for good.
     Shutdown,
+    /// The operator orders something else.
+    Order { number: u32, order: Order },
 }
 
 /// Where a router's actions go, with the time at which they are decided.
@@ -192,6 +204,10 @@ impl VirtualRouter {
             assessment,
             trust_pending: false,
             wanted: true,
+            standing: Standing::Free,
+            handing_over: None,
+            order_number: 0,
+            frozen: None,
             start_at: now + parameters.startup_delay,
             active_adver_interval: parameters.interval,
             counting: Counting { from: now, resigned: false },
@@ -222,6 +238,7 @@ impl VirtualRouter {
             (_, Event::Outcome(outcome)) => self.outcome(outcome, cx),
             (_, Event::Assessed(assessment)) => self.assessed(assessment, cx),
             (_, Event::Sighted { sighting, arrived }) => self.sighted(sighting, arrived),
+            (_, Event::Order { number, order }) => self.order(number, order, cx),
 
             (State::Initialize, Event::Timeout) => self.try_startup(cx),
             (State::Initialize, Event::Advertisement(advert)) => self.heard(advert),
@@ -241,8 +258,10 @@ impl VirtualRouter {
             (State::Active { .. }, Event::Advertisement(advert)) => self.active_advertisement(advert, cx),
             (State::Active { .. }, Event::Shutdown) => self.leave(Reason::Shutdown, cx),
 
-            (&State::Asking { until }, Event::Timeout) => self.asking_timeout(until, cx),
-            (State::Asking { .. }, Event::Advertisement(advert)) => self.asking_advertisement(advert, cx),
+            (&State::Asking { until, .. }, Event::Timeout) => self.asking_timeout(until, cx),
+            (&State::Asking { question, .. }, Event::Advertisement(advert)) => {
+                self.asking_advertisement(advert, question, cx);
+            }
             (State::Asking { .. }, Event::Shutdown) => self.leave(Reason::Shutdown, cx),
 
             (&State::Leaving { release_at, then }, Event::Timeout) => {
@@ -289,7 +308,7 @@ impl VirtualRouter {
             .into_iter()
             .flatten()
             .min(),
-            State::Asking { until } => Some(until),
+            State::Asking { until, .. } => Some(until),
             State::Leaving { release_at, .. } => Some(release_at),
         };
         timers.into_iter().chain(self.shown.due_at()).min()

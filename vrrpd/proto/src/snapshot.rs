@@ -49,6 +49,8 @@ pub enum Reason {
     HigherPriority,
     /// Backup: gave way because a check lowered the priority, and another router took over.
     GaveWay,
+    /// Backup: handed over by the operator's order.
+    HandedOver,
     /// Backup: the kernel refused an address; tries again later.
     AddressRefused,
     /// Backup: advertisements could not be sent; tries again later.
@@ -65,6 +67,8 @@ pub enum Reason {
     NoVirtualIpAddresses,
     /// Initialize: a check with `on_failure = "fault"` fails.
     CheckFailed,
+    /// Initialize: drained by the operator's order.
+    Drained,
     /// Initialize: stopped by the operator or by the end of the daemon.
     Shutdown,
 }
@@ -81,6 +85,7 @@ impl Reason {
             Self::Startup => "startup",
             Self::HigherPriority => "higher_priority",
             Self::GaveWay => "gave_way",
+            Self::HandedOver => "handed_over",
             Self::AddressRefused => "address_refused",
             Self::CannotSend => "cannot_send",
             Self::StartupDelay => "startup_delay",
@@ -89,6 +94,7 @@ impl Reason {
             Self::NoPrimaryIpAddress => "no_primary_ip_address",
             Self::NoVirtualIpAddresses => "no_virtual_ip_addresses",
             Self::CheckFailed => "check_failed",
+            Self::Drained => "drained",
             Self::Shutdown => "shutdown",
         }
     }
@@ -291,6 +297,21 @@ pub struct AddressConflict {
     pub age: Duration,
 }
 
+/// The operator's order that a Virtual Router stands under.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// None.
+    #[default]
+    Free,
+    /// Stays away until it is undone.
+    Drained,
+    /// Preempts nobody until it has been Active again.
+    Yielded,
+    /// Preempts the present Active Router now.
+    TakingBack,
+}
+
 /// What is going on with the addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -329,6 +350,10 @@ pub struct RouterSnapshot {
     pub reason: Reason,
     /// What is under way.
     pub phase: Phase,
+    /// The operator's order that it stands under.
+    pub standing: Standing,
+    /// Do checks count as they stood when they were frozen?
+    pub frozen: bool,
     /// Time since it entered the state.
     pub age: Duration,
     /// Priority in force: configured, checks applied.

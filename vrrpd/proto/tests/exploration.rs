@@ -12,7 +12,7 @@ mod situation;
 use std::time::Duration;
 
 use vrrp_proto::Instant;
-use vrrp_proto::action::Report;
+use vrrp_proto::action::{Order, Report};
 use vrrp_proto::packet::ChecksumForm;
 use vrrp_proto::snapshot::{Phase, Reason, StateName};
 
@@ -225,6 +225,8 @@ fn a_router_that_is_shut_down_is_gone_in_the_end() {
 fn recover(scene: &mut Scene, setting: Setting) {
     scene.kernel = Kernel::Prompt;
     scene.facts(setting.up());
+    scene.order(Order::Undrain);
+    scene.order(Order::Unfreeze);
     for tracker in [situation::DEMOTE, situation::FAULT] {
         tracked(scene, tracker, vrrp_proto::tracking::TrackerState::Passing);
     }

@@ -7,8 +7,8 @@ use vrrp_proto::{AdverInterval, Priority};
 
 use super::table::{At, Field};
 use super::{
-    Announcements, Check, Config, Daemon, GarpForm, Hook, Ipv4Checksum, Lease, Scheduling, VirtualRouter,
-    When,
+    Announcements, Check, Config, Daemon, GarpForm, Hook, Ipv4Checksum, Lease, PeerLink, Scheduling,
+    VirtualRouter, When,
 };
 use super::{dns_update, raw};
 
@@ -26,6 +26,7 @@ const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) fn config(file: &raw::File) -> Option<Config> {
     Some(Config {
         daemon: daemon(&file.daemon)?,
+        peer_link: peer_link(&file.peer_link)?,
         virtual_routers: file.virtual_routers.iter().map(virtual_router).collect::<Option<_>>()?,
         checks: file.checks.iter().map(check).collect::<Option<_>>()?,
         hooks: file.hooks.iter().map(hook).collect::<Option<_>>()?,
@@ -48,6 +49,19 @@ fn daemon(raw: &raw::Daemon) -> Option<Daemon> {
         read_group: raw.read_group.or(String::from("vrrpd"))?,
         scheduling: raw.scheduling.or(Scheduling::Realtime)?,
     })
+}
+
+fn peer_link(raw: &Field<raw::PeerLink>) -> Option<Option<PeerLink>> {
+    let link = match raw {
+        Field::Is(link) => &link.value,
+        Field::Absent => return Some(None),
+        Field::Unknown => return None,
+    };
+    Some(Some(PeerLink {
+        listen: *link.listen.given()?,
+        peers: values(&link.peers)?,
+        key_file: link.key_file.given()?.clone(),
+    }))
 }
 
 fn host_name() -> String {

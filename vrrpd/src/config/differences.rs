@@ -20,6 +20,8 @@ pub struct Difference {
 pub enum Section {
     /// `[daemon]`, which is read at start only.
     Daemon,
+    /// `[peer_link]`.
+    PeerLink,
     /// `[virtual_router.NAME]`.
     VirtualRouter(String),
     /// `[check.NAME]`.
@@ -66,6 +68,7 @@ pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
     let daemon = (show::daemon(&old.daemon), show::daemon(&new.daemon));
     let mut all = Vec::new();
     compare(&[(Section::Daemon, daemon.0)], &[(Section::Daemon, daemon.1)], &mut all);
+    compare(&peer_link(old), &peer_link(new), &mut all);
     compare(&virtual_routers(old), &virtual_routers(new), &mut all);
     compare(&checks(old), &checks(new), &mut all);
     compare(&hooks(old), &hooks(new), &mut all);
@@ -74,6 +77,10 @@ pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
 }
 
 type Tables = Vec<(Section, Entries)>;
+
+fn peer_link(config: &Config) -> Tables {
+    config.peer_link.iter().map(|link| (Section::PeerLink, show::peer_link(link))).collect()
+}
 
 fn virtual_routers(config: &Config) -> Tables {
     let all = config.virtual_routers.iter();
@@ -127,6 +134,7 @@ impl fmt::Display for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Daemon => f.write_str("daemon"),
+            Self::PeerLink => f.write_str("peer_link"),
             Self::VirtualRouter(name) => write!(f, "virtual_router.{name}"),
             Self::Check(name) => write!(f, "check.{name}"),
             Self::Hook(name) => write!(f, "hook.{name}"),

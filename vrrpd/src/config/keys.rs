@@ -50,6 +50,7 @@ impl std::fmt::Display for Fixed {
 pub const TABLES: &[(&str, &[Key])] = &[
     ("", FILE),
     ("daemon", DAEMON),
+    ("peer_link", PEER_LINK),
     ("virtual_router", VIRTUAL_ROUTER),
     ("garp", GARP),
     ("check", CHECK),
@@ -95,6 +96,7 @@ const fn not_yet(name: &'static str) -> Key {
 
 pub(super) const FILE: &[Key] = &[
     full("daemon"),
+    full("peer_link"),
     full("virtual_router"),
     full("check"),
     full("hook"),
@@ -111,6 +113,8 @@ pub(super) const DAEMON: &[Key] = &[
     full("scheduling"),
     not_yet("metrics"),
 ];
+
+pub(super) const PEER_LINK: &[Key] = &[full("listen"), full("peers"), full("key_file")];
 
 pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     full("interface"),

@@ -2,7 +2,7 @@
 //!
 //! What several values say together is the business of [`validate`](super::validate).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,6 +24,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The whole file.
 pub(super) struct File {
     pub(super) daemon: Daemon,
+    pub(super) peer_link: Field<PeerLink>,
     pub(super) virtual_routers: Vec<VirtualRouter>,
     pub(super) checks: Vec<Check>,
     pub(super) hooks: Vec<Hook>,
@@ -38,6 +39,13 @@ pub(super) struct Daemon {
     pub(super) state_dir: Field<PathBuf>,
     pub(super) read_group: Field<String>,
     pub(super) scheduling: Field<Scheduling>,
+}
+
+/// `[peer_link]`.
+pub(super) struct PeerLink {
+    pub(super) listen: Field<SocketAddr>,
+    pub(super) peers: Field<Vec<At<SocketAddr>>>,
+    pub(super) key_file: Field<PathBuf>,
 }
 
 /// `[virtual_router.NAME]`.
@@ -119,6 +127,7 @@ pub(super) struct Hook {
 pub(super) fn read(entries: &DeTable<'_>, faults: &mut Faults) -> File {
     let file = Table::open(String::new(), 0..0, entries, keys::FILE, faults);
     let daemon = file.table("daemon", keys::DAEMON, faults);
+    let peer_link = file.table("peer_link", keys::PEER_LINK, faults);
     let virtual_routers = file.named("virtual_router", keys::VIRTUAL_ROUTER, faults);
     let checks = file.named("check", keys::CHECK, faults);
     let hooks = file.named("hook", keys::HOOK, faults);
@@ -128,6 +137,7 @@ pub(super) fn read(entries: &DeTable<'_>, faults: &mut Faults) -> File {
     }
     File {
         daemon: read_daemon(&daemon, faults),
+        peer_link: read_peer_link(&peer_link, faults),
         virtual_routers: read_each(virtual_routers, faults, virtual_router),
         checks: read_each(checks, faults, check),
         hooks: read_each(hooks, faults, hook),
@@ -161,6 +171,27 @@ fn read_daemon(table: &Field<Table<'_>>, faults: &mut Faults) -> Daemon {
         read_group: within(table, "read_group", faults, value::account),
         scheduling: within(table, "scheduling", faults, value::scheduling),
     }
+}
+
+fn read_peer_link(table: &Field<Table<'_>>, faults: &mut Faults) -> Field<PeerLink> {
+    let At { value: table, span } = match table {
+        Field::Is(table) => table,
+        Field::Absent => return Field::Absent,
+        Field::Unknown => return Field::Unknown,
+    };
+    let listen = "this node's own address and a UDP port: listen = \"192.0.2.193:9112\"";
+    let key_file = "a file with the secret that the nodes share: key_file = \"/etc/vrrpd/peer.key\"";
+    let peers = table.list("peers", faults, value::socket_address);
+    if matches!(peers, Field::Absent) {
+        let remedy = "where the other node listens: peers = [\"192.0.2.194:9112\"]";
+        faults.error(span, "[peer_link] has no peers", remedy);
+    }
+    let value = PeerLink {
+        listen: table.required("listen", listen, faults, value::socket_address),
+        peers,
+        key_file: table.required("key_file", key_file, faults, value::absolute_path),
+    };
+    Field::Is(At { value, span: span.clone() })
 }
 
 /// A key of a table that may itself be left out.

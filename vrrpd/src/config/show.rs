@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::probe::Kind;
 use super::value::show_duration;
 use super::{
-    Check, Config, Daemon, Effect, GarpForm, Hook, HookState, Ipv4Checksum, Lease, Scheduling, Url,
+    Check, Config, Daemon, Effect, GarpForm, Hook, HookState, Ipv4Checksum, Lease, PeerLink, Scheduling, Url,
     VirtualRouter, When, dns_update,
 };
 
@@ -17,6 +17,9 @@ pub(super) type Entries = Vec<(&'static str, String)>;
 pub fn to_toml(config: &Config) -> String {
     let mut text = String::new();
     table(&mut text, "[daemon]", &daemon(&config.daemon));
+    if let Some(link) = &config.peer_link {
+        table(&mut text, "[peer_link]", &peer_link(link));
+    }
     for router in &config.virtual_routers {
         table(&mut text, &header("virtual_router", &router.name), &virtual_router(router));
     }
@@ -76,6 +79,14 @@ pub(super) fn daemon(daemon: &Daemon) -> Entries {
                 Scheduling::Normal => "normal",
             }),
         ),
+    ]
+}
+
+pub(super) fn peer_link(link: &PeerLink) -> Entries {
+    vec![
+        ("listen", quoted(&link.listen.to_string())),
+        ("peers", list(&link.peers, |peer| quoted(&peer.to_string()))),
+        ("key_file", quoted(&link.key_file.to_string_lossy())),
     ]
 }
 

@@ -34,6 +34,7 @@ pub(super) fn check(file: &raw::File, faults: &mut Faults) {
         check_others(router, &file.checks, faults);
     }
     check_uniqueness(&file.virtual_routers, faults);
+    check_peer_link(&file.peer_link, faults);
     for check in &file.checks {
         check_timeout(check, faults);
         check_fast_interval(check, faults);
@@ -405,6 +406,26 @@ fn check_others(router: &raw::VirtualRouter, checks: &[raw::Check], faults: &mut
                 format!("check {} does not ask a peer of {}", name.value, router.name.value),
                 "hosts that fail together make both nodes leave: one of its peers among the targets",
             );
+        }
+    }
+}
+
+fn check_peer_link(link: &Field<raw::PeerLink>, faults: &mut Faults) {
+    let Some(link) = link.given() else { return };
+    let Some(At { value: peers, span }) = link.peers.at() else { return };
+    no_duplicates("peers", peers, faults);
+    if peers.is_empty() {
+        faults.error(span, "peers is empty", "where the other node listens: peers = [\"192.0.2.194:9112\"]");
+    }
+    let Some(listen) = link.listen.at() else { return };
+    for peer in peers {
+        if peer.value == listen.value {
+            let line = faults.line(&listen.span);
+            let message = format!("{} is this node's own, see line {line}", peer.value);
+            faults.error(&peer.span, message, "name the other nodes only");
+        } else if peer.value.is_ipv4() != listen.value.is_ipv4() {
+            let message = format!("{} cannot be reached from {}", peer.value, listen.value);
+            faults.error(&peer.span, message, "listen and peers are of one family");
         }
     }
 }

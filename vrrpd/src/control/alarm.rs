@@ -176,6 +176,26 @@ impl Alarm {
         )
     }
 
+    /// `orders_damaged`: the file of the operator's orders could not be read at the start.
+    pub fn orders_damaged(aside: &std::path::Path) -> Self {
+        Self::new(
+            "orders_damaged",
+            Level::Degraded,
+            format!("the operator's orders were damaged and are set aside as {}", aside.display()),
+            "look into it, give the orders again (drain, freeze), then remove it",
+        )
+    }
+
+    /// `peer_link_closed`: the peer link is configured and cannot be used.
+    pub fn peer_link_closed(trouble: &str) -> Self {
+        Self::new(
+            "peer_link_closed",
+            Level::Degraded,
+            format!("the peer link is not open: {trouble}"),
+            "it is tried again every 5 s",
+        )
+    }
+
     /// `two_active_routers`: another router was Active while we were.
     pub fn two_active_routers(peer: IpAddr, vrid: Vrid, interface: &str) -> Self {
         Self::new(

@@ -59,10 +59,7 @@ impl Error {
 /// Time that an answer to `request` may take in all: more than the server's own deadlines, so that
 /// its explanation arrives before ours is needed.
 pub const fn patience(request: &Request) -> Duration {
-    match request {
-        Request::Check { now: true, .. } => Duration::from_secs(75),
-        _ => Duration::from_secs(15),
-    }
+    Duration::from_secs(if request.takes_time() { 75 } else { 15 })
 }
 
 /// Asks the daemon at `socket` and waits for at most `patience`.

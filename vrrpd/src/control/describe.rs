@@ -7,7 +7,7 @@ use vrrp_proto::snapshot::{AddressSnapshot, Delivery, RouterSnapshot};
 use super::alarm::Alarm;
 use super::errno_words;
 use super::protocol::{
-    ActiveRouter, Address, Check, CheckState, OnFailure, Priorities, SendFailing, VirtualRouter,
+    ActiveRouter, Address, Check, CheckState, OnFailure, Orders, Priorities, SendFailing, VirtualRouter,
 };
 use super::time::{Span, WallTime};
 use crate::config;
@@ -16,8 +16,8 @@ use crate::config;
 ///
 /// `lease` is the lifetime really given to its addresses, `checks` those that its configuration
 /// names; names that follow it are the caller's to add. The alarms `cannot_send`, `cannot_send_to_peer`,
-/// `address_conflict`, `address_refused` and `foreign_address` follow from the snapshot; others are the
-/// caller's to add.
+/// `address_conflict`, `address_refused` and `foreign_address` follow from the snapshot; others, and the
+/// operator's orders, are the caller's to add.
 pub fn virtual_router(
     config: &config::VirtualRouter,
     snapshot: &RouterSnapshot,
@@ -46,6 +46,8 @@ pub fn virtual_router(
         checks,
         dns_updates: Vec::new(),
         alarms: alarms(config, snapshot, addresses),
+        orders: Orders::default(),
+        config_digest: String::new(),
         advertisement_interval: Span(config.advertisement_interval.duration()),
         active_adver_interval: Span(snapshot.active_adver_interval.duration()),
         source_address: snapshot.source,

@@ -19,7 +19,7 @@ pub struct Facts<'a> {
 
 impl Facts<'_> {
     /// The answer to a request that only reads, including the refusal of a name that does not exist;
-    /// `None` for `reload`, `check --now` and `config show`, which are for the main loop itself.
+    /// `None` for `reload`, `check --now`, `config show` and the operator's orders, which are for the main loop itself.
     pub fn answer(&self, request: &Request) -> Option<Answer> {
         let answer = match request {
             Request::State { name } => self.state.clone().only(name.as_deref()).map(Answer::State),
@@ -29,6 +29,8 @@ impl Facts<'_> {
             Request::Check { now: true, .. } | Request::Reload { .. } | Request::ConfigShow { .. } => {
                 return None;
             }
+            Request::Drain { .. } | Request::Undrain { .. } | Request::Switchover { .. } => return None,
+            Request::Freeze { .. } | Request::Unfreeze { .. } => return None,
         };
         Some(answer.unwrap_or_else(Answer::Error))
     }

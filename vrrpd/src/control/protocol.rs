@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use vrrp_proto::snapshot::{LinkStatistics, Phase, Reason, StateName, Statistics};
 use vrrp_proto::{Family, Priority};
 
+mod orders;
+
 use super::alarm::Alarm;
 use super::exit;
 use super::time::{Span, WallTime};
@@ -18,6 +20,7 @@ use crate::history::Event;
 mod dns_update;
 
 pub use dns_update::{DnsState, DnsUpdate};
+pub use orders::{By, Done, Fitness, Frozen, Handover, Orders, PeerNode, Yielded};
 
 /// Version of every payload.
 pub const VERSION: u32 = 1;
@@ -66,6 +69,50 @@ pub enum Request {
         #[serde(default)]
         expanded: bool,
     },
+    /// Hand over, leave and stay away. For uid 0, as all that follow. Answer: [`Answer::Done`].
+    Drain {
+        /// Name of the virtual router.
+        name: String,
+        /// Why.
+        reason: Option<String>,
+        /// Leave whether or not another node is fit and takes over.
+        #[serde(default)]
+        force: bool,
+    },
+    /// Take part again.
+    Undrain {
+        /// Name of the virtual router.
+        name: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Let checks move nothing for a while.
+    Freeze {
+        /// Name of the virtual router.
+        name: String,
+        /// For how long.
+        #[serde(rename = "for")]
+        lasts: Span,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Let checks count again.
+    Unfreeze {
+        /// Name of the virtual router.
+        name: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Hand over to the best backup; on a Backup: have the role handed over to it.
+    Switchover {
+        /// Name of the virtual router.
+        name: String,
+        /// Why.
+        reason: Option<String>,
+        /// Also to a node that is known not to be fit.
+        #[serde(default)]
+        force: bool,
+    },
 }
 
 impl Request {
@@ -73,11 +120,36 @@ impl Request {
     pub const fn changes(&self) -> bool {
         match self {
             Self::Reload { .. } | Self::Check { now: true, .. } => true,
+            Self::Drain { .. } | Self::Undrain { .. } | Self::Switchover { .. } => true,
+            Self::Freeze { .. } | Self::Unfreeze { .. } => true,
             Self::State { .. }
             | Self::Check { now: false, .. }
             | Self::Why { .. }
             | Self::History { .. }
             | Self::ConfigShow { .. } => false,
+        }
+    }
+
+    /// May its answer take longer than the daemon needs to look something up?
+    pub const fn takes_time(&self) -> bool {
+        matches!(self, Self::Check { now: true, .. } | Self::Drain { .. } | Self::Switchover { .. })
+    }
+
+    /// The command that asks it.
+    pub const fn command(&self) -> &'static str {
+        match self {
+            Self::State { .. } => "state",
+            Self::Check { now: false, .. } => "check",
+            Self::Check { now: true, .. } => "check --now",
+            Self::Reload { .. } => "reload",
+            Self::Why { .. } => "why",
+            Self::History { .. } => "history",
+            Self::ConfigShow { .. } => "config show",
+            Self::Drain { .. } => "drain",
+            Self::Undrain { .. } => "undrain",
+            Self::Freeze { .. } => "freeze",
+            Self::Unfreeze { .. } => "unfreeze",
+            Self::Switchover { .. } => "switchover",
         }
     }
 }
@@ -98,6 +170,8 @@ pub enum Answer {
     History(Events),
     /// To [`Request::ConfigShow`].
     Config(ConfigText),
+    /// To an order that was obeyed.
+    Done(Done),
     /// To any request that was not served.
     Error(Refusal),
 }
@@ -113,6 +187,11 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// A condition for it is false; nothing changed.
+    pub fn condition(message: impl Into<String>) -> Self {
+        Self { exit_code: exit::DEGRADED, message: message.into() }
+    }
+
     /// Wrong usage.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { exit_code: exit::USAGE, message: message.into() }
@@ -148,6 +227,9 @@ pub struct State {
     /// Interfaces that virtual routers run on.
     #[serde(default)]
     pub interfaces: Vec<Interface>,
+    /// Other daemons of the group, in the order of `[peer_link]`; empty without one.
+    #[serde(default)]
+    pub peers: Vec<PeerNode>,
 }
 
 /// One interface, with the packets that belonged to no virtual router of it.
@@ -236,6 +318,13 @@ pub struct VirtualRouter {
     pub dns_updates: Vec<DnsUpdate>,
     /// Conditions that a person should look at.
     pub alarms: Vec<Alarm>,
+    /// What the operator ordered.
+    #[serde(default)]
+    pub orders: Orders,
+    /// Digest of what has to be configured alike on all nodes: vrid, family, advertisement interval and
+    /// addresses.
+    #[serde(default)]
+    pub config_digest: String,
     /// Our Advertisement_Interval.
     pub advertisement_interval: Span,
     /// The one that the Active Router announced.

@@ -48,7 +48,7 @@ pub struct Limits {
     pub request: Duration,
     /// Time for the main loop to answer; default 5 s.
     pub handling: Duration,
-    /// The same for `check --now`, which runs checks; default 60 s.
+    /// The same for what takes time: running checks, waiting for a successor; default 60 s.
     pub run: Duration,
     /// Time to take the whole answer; default 5 s.
     pub answer: Duration,
@@ -168,7 +168,7 @@ fn permit(request: Request, peer: Peer) -> Result<Request, Refusal> {
     if !request.changes() || peer.uid == 0 {
         return Ok(request);
     }
-    let what = if matches!(request, Request::Reload { .. }) { "reload" } else { "check --now" };
+    let what = request.command();
     Err(Refusal {
         exit_code: exit::NOT_PERMITTED,
         message: format!("{what} is for root (uid 0), and this is uid {}", peer.uid),
@@ -177,8 +177,7 @@ fn permit(request: Request, peer: Peer) -> Result<Request, Refusal> {
 
 /// Asks the main loop.
 async fn call(request: Request, peer: Peer, calls: &mpsc::Sender<Call>, limits: Limits) -> Answer {
-    let patience =
-        if matches!(request, Request::Check { now: true, .. }) { limits.run } else { limits.handling };
+    let patience = if request.takes_time() { limits.run } else { limits.handling };
     let (answer, answered) = oneshot::channel();
     let asked = async {
         calls.send(Call { request, peer, answer }).await.ok()?;

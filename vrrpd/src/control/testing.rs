@@ -57,6 +57,8 @@ pub(crate) fn snapshot() -> RouterSnapshot {
         state: StateName::Active,
         reason: Reason::NoResponse,
         phase: Phase::Settled,
+        standing: vrrp_proto::snapshot::Standing::Free,
+        frozen: false,
         age: Duration::from_secs(180),
         priority: Priority::new(150),
         pending: false,
@@ -148,6 +150,7 @@ pub(crate) fn state(virtual_routers: Vec<VirtualRouter>) -> State {
         virtual_routers,
         alarms: Vec::new(),
         interfaces: Vec::new(),
+        peers: Vec::new(),
         daemon: Daemon {
             loop_lateness_max_us: 120,
             reports_lost: 0,

@@ -24,6 +24,13 @@ impl WallTime {
         Self::from_microseconds(self.0.as_microsecond().saturating_sub(microseconds))
     }
 
+    /// The point `span` later; the clock's last point if there is none.
+    pub fn plus(self, span: Duration) -> Self {
+        let microseconds = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        let later = self.0.as_microsecond().saturating_add(microseconds);
+        Self(Timestamp::from_microsecond(later).unwrap_or(Timestamp::MAX))
+    }
+
     /// Time from `earlier` to this point; zero if that is later, as after a step of the clock.
     pub fn since(self, earlier: Self) -> Duration {
         let microseconds = self.0.as_microsecond().saturating_sub(earlier.0.as_microsecond());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use vrrp_proto::snapshot::{Phase, Reason, StateName};
 
 use super::alarm::Level;
-use super::protocol::{Check, CheckState, DnsState, DnsUpdate, OnFailure, State, VirtualRouter};
+use super::protocol::{Check, CheckState, DnsState, DnsUpdate, OnFailure, PeerNode, State, VirtualRouter};
 use super::time::{Span, WallTime, age};
 
 /// One thing that a person should know.
@@ -23,7 +23,7 @@ pub struct Finding {
 
 /// The worst level of everything in `state`.
 pub fn overall(state: &State) -> Level {
-    let routers = state.virtual_routers.iter().map(|router| level(&findings(router, state.time)));
+    let routers = state.virtual_routers.iter().map(|router| level(&all_findings(state, router)));
     let alarms = state.alarms.iter().map(|alarm| alarm.level);
     routers.chain(alarms).max().unwrap_or(Level::Fine)
 }
@@ -33,9 +33,17 @@ pub fn level(findings: &[Finding]) -> Level {
     findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Fine)
 }
 
+/// All that is to be said about a virtual router of `state`, with what other nodes tell of theirs.
+pub fn all_findings(state: &State, router: &VirtualRouter) -> Vec<Finding> {
+    let mut findings = findings(router, state.time);
+    findings.extend(state.peers.iter().map(|peer| of_peer(peer, router)));
+    findings
+}
+
 /// All that is to be said about a virtual router at `now`, the state first.
 pub fn findings(router: &VirtualRouter, now: WallTime) -> Vec<Finding> {
     let mut findings = Vec::new();
+    findings.extend(of_orders(router, now));
     findings.extend(of_state(router));
     findings.extend(of_addresses(router));
     findings.extend(router.alarms.iter().map(|alarm| Finding {
@@ -55,6 +63,8 @@ fn of_state(router: &VirtualRouter) -> Option<Finding> {
     let interface = &router.interface;
     let name = &router.name;
     match router.state {
+        // Said already, with who and why.
+        StateName::Initialize if router.reason == Reason::Drained => None,
         StateName::Initialize => Some(of_initialize(router)),
         StateName::Backup if router.reason == Reason::AddressRefused && router.active_router.is_none() => {
             Some(critical(
@@ -85,6 +95,69 @@ fn of_state(router: &VirtualRouter) -> Option<Finding> {
         )),
         StateName::Backup | StateName::Active => None,
     }
+}
+
+/// What the operator ordered, by whom, when and why.
+fn of_orders(router: &VirtualRouter, now: WallTime) -> Vec<Finding> {
+    let name = &router.name;
+    let mut findings = Vec::new();
+    if let Some(by) = &router.orders.drained {
+        let message = format!("drained {}", by.words(now));
+        findings.push(degraded(message, format!("vrrpctl undrain {name}")));
+    } else if router.reason == Reason::Drained {
+        findings.push(degraded("drained", format!("vrrpctl undrain {name}")));
+    }
+    if let Some(frozen) = &router.orders.frozen {
+        let message = format!(
+            "checks are frozen until {} and move nothing: {}",
+            frozen.until.clock(now),
+            frozen.by.words(now)
+        );
+        findings.push(degraded(message, format!("vrrpctl unfreeze {name}")));
+    }
+    if let Some(yielded) = &router.orders.yielded {
+        findings.push(Finding {
+            level: Level::Fine,
+            message: format!(
+                "handed over to {}, which is not preempted before this node has been Active again: {}",
+                yielded.to,
+                yielded.by.words(now)
+            ),
+            remedy: Some(format!("vrrpctl switchover {name} takes it back")),
+        });
+    }
+    findings
+}
+
+/// What another node tells of its part, with its age.
+fn of_peer(peer: &PeerNode, router: &VirtualRouter) -> Finding {
+    let title = peer.title();
+    let link = || format!("vrrpctl state there; [peer_link] on both nodes; UDP to {}", peer.address);
+    let Some(ms) = peer.age_ms.filter(|_| peer.is_fresh()) else {
+        let since = match peer.age_ms {
+            Some(ms) => format!("for {}", age(Duration::from_millis(ms))),
+            None => "since the start".to_owned(),
+        };
+        let refusal = peer.last_refusal.as_ref().map(|why| format!(" (refused: {why})")).unwrap_or_default();
+        return degraded(format!("peer {title}: nothing heard on the peer link {since}{refusal}"), link());
+    };
+    let ago = age(Duration::from_millis(ms));
+    let Some(other) = peer.counterpart(&router.name, router.vrid, router.family) else {
+        let message = format!("peer {title}: has no virtual router with VRID {} ({ago} ago)", router.vrid);
+        return degraded(message, "give both nodes the same vrid".to_owned());
+    };
+    let state = super::protocol::state_word(other.state);
+    let shown = format!("peer {title}: {state} {}/{}", other.priority.effective, other.priority.configured);
+    if !router.config_digest.is_empty() && other.config_digest != router.config_digest {
+        let message = format!("{shown}, configured with other addresses or another advertisement_interval");
+        return degraded(message, "compare vrrpctl config show on both nodes".to_owned());
+    }
+    if other.unfit.is_empty() {
+        let message = format!("{shown}, fit ({ago} ago)");
+        return Finding { level: Level::Fine, message, remedy: None };
+    }
+    let message = format!("{shown}, not fit: {} ({ago} ago)", other.unfit.join("; "));
+    degraded(message, format!("vrrpctl state {} on that node", other.name))
 }
 
 fn of_initialize(router: &VirtualRouter) -> Finding {
@@ -211,7 +284,12 @@ fn of_priority(router: &VirtualRouter) -> Option<Finding> {
     let (configured, effective) = (router.priority.configured, router.priority.effective);
     (effective < configured).then(|| Finding {
         level: Level::Degraded,
-        message: format!("priority {effective} = {configured} configured{}", arithmetic(router)),
+        message: match &router.orders.frozen {
+            Some(_) => {
+                format!("priority {effective} of {configured}, as the checks stood when they were frozen")
+            }
+            None => format!("priority {effective} = {configured} configured{}", arithmetic(router)),
+        },
         remedy: None,
     })
 }
@@ -247,6 +325,10 @@ fn of_preemption(router: &VirtualRouter) -> Option<Finding> {
         return None;
     }
     let than = format!("priority {ours} is above that of {} ({})", active.address, active.priority);
+    if router.orders.yielded.is_some() {
+        // Said already, with who and why.
+        return None;
+    }
     let message = if !router.preempt_mode {
         format!("{than}, but preempt_mode = false leaves it alone")
     } else if let Some(ms) = router.preempt_in_ms {

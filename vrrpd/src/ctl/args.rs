@@ -88,6 +88,55 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE")]
         peer_config: Option<PathBuf>,
     },
+    /// Hand over, leave and stay away, across restarts, until undone (root only).
+    Drain {
+        /// The virtual router.
+        name: String,
+        /// Why, for the history.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Leave even if no other node is fit or takes over.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Take part again after a drain (root only).
+    Undrain {
+        /// The virtual router.
+        name: String,
+        /// Why, for the history.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Let no check move the addresses for a while (root only).
+    Freeze {
+        /// The virtual router.
+        name: String,
+        /// For how long: "90s", "10m", "2h", at most "7d".
+        #[arg(long = "for", value_name = "SPAN")]
+        lasts: String,
+        /// Why, for the history.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Let checks count again (root only).
+    Unfreeze {
+        /// The virtual router.
+        name: String,
+        /// Why, for the history.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Hand over to the best backup and wait until it is Active (root only).
+    Switchover {
+        /// The virtual router.
+        name: String,
+        /// Why, for the history.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Hand over even to a node that is known not to be fit.
+        #[arg(long)]
+        force: bool,
+    },
     /// Check or show the configuration.
     Config {
         #[command(subcommand)]

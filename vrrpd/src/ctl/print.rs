@@ -2,7 +2,7 @@
 
 use super::table::Table;
 use crate::control::exit;
-use crate::control::protocol::{Check, CheckState, Checks, Events, OnFailure, Reloaded, Why};
+use crate::control::protocol::{Check, CheckState, Checks, Done, Events, OnFailure, Reloaded, Why};
 use crate::control::time::age;
 
 /// Text without control characters other than newline and tab: what a script or a server said must
@@ -62,6 +62,14 @@ pub(super) fn reloaded(reloaded: &Reloaded) -> String {
     };
     text.extend(reloaded.changes.iter().map(|change| format!("  {change}\n")));
     text.extend(reloaded.warnings.iter().map(|warning| format!("  ! {}\n", warning.trim_end())));
+    text
+}
+
+/// What became of an order.
+pub(super) fn done(done: &Done) -> String {
+    let mut text = format!("{}: {}\n", done.virtual_router, one_line(&done.message));
+    text.extend(done.handover.map(|handover| format!("  {handover}\n")));
+    text.extend(done.notes.iter().map(|note| format!("  - {}\n", one_line(note))));
     text
 }
 

@@ -46,7 +46,7 @@ pub(super) fn text(state: &State) -> String {
     push(&lines.next().unwrap_or_default());
     for (router, line) in state.virtual_routers.iter().zip(lines) {
         push(&line);
-        for finding in verdict::findings(router, state.time) {
+        for finding in verdict::all_findings(state, router) {
             push_finding(&finding, &mut push);
         }
     }

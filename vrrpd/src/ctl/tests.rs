@@ -2,7 +2,9 @@ use clap::CommandFactory;
 
 use super::*;
 use crate::control::alarm::Alarm;
-use crate::control::protocol::{CheckState, Checks, Events, Refusal, Reloaded, VERSION, Why, WhyRouter};
+use crate::control::protocol::{
+    CheckState, Checks, Done, Events, Refusal, Reloaded, VERSION, Why, WhyRouter,
+};
 use crate::control::testing::{self, at};
 use crate::history::{Event, What};
 
@@ -21,9 +23,14 @@ fn the_command_line_is_consistent() {
 
 #[test]
 fn wrong_usage_is_64_and_help_is_0() {
-    for args in
-        [&[][..], &["stat"], &["state", "--frob"], &["switchover", "bootstrap"], &["history", "--since"]]
-    {
+    for args in [
+        &[][..],
+        &["stat"],
+        &["state", "--frob"],
+        &["switchover"],
+        &["freeze", "bootstrap"],
+        &["history", "--since"],
+    ] {
         let (code, out, err) = run_with(args);
         assert_eq!((code, out.as_str()), (64, ""), "{args:?}");
         assert!(err.contains("--help"), "{args:?}: {err}");
@@ -148,6 +155,40 @@ fn what_a_stranger_said_cannot_steer_the_terminal() {
     let checks = Checks { version: VERSION, time: at(testing::NOW), checks: vec![check] };
     let text = render(&Answer::Checks(checks), false).text;
     assert!(text.contains("ok") && !text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+}
+
+#[test]
+fn an_order_that_was_obeyed_is_told_with_what_was_not_known() {
+    let mut done = Done {
+        version: VERSION,
+        command: "drain".to_owned(),
+        virtual_router: "bootstrap".to_owned(),
+        message: "drained; it held no addresses".to_owned(),
+        notes: vec!["there is no peer link".to_owned()],
+        degraded: false,
+        handover: None,
+    };
+    let output = render(&Answer::Done(done.clone()), false);
+    assert_eq!(output.exit_code, 0);
+    assert_eq!(output.text, "bootstrap: drained; it held no addresses\n  - there is no peer link\n");
+    done.degraded = true;
+    assert_eq!(render(&Answer::Done(done.clone()), true).exit_code, 1);
+    let json: serde_json::Value =
+        serde_json::from_str(&render(&Answer::Done(done), true).text).expect("JSON");
+    assert_eq!((&json["version"], &json["command"]), (&1.into(), &"drain".into()));
+}
+
+#[test]
+fn a_freeze_is_for_a_span() {
+    let asked = |lasts: &str| {
+        let command = Command::Freeze { name: "web".to_owned(), lasts: lasts.to_owned(), reason: None };
+        request(&command, at(testing::NOW)).map(|request| serde_json::to_string(&request).expect("JSON"))
+    };
+    let expected = r#"{"request":"freeze","name":"web","for":"2h","reason":null}"#;
+    assert_eq!(asked("2h").as_deref(), Ok(expected));
+    for wrong in ["2", "soon", "-1h", ""] {
+        assert!(asked(wrong).expect_err(wrong).contains("--for"), "{wrong}");
+    }
 }
 
 /// Takes `left` writes, then is closed.

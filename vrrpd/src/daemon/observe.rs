@@ -12,6 +12,7 @@ use vrrp_proto::parameters::RouterId;
 use vrrp_proto::snapshot;
 
 use super::roster::{Roster, lease_seconds};
+use super::standing::Standing;
 use crate::check::{self, CheckResult};
 use crate::config::{self, Config, Scheduling};
 use crate::control::alarm::Alarm;
@@ -25,6 +26,7 @@ use crate::control::server::Call;
 use crate::control::time::{Span, WallTime};
 use crate::dns_update::DnsUpdates;
 use crate::history::{History, What};
+use crate::peer_link::{PeerLink, fitness};
 use crate::protocol::{Message, Observation, ProtocolThread, Wires};
 
 /// The question that nobody but the watchdog waits for.
@@ -157,6 +159,15 @@ impl Observer {
         self.checks.iter().filter(failing).map(|check| check.name.as_str())
     }
 
+    /// How the checks of a virtual router stand.
+    pub(super) fn check_states<'a>(
+        &'a self,
+        config: &'a config::VirtualRouter,
+    ) -> impl Iterator<Item = (String, CheckState)> + 'a {
+        let named = |check: &&Check| config.checks.contains(&check.name);
+        self.checks.iter().filter(named).map(|check| (check.name.clone(), check.state))
+    }
+
     /// Remembers whose packet raised an alarm.
     pub(super) fn alarm(&mut self, report: &Report) {
         if let Report::Alarm { router, alarm, raised: true, source } = *report {
@@ -192,14 +203,14 @@ impl Observer {
         config: &Config,
         history: &History,
         protocol: &ProtocolThread,
-        dns: &DnsUpdates,
+        others: Others<'_>,
     ) {
         while let Some((token, call)) = self.waiting.pop_front() {
             if token != observation.token {
                 refuse(call, "the answer was lost; try again");
                 continue;
             }
-            let state = self.state(observation, roster, config, protocol, dns);
+            let state = self.state(observation, roster, config, protocol, others);
             let facts = Facts { state: &state, checks: &self.checks, hooks: &self.hooks, history };
             let answer = match &call.request {
                 Request::Check { name, now: true } => {
@@ -222,7 +233,7 @@ impl Observer {
         roster: &Roster,
         config: &Config,
         protocol: &ProtocolThread,
-        dns: &DnsUpdates,
+        others: Others<'_>,
     ) -> State {
         let time = WallTime::now();
         let mut virtual_routers = Vec::new();
@@ -246,8 +257,13 @@ impl Observer {
             let lease = lease_seconds(&entry.config).map(|seconds| Duration::from_secs(u64::from(seconds)));
             let mut described =
                 describe::virtual_router(&entry.config, &snapshot, &addresses, checks, lease, time);
-            described.dns_updates =
-                dns.of(&described.name).map(|(config, standing)| DnsUpdate::new(config, standing)).collect();
+            described.dns_updates = others
+                .dns
+                .of(&described.name)
+                .map(|(config, standing)| DnsUpdate::new(config, standing))
+                .collect();
+            described.orders = others.standing.of(&entry.config.name);
+            described.config_digest = fitness::config_digest(&entry.config);
             described.alarms.extend(self.peer_alarms(router, &entry.config, &snapshot));
             virtual_routers.push(described);
         }
@@ -264,13 +280,14 @@ impl Observer {
             time,
             node: config.daemon.node.clone(),
             virtual_routers,
-            alarms: Vec::new(),
+            alarms: others.alarms(),
             interfaces: observation
                 .asked_links
                 .iter()
                 .zip(&observation.links)
                 .map(|(&link, &statistics)| Interface { name: roster.interface(link).to_owned(), statistics })
                 .collect(),
+            peers: others.link.peers(),
             daemon: Daemon {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
@@ -311,6 +328,22 @@ fn observation(roster: &Roster, token: u64) -> Box<Observation> {
         token,
         ..Observation::default()
     })
+}
+
+/// What is known beside the core and the observer.
+#[derive(Clone, Copy)]
+pub(super) struct Others<'a> {
+    pub(super) standing: &'a Standing,
+    pub(super) link: &'a PeerLink,
+    pub(super) dns: &'a DnsUpdates,
+}
+
+impl Others<'_> {
+    fn alarms(self) -> Vec<Alarm> {
+        let damaged = self.standing.damaged().map(Alarm::orders_damaged);
+        let closed = self.link.trouble.as_deref().map(Alarm::peer_link_closed);
+        damaged.into_iter().chain(closed).collect()
+    }
 }
 
 /// What a person is told of an alarm of the core, unless the snapshot says more of it.

@@ -36,6 +36,12 @@ impl Daemon {
                 return self.discarded(&place, &source, &error);
             }
             Report::Gone { router } => return self.gone(router),
+            Report::Ordered { number, outcome, .. } => {
+                self.tell_peers();
+                return self.order_answered(number, outcome);
+            }
+            Report::PriorityChanged { .. } => self.tell_peers(),
+            Report::Transition { router, to, .. } => self.entered(router, to),
             Report::ChecksumForm { router, form } => {
                 let name = self.name(router);
                 info!(
@@ -116,10 +122,11 @@ impl Daemon {
                 info!(virtual_router = config.name, "priority {from} -> {to}: {why}");
                 What::PriorityChanged { virtual_router: self.name(router), from, to, why }
             }
-            Report::Asking { router, priority } => {
+            Report::Asking { router, priority, ordered } => {
                 let virtual_router = self.name(router);
-                info!(virtual_router, "resigned at priority {priority}, to let a better router take over");
-                What::Asking { virtual_router, priority }
+                let who = if ordered { "any other router" } else { "a better router" };
+                info!(virtual_router, "resigned at priority {priority}, to let {who} take over");
+                What::Asking { virtual_router, priority, ordered }
             }
             Report::Kept { router, rival } => {
                 let virtual_router = self.name(router);
@@ -171,6 +178,7 @@ impl Daemon {
             Report::AddressRefused { .. }
             | Report::Discarded { .. }
             | Report::Gone { .. }
+            | Report::Ordered { .. }
             | Report::ChecksumForm { .. } => return None,
         })
     }
@@ -202,7 +210,8 @@ impl Daemon {
         // when the order was given.
         if from != to && reason != Reason::Shutdown {
             let transition = Transition {
-                state: hook_state(to),
+                // Out of service on purpose is no fault.
+                state: if reason == Reason::Drained { HookState::Stopped } else { hook_state(to) },
                 previous_state: hook_state(from),
                 reason: reason.as_str().to_owned(),
                 priority: priority.get(),
@@ -246,9 +255,18 @@ impl Daemon {
         self.record(what);
     }
 
+    fn entered(&mut self, router: RouterId, state: StateName) {
+        self.commands.entered(router, state);
+        if state == StateName::Active {
+            self.active_again(&self.name(router));
+        }
+        self.tell_peers();
+    }
+
     /// Nothing is left of a router that was told to leave.
     fn gone(&mut self, router: RouterId) {
         self.roster.remove(router);
+        self.commands.gone(router);
         self.wires.kernel.push_waiting(kernel::Message::Forget(router));
         self.wires.messages.push_waiting(protocol::Message::Input(Input::Remove { router }));
     }
@@ -268,7 +286,7 @@ impl Daemon {
         }
     }
 
-    fn name(&self, router: RouterId) -> String {
+    pub(super) fn name(&self, router: RouterId) -> String {
         self.roster
             .get(router)
             .map_or_else(|| format!("router {}", router.0), |entry| entry.config.name.clone())

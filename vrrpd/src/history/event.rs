@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use vrrp_proto::Priority;
 use vrrp_proto::snapshot::{Reason, StateName};
 
-use crate::control::protocol::{ActiveRouter, CheckState};
+use crate::control::protocol::{ActiveRouter, CheckState, Handover};
 use crate::control::time::WallTime;
 
 /// Something that happened, and when. In JSON one flat object with the key `event`.
@@ -95,12 +95,15 @@ pub enum What {
         /// Why: `check registry is failing`.
         why: String,
     },
-    /// Resigned for the time being, to let a better router take over.
+    /// Resigned for the time being, to let a better router, or by order any other, take over.
     Asking {
         /// Name of the virtual router.
         virtual_router: String,
-        /// The lowered priority.
+        /// The priority in force.
         priority: Priority,
+        /// An operator's order made it, not a lowered priority.
+        #[serde(default)]
+        ordered: bool,
     },
     /// No better router took over, and the role was kept.
     Kept {
@@ -108,6 +111,29 @@ pub enum What {
         virtual_router: String,
         /// A router of lower rank that showed itself.
         rival: Option<ActiveRouter>,
+    },
+    /// Handed over by order.
+    HandedOver {
+        /// Name of the virtual router.
+        virtual_router: String,
+        /// To whom, and how it went.
+        handover: Handover,
+    },
+    /// An order was not obeyed, or came to nothing.
+    OrderFailed {
+        /// Name of the virtual router.
+        virtual_router: String,
+        /// `drain`, for example.
+        command: String,
+        /// Why.
+        message: String,
+    },
+    /// Checks count again.
+    FreezeEnded {
+        /// Name of the virtual router.
+        virtual_router: String,
+        /// Its time was over.
+        expired: bool,
     },
     /// A condition that a person should look at began.
     AlarmRaised {
@@ -267,6 +293,9 @@ impl What {
             | Self::PriorityChanged { virtual_router, .. }
             | Self::Asking { virtual_router, .. }
             | Self::Kept { virtual_router, .. }
+            | Self::HandedOver { virtual_router, .. }
+            | Self::OrderFailed { virtual_router, .. }
+            | Self::FreezeEnded { virtual_router, .. }
             | Self::HookFailed { virtual_router, .. }
             | Self::DnsUpdated { virtual_router, .. }
             | Self::DnsUpdateFailed { virtual_router, .. }

@@ -29,7 +29,10 @@ impl fmt::Display for What {
             Self::AddressLost { virtual_router, address } => {
                 write!(f, "{virtual_router}: somebody else removed {address}; putting it back")
             }
-            Self::Asking { virtual_router, priority } => {
+            Self::Asking { virtual_router, ordered: true, .. } => {
+                write!(f, "{virtual_router}: resigned by order, to let another router take over")
+            }
+            Self::Asking { virtual_router, priority, ordered: false } => {
                 write!(
                     f,
                     "{virtual_router}: resigned at priority {priority} to let a better router take over"
@@ -44,6 +47,16 @@ impl fmt::Display for What {
                     "{virtual_router}: {} (priority {}) would not be better; went on as Active",
                     rival.address, rival.priority
                 )
+            }
+            Self::HandedOver { virtual_router, handover } => {
+                write!(f, "{virtual_router}: handed over: {handover}")
+            }
+            Self::OrderFailed { virtual_router, command, message } => {
+                write!(f, "{virtual_router}: {command} was not obeyed: {message}")
+            }
+            Self::FreezeEnded { virtual_router, expired } => {
+                let why = if *expired { "its time is over" } else { "by order" };
+                write!(f, "{virtual_router}: the freeze has ended, {why}; checks count as they are now")
             }
             Self::AddressRefused { virtual_router, address, error } => {
                 write!(f, "{virtual_router}: the kernel refused {address}: {error}")
@@ -165,6 +178,10 @@ pub(super) fn because(
             Some(named) => format!("gave way to {named} with our priority lowered to {ours}"),
             None => format!("gave way with the priority lowered to {ours}"),
         },
+        Reason::HandedOver => match named {
+            Some(named) => format!("handed over to {named} by the operator's order"),
+            None => "handed over by the operator's order".to_owned(),
+        },
         Reason::AddressRefused => "the kernel refused an address; tries again later".to_owned(),
         Reason::CannotSend => "advertisements could not be sent; tries again later".to_owned(),
         Reason::StartupDelay => "startup_delay has not ended yet".to_owned(),
@@ -173,6 +190,7 @@ pub(super) fn because(
         Reason::NoPrimaryIpAddress => "the interface has no address to send from".to_owned(),
         Reason::NoVirtualIpAddresses => "the owner's addresses are not on the interface".to_owned(),
         Reason::CheckFailed => "a check with on_failure = \"fault\" is failing".to_owned(),
+        Reason::Drained => "drained by the operator".to_owned(),
         Reason::Shutdown => "stopped by the operator".to_owned(),
     }
 }
@@ -187,7 +205,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::protocol::CheckState;
+    use crate::control::protocol::{CheckState, Handover};
     use crate::control::testing::at;
 
     fn other(priority: u8) -> ActiveRouter {
@@ -290,7 +308,7 @@ mod tests {
                 "bootstrap: somebody else removed 192.0.2.201/32; putting it back",
             ),
             (
-                What::Asking { virtual_router: router(), priority: Priority::new(90) },
+                What::Asking { virtual_router: router(), priority: Priority::new(90), ordered: false },
                 "bootstrap: resigned at priority 90 to let a better router take over",
             ),
             (
@@ -385,6 +403,32 @@ mod tests {
                 "bootstrap: advertisements cannot be sent to some of the peers: no route to host (EHOSTUNREACH)",
             ),
             (What::SendRecovered { virtual_router: router() }, "bootstrap: advertisements are sent again"),
+            (
+                What::HandedOver {
+                    virtual_router: router(),
+                    handover: Handover {
+                        successor: "192.0.2.194".parse().expect("an address"),
+                        priority: Priority::new(100),
+                        waited_us: 609_412,
+                        overlap_us: 20_950,
+                        gap_us: 0,
+                    },
+                },
+                "bootstrap: handed over: 192.0.2.194 (priority 100) advertised 609.4 ms after the resignation; this \
+                 node answered until 20.9 ms after that: a gap of 0.0 ms by this node's clock",
+            ),
+            (
+                What::OrderFailed {
+                    virtual_router: router(),
+                    command: "drain".to_owned(),
+                    message: "nobody took over".to_owned(),
+                },
+                "bootstrap: drain was not obeyed: nobody took over",
+            ),
+            (
+                What::FreezeEnded { virtual_router: router(), expired: true },
+                "bootstrap: the freeze has ended, its time is over; checks count as they are now",
+            ),
         ];
         for (what, sentence) in sentences {
             assert_eq!(what.to_string(), sentence);

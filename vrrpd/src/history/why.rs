@@ -25,7 +25,7 @@ pub fn why(name: &str, state: &State, history: &History) -> Vec<String> {
     if history.forgotten() > 0 && !events.iter().any(|event| matches!(event.what, What::Transition { .. })) {
         lines.push("  what led to it is no longer in the history".to_owned());
     }
-    present(router, state.time, &mut lines);
+    present(state, router, &mut lines);
     lines
 }
 
@@ -64,8 +64,8 @@ fn story(router: &VirtualRouter, events: &[&Event], now: WallTime, lines: &mut V
 }
 
 /// What is the matter at present, and what to type.
-fn present(router: &VirtualRouter, now: WallTime, lines: &mut Vec<String>) {
-    for finding in verdict::findings(router, now) {
+fn present(state: &State, router: &VirtualRouter, lines: &mut Vec<String>) {
+    for finding in verdict::all_findings(state, router) {
         let sign = if finding.level == Level::Fine { "now:" } else { "now !" };
         lines.push(format!("  {sign} {}", finding.message));
         lines.extend(finding.remedy.map(|remedy| format!("      -> {remedy}")));
@@ -118,6 +118,8 @@ fn cause(earlier: &[&Event], effect: &What) -> Option<usize> {
             Reason::AddressRefused => last(earlier, |what| matches!(what, What::AddressRefused { .. })),
             Reason::CannotSend => last(earlier, |what| matches!(what, What::SendFailing { .. })),
             Reason::Shutdown => last(earlier, |what| matches!(what, What::Command { .. })),
+            Reason::Drained => last(earlier, |what| is_command(what, "drain ")),
+            Reason::HandedOver => last(earlier, |what| is_command(what, "switchover ")),
             Reason::Startup | Reason::Resumed => last(earlier, |what| {
                 let link = [LinkChange::Up, LinkChange::Appeared, LinkChange::SourceAddressFound];
                 is_link(what, &link)
@@ -142,6 +144,10 @@ fn is_transition(what: &What) -> bool {
 
 fn is_link(what: &What, changes: &[LinkChange]) -> bool {
     matches!(what, What::LinkChanged { change, .. } if changes.contains(change))
+}
+
+fn is_command(what: &What, start: &str) -> bool {
+    matches!(what, What::Command { command, .. } if command.starts_with(start))
 }
 
 /// Is this the transition into the state that `router` is in?

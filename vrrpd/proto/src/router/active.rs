@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::{Advertisement, Context, Counting, HANDOVER, LEAVING_MAX, Next, State, VirtualRouter};
-use crate::snapshot::{Alarm, Reason, StateName};
+use crate::action::OrderOutcome;
+use crate::snapshot::{Alarm, Reason, Standing, StateName};
 use crate::{Instant, Priority};
 
 /// An Adver_Timer that is overdue by so many intervals means that the loop was away.
@@ -15,12 +16,20 @@ impl VirtualRouter {
         self.state = State::Active { adver: cx.now + self.parameters.interval.duration() };
         self.begin_asking(cx.now);
         self.lower_ignored = false;
+        let taken_back = self.standing == Standing::TakingBack;
+        if matches!(self.standing, Standing::Yielded | Standing::TakingBack) {
+            // What was handed over is here again.
+            self.standing = Standing::Free;
+        }
         if self.sending.delivery.is_failing() {
             self.sending.since = cx.now;
         }
         self.advertise(cx);
         self.start_announcing(cx);
         self.enter(StateName::Active, why, cx);
+        if taken_back {
+            self.tell_order(OrderOutcome::Done, cx);
+        }
     }
 
     /// Row 11, and what else is due.
@@ -89,7 +98,7 @@ impl VirtualRouter {
     pub(super) fn leave(&mut self, reason: Reason, cx: &mut Context<'_>) {
         self.wanted &= reason != Reason::Shutdown;
         let release_at = match self.state {
-            State::Asking { until } => until,
+            State::Asking { until, .. } => until,
             _ => {
                 self.resign(cx);
                 self.successor_by(cx.now)
@@ -100,7 +109,7 @@ impl VirtualRouter {
             return self.report_gone(cx);
         }
         self.state = State::Leaving { release_at, then: Next::Initialize };
-        self.enter(StateName::Initialize, reason, cx);
+        self.enter(StateName::Initialize, self.reason_to_stay_away(reason), cx);
     }
 
     /// Another router speaks up: it is the successor, which is given the time to add its addresses.
@@ -115,6 +124,7 @@ impl VirtualRouter {
             return;
         }
         self.accept(advert);
+        let _ = self.followed_by(advert);
         let then = match then {
             Next::Initialize => Next::Initialize,
             Next::Backup { .. } | Next::HoldPart => Next::Backup { active_down: self.active_down() },

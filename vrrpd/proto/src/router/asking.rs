@@ -17,6 +17,17 @@ const ASK_AGAIN_MAX: Duration = Duration::from_secs(600);
 /// Of so many other routers the rank is remembered, the best ones.
 const KNOWN_MAX: usize = 4;
 
+/// What a router that resigned for the time being wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    /// Is there a better router than this one with its lowered priority?
+    Better,
+    /// Is there any other router? Then this one leaves.
+    AnyToLeave,
+    /// Is there any other router? Then this one hands over.
+    AnyToHandOver,
+}
+
 /// What is remembered of asking for a better router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
@@ -104,8 +115,8 @@ impl VirtualRouter {
             return false;
         }
         self.resign(cx);
-        self.state = State::Asking { until: self.successor_by(cx.now) };
-        cx.report(Report::Asking { router: self.id, priority: self.priority() });
+        self.state = State::Asking { until: self.successor_by(cx.now), question: Question::Better };
+        cx.report(Report::Asking { router: self.id, priority: self.priority(), ordered: false });
         true
     }
 
@@ -115,10 +126,18 @@ impl VirtualRouter {
         }
     }
 
-    pub(super) fn asking_advertisement(&mut self, advert: Advertisement, cx: &mut Context<'_>) {
+    pub(super) fn asking_advertisement(
+        &mut self,
+        advert: Advertisement,
+        question: Question,
+        cx: &mut Context<'_>,
+    ) {
         self.heard(advert);
         if advert.priority.is_release() {
             return;
+        }
+        if question != Question::Better {
+            return self.answered(advert, question, cx);
         }
         if self.outranked_by(advert.priority, advert.source) {
             self.give_way(advert, Reason::GaveWay, cx);
@@ -130,9 +149,10 @@ impl VirtualRouter {
 
     /// No better router is there: on as before, at the priority in force.
     pub(super) fn keep(&mut self, cx: &mut Context<'_>) {
-        self.asked.in_vain += 1;
+        self.asked.in_vain = self.asked.in_vain.saturating_add(1);
         self.asked.not_before = cx.now + self.ask_again_after();
         self.asked.wanted = self.is_degraded();
+        self.nobody_followed(cx);
         self.state = State::Active { adver: cx.now };
         self.advertise_and_rearm(cx);
         let rival = self.rival.map(|rival| (rival.address, rival.priority));

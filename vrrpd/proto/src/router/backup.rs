@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Advertisement, CLAIM_WAIT, Context, State, VirtualRouter};
-use crate::snapshot::{Reason, StateName};
+use crate::snapshot::{Reason, Standing, StateName};
 use crate::tracking::Health;
 use crate::{AdverInterval, Instant, Priority};
 
@@ -64,7 +64,7 @@ impl VirtualRouter {
     }
 
     /// Puts the addresses into the kernel before the claim is advertised.
-    fn claim(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn claim(&mut self, cx: &mut Context<'_>) {
         let why = match (self.counting.resigned, self.lower_ignored) {
             (true, _) => Reason::Priority,
             (false, true) => Reason::Preempted,
@@ -137,6 +137,7 @@ impl VirtualRouter {
         self.lower_ignored = false;
         self.preempt_from = None;
         self.state = State::Backup { active_down };
+        self.not_taken_back(cx);
         self.enter(StateName::Backup, reason, cx);
     }
 
@@ -200,6 +201,11 @@ impl VirtualRouter {
             // Whatever Preempt_Mode says (RFC 9568 6.1).
             return false;
         }
+        match self.standing {
+            Standing::TakingBack => return false,
+            Standing::Yielded => return true,
+            Standing::Free | Standing::Drained => {}
+        }
         if !self.parameters.preempt_mode || self.health().pending {
             return true;
         }
@@ -257,7 +263,7 @@ impl VirtualRouter {
 
 impl Rival {
     /// Active, and not silent for as long as the first of its backups waits.
-    fn lives(&self, now: Instant) -> bool {
+    pub(super) fn lives(&self, now: Instant) -> bool {
         self.is_active && now < self.heard_at + 3 * self.interval.duration()
     }
 }

@@ -180,6 +180,7 @@ impl VirtualRouter {
             }
             Outcome::Released => {
                 self.holding.releasing = false;
+                self.let_go(cx);
                 self.report_gone(cx);
             }
             Outcome::Lost { index } => self.lost(index, cx),
@@ -324,6 +325,10 @@ impl VirtualRouter {
             self.statistics.addresses_put_back += 1;
             if !self.is_stalled(cx.now) {
                 self.acquire(index..index + 1, cx);
+            }
+            if matches!(self.state, State::Asking { .. }) {
+                // Put back, it has no note yet that the role is given up.
+                self.disclaim(cx);
             }
             cx.report(Report::AddressLost { router: self.id, index });
         }

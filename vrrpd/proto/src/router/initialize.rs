@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Context, Counting, Next, State, VirtualRouter};
+use super::{Context, Counting, Next, Question, State, VirtualRouter};
 use crate::Instant;
 use crate::action::Report;
 use crate::parameters::{Facts, InterfaceState};
-use crate::snapshot::{Reason, StateName};
+use crate::snapshot::{Reason, Standing, StateName};
 use crate::tracking::Assessment;
 
 /// The clock of the kernel's address time stamps ticks in hundredths of a second; two of them
@@ -44,7 +44,7 @@ impl VirtualRouter {
                 State::Active { .. } | State::Asking { .. } => self.leave(Reason::CheckFailed, cx),
                 State::Leaving { release_at, .. } => {
                     self.state = State::Leaving { release_at, then: Next::Initialize };
-                    let reason = if self.wanted { Reason::CheckFailed } else { Reason::Shutdown };
+                    let reason = self.reason_to_stay_away(Reason::CheckFailed);
                     self.enter(StateName::Initialize, reason, cx);
                 }
             };
@@ -54,7 +54,9 @@ impl VirtualRouter {
             State::Backup { .. } => self.backup_health_changed(before, cx),
             State::Claiming { .. } if health.priority < before.priority => self.claim_priority_lowered(cx),
             State::Active { .. } => self.active_priority_changed(before.priority, cx),
-            State::Asking { .. } if health.priority > before.priority => self.keep(cx),
+            State::Asking { question: Question::Better, .. } if health.priority > before.priority => {
+                self.keep(cx);
+            }
             _ => {}
         }
     }
@@ -63,6 +65,9 @@ impl VirtualRouter {
     pub(super) fn try_startup(&mut self, cx: &mut Context<'_>) {
         if !self.wanted {
             return;
+        }
+        if self.standing == Standing::Drained {
+            return self.enter_initialize(Reason::Drained, cx);
         }
         if let Some(reason) = self.unfit() {
             return self.enter_initialize(reason, cx);
@@ -109,7 +114,7 @@ impl VirtualRouter {
             self.release_all(cx);
             self.state = State::Initialize;
         }
-        self.enter_initialize(if self.wanted { reason } else { Reason::Shutdown }, cx);
+        self.enter_initialize(reason, cx);
     }
 
     /// After a shutdown: nothing is left in the kernel.
@@ -124,7 +129,17 @@ impl VirtualRouter {
         self.one_active_at_most(cx);
         self.rival = None;
         self.lower_ignored = false;
-        self.enter(StateName::Initialize, reason, cx);
+        self.not_taken_back(cx);
+        self.enter(StateName::Initialize, self.reason_to_stay_away(reason), cx);
+    }
+
+    /// `reason`, unless the operator's word is one that outlasts it.
+    pub(super) fn reason_to_stay_away(&self, reason: Reason) -> Reason {
+        match self.standing {
+            _ if !self.wanted => Reason::Shutdown,
+            Standing::Drained => Reason::Drained,
+            Standing::Free | Standing::Yielded | Standing::TakingBack => reason,
+        }
     }
 
     /// What the host lacks for this router to take part.

@@ -23,6 +23,8 @@ impl VirtualRouter {
             state,
             reason: self.reason,
             phase: self.phase(now),
+            standing: self.standing,
+            frozen: self.frozen.is_some(),
             age: now - self.since,
             priority: self.priority(),
             pending: self.health().pending,

@@ -10,6 +10,7 @@ mod backup;
 mod claiming;
 mod elsewhere;
 mod leaving;
+mod orders;
 mod reconfiguring;
 mod resuming;
 mod sending;

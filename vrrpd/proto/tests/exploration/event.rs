@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vrrp_proto::action::{Input, Outcome, Ticket};
+use vrrp_proto::action::{Input, Order, Outcome, Ticket};
 use vrrp_proto::packet::ChecksumForm;
 use vrrp_proto::parameters::{Facts, InterfaceState, Parameters};
 use vrrp_proto::tracking::TrackerState::{Failing, Passing, Pending};
@@ -60,6 +60,14 @@ pub(crate) enum Event {
     SendFails,
     /// Another station announces all addresses.
     AnnouncedElsewhere,
+    Drain {
+        force: bool,
+    },
+    Undrain,
+    HandOver,
+    TakeBack,
+    /// The checks are frozen as if they passed, and then fail.
+    FrozenThenFail,
 }
 
 use Event as E;
@@ -91,6 +99,8 @@ impl Event {
         all.extend([E::ChecksPass, E::ChecksPending, E::Shutdown, E::SameAgain, E::PriorityRaised]);
         all.extend([E::PriorityLowered, E::IntervalChanged, E::AddressAdded, E::AddressRemoved]);
         all.extend([E::OwnerChanged, E::PreemptModeChanged, E::SendFails, E::AnnouncedElsewhere]);
+        all.extend([E::Undrain, E::HandOver]);
+        all.extend([E::Drain { force: false }, E::Drain { force: true }, E::TakeBack, E::FrozenThenFail]);
         all
     }
 
@@ -98,9 +108,10 @@ impl Event {
     pub(crate) fn is_honest(self, situation: Situation) -> bool {
         use Situation as S;
         let E::Outcome { nth, stale } = self else { return true };
-        let asked =
-            matches!(situation, S::ClaimingSilent | S::ClaimingPreempting | S::ActiveMute | S::ActiveLosing);
+        let asked = matches!(situation, S::ClaimingSilent | S::ClaimingPreempting | S::ClaimingBack)
+            || matches!(situation, S::ActiveMute | S::ActiveLosing);
         let holds = matches!(situation, S::Active | S::ActivePart | S::ActiveLosing | S::Asking)
+            || matches!(situation, S::AskingToLeave | S::AskingToHandOver)
             || matches!(situation, S::LeavingShutdown | S::LeavingFault | S::LeavingOutranked);
         match OUTCOMES[nth] {
             _ if stale => true,
@@ -204,8 +215,34 @@ impl Event {
                     scene.announced_elsewhere(&address.ip.to_string());
                 }
             }
+            E::Drain { force } => scene.order(Order::Drain { force }),
+            E::Undrain => scene.order(Order::Undrain),
+            E::HandOver => scene.order(Order::HandOver),
+            E::TakeBack => scene.order(Order::TakeBack),
+            E::FrozenThenFail => {
+                scene.order(Order::Freeze([(DEMOTE, Passing), (FAULT, Passing)].into()));
+                tracked(scene, DEMOTE, Failing);
+                tracked(scene, FAULT, Failing);
+            }
         }
         true
+    }
+}
+
+/// What comes of an order to a router that does not own its addresses.
+fn obeys(from: Place, order: Event, situation: Situation) -> Place {
+    use Situation as S;
+    let busy = matches!(situation, S::AskingToLeave | S::AskingToHandOver | S::ClaimingBack);
+    let hears = matches!(situation, S::BackupOfHigher | S::BackupIgnoring | S::BackupDelaying)
+        || matches!(situation, S::BackupYielded | S::ClaimingPreempting);
+    match (from, order) {
+        _ if busy => from,
+        (Place::Initialize, E::Drain { .. }) => Place::Initialize,
+        (Place::Backup | Place::Claiming, E::Drain { force }) if force || hears => Place::Initialize,
+        (Place::Active | Place::Asking, E::Drain { force: true }) => Place::Leaving,
+        (Place::Active | Place::Asking, E::Drain { force: false } | E::HandOver) => Place::Asking,
+        (Place::Backup, E::TakeBack) if situation == S::BackupYielded => Place::Claiming,
+        _ => from,
     }
 }
 
@@ -235,7 +272,18 @@ pub(crate) fn may_lead_to(from: Place, event: Event, setting: Setting, situation
     let lowered = setting.priority > 1;
     let starts = if owner { Active } else { Backup };
     let ends = if owner { Initialize } else { Leaving };
+    let ordered = matches!(situation, Situation::AskingToLeave | Situation::AskingToHandOver);
     match (from, event) {
+        // Drained: nothing but the operator's word ends it.
+        (_, E::Undrain) if situation == Situation::Drained => vec![Backup],
+        _ if situation == Situation::Drained => vec![Initialize],
+        (_, E::Drain { .. } | E::HandOver | E::TakeBack | E::Undrain) => {
+            vec![if owner { from } else { obeys(from, event, situation) }]
+        }
+        (Initialize, E::FrozenThenFail) if situation == Situation::CheckFailed => vec![starts],
+        (Asking, E::FrozenThenFail) if !ordered => vec![Active],
+        (_, E::FrozenThenFail) => vec![from],
+
         // An advertisement that is not for us touches nothing (3.1).
         (_, E::Advert { above: true, .. }) if setting.peers == Peers::Sole => vec![from],
         (Initialize, E::Advert { .. }) => vec![Initialize],
@@ -246,6 +294,9 @@ pub(crate) fn may_lead_to(from: Place, event: Event, setting: Setting, situation
         // Rows 6 to 9.
         (Backup, E::Advert { .. }) => vec![Backup],
         (Claiming, E::Advert { rank: Rank::Release, .. }) => vec![Claiming],
+        (Claiming, E::Advert { rank: Rank::Lower, .. }) if situation == Situation::ClaimingBack => {
+            vec![Claiming]
+        }
         (Claiming, E::Advert { rank: Rank::Lower, .. }) if setting.preempt_mode => {
             if situation == Situation::ClaimingSilent && setting.delayed {
                 vec![Backup]
@@ -266,6 +317,8 @@ pub(crate) fn may_lead_to(from: Place, event: Event, setting: Setting, situation
             }]
         }
         (Asking, E::Advert { rank: Rank::Release, .. }) => vec![Asking],
+        // Whoever answers an order is the successor.
+        (Asking, E::Advert { .. }) if ordered => vec![Leaving],
         (Asking, E::Advert { rank, above, .. }) => {
             vec![if rank == Rank::Higher || rank == Rank::Equal && above { Leaving } else { Active }]
         }
@@ -325,7 +378,7 @@ pub(crate) fn may_lead_to(from: Place, event: Event, setting: Setting, situation
         // (14), (17)
         (Claiming, E::DemoteFails | E::ChecksPending) if lowered => vec![Backup],
         (Active, E::DemoteFails | E::ChecksPending) if lowered => vec![Asking],
-        (Asking, E::ChecksPass) => vec![Active],
+        (Asking, E::ChecksPass) if !ordered => vec![Active],
         (_, E::DemoteFails | E::ChecksPass | E::ChecksPending) => vec![from],
 
         // Rows 3, 4, 10.
@@ -335,13 +388,13 @@ pub(crate) fn may_lead_to(from: Place, event: Event, setting: Setting, situation
 
         // 2.5: applied in place.
         // A tenth of it may be the same.
-        (Asking, E::PriorityRaised) => vec![Asking, Active],
+        (Asking, E::PriorityRaised) if !ordered => vec![Asking, Active],
         (Active, E::PriorityLowered) => vec![Asking],
         (Claiming, E::PriorityLowered) => vec![Backup],
         // An owner has no checks, and asks nobody.
         (Initialize, E::OwnerChanged) if situation == Situation::CheckFailed => vec![Active],
         (Initialize, E::OwnerChanged) if situation == Situation::NotOwned => vec![Backup],
-        (Asking, E::OwnerChanged) => vec![Active],
+        (Asking, E::OwnerChanged) if !ordered => vec![Active],
         (Active, E::OwnerChanged) if owner => vec![Asking],
         (_, E::OwnerChanged) => vec![from],
         (_, E::SameAgain | E::PriorityRaised | E::PriorityLowered | E::IntervalChanged) => vec![from],

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vrrp_proto::action::{Input, Outcome};
+use vrrp_proto::action::{Input, Order, Outcome};
 use vrrp_proto::parameters::{Facts, InterfaceState, Parameters};
 use vrrp_proto::snapshot::{Phase, StateName};
 use vrrp_proto::tracking::TrackerState::{self, Failing, Passing, Pending};
@@ -130,12 +130,17 @@ pub(crate) enum Situation {
     LeavingFault,
     LeavingOutranked,
     LeavingRefused,
+    Drained,
+    BackupYielded,
+    ClaimingBack,
+    AskingToLeave,
+    AskingToHandOver,
 }
 
 use Situation as S;
 
 impl Situation {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 30] = [
         S::InterfaceMissing,
         S::InterfaceDown,
         S::NoSource,
@@ -161,6 +166,11 @@ impl Situation {
         S::LeavingFault,
         S::LeavingOutranked,
         S::LeavingRefused,
+        S::Drained,
+        S::BackupYielded,
+        S::ClaimingBack,
+        S::AskingToLeave,
+        S::AskingToHandOver,
     ];
 
     /// Brings a router there, with a kernel that answers no more; `None` where the setting has no
@@ -184,6 +194,7 @@ fn arrange(situation: Situation, setting: Setting) -> Option<Scene> {
         S::BackupDelaying => preempts && setting.delayed,
         // Where a tenth would be no less there is nothing to ask for.
         S::Asking => lower,
+        S::BackupYielded | S::ClaimingBack => lower,
         S::BackupResigned => !setting.owner() && setting.peers != Peers::Sole,
         _ => !setting.owner(),
     };
@@ -277,7 +288,11 @@ fn started(situation: Situation, setting: Setting, scene: &mut Scene) {
         | S::Asking
         | S::LeavingShutdown
         | S::LeavingFault
-        | S::LeavingOutranked => {
+        | S::LeavingOutranked
+        | S::BackupYielded
+        | S::ClaimingBack
+        | S::AskingToLeave
+        | S::AskingToHandOver => {
             to_active(scene);
             scene.run_for(setting.interval() / 2);
         }
@@ -292,7 +307,19 @@ fn started(situation: Situation, setting: Setting, scene: &mut Scene) {
         S::LeavingShutdown => scene.shutdown(),
         S::LeavingFault => tracked(scene, FAULT, Failing),
         S::LeavingOutranked => hear(scene, setting, setting.priority.saturating_add(1)),
+        S::Drained => scene.order(Order::Drain { force: true }),
+        S::AskingToLeave => scene.order(Order::Drain { force: false }),
+        S::AskingToHandOver => scene.order(Order::HandOver),
+        S::BackupYielded | S::ClaimingBack => {
+            scene.order(Order::HandOver);
+            hear(scene, setting, lower);
+            scene.run_for(Duration::from_millis(20));
+        }
         _ => {}
+    }
+    if situation == S::ClaimingBack {
+        scene.kernel = Kernel::Mute;
+        scene.order(Order::TakeBack);
     }
 }
 
@@ -366,12 +393,12 @@ impl Place {
 pub(crate) fn expected(situation: Situation) -> Place {
     match situation {
         S::InterfaceMissing | S::InterfaceDown | S::NoSource | S::NotOwned => Place::Initialize,
-        S::StartupDelay | S::CheckFailed | S::ShutDown => Place::Initialize,
+        S::StartupDelay | S::CheckFailed | S::ShutDown | S::Drained => Place::Initialize,
         S::Backup | S::BackupOfHigher | S::BackupIgnoring | S::BackupDelaying => Place::Backup,
-        S::BackupPending | S::BackupResigned | S::BackOff => Place::Backup,
-        S::ClaimingSilent | S::ClaimingPreempting => Place::Claiming,
+        S::BackupPending | S::BackupResigned | S::BackOff | S::BackupYielded => Place::Backup,
+        S::ClaimingSilent | S::ClaimingPreempting | S::ClaimingBack => Place::Claiming,
         S::Active | S::ActivePart | S::ActiveLosing | S::ActiveMute => Place::Active,
-        S::Asking => Place::Asking,
+        S::Asking | S::AskingToLeave | S::AskingToHandOver => Place::Asking,
         S::LeavingShutdown | S::LeavingFault | S::LeavingOutranked | S::LeavingRefused => Place::Leaving,
     }
 }

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use vrrp_proto::action::{Action, Input, Outcome, Report, Ticket};
+use vrrp_proto::action::{Action, Input, Order, OrderOutcome, Outcome, Report, Ticket};
 use vrrp_proto::node::MESSAGE_MAX;
 use vrrp_proto::packet::{Advert, ChecksumForm, ChecksumPolicy, Datagram, Rules, Sighting, encode};
 use vrrp_proto::parameters::{
@@ -195,6 +195,10 @@ impl Scene {
         self.input(Input::Shutdown { router: ROUTER });
     }
 
+    pub(crate) fn order(&mut self, order: Order) {
+        self.input(Input::Order { router: ROUTER, number: 7, order });
+    }
+
     pub(crate) fn check(&mut self, state: TrackerState) {
         self.input(Input::Tracked { tracker: TrackerId(0), state });
     }
@@ -371,6 +375,15 @@ impl Scene {
     pub(crate) fn reports(&self) -> Vec<Report> {
         let report = |action: &Action| if let Action::Report(report) = action { Some(*report) } else { None };
         self.actions.iter().filter_map(report).collect()
+    }
+
+    /// What became of orders.
+    pub(crate) fn orders(&self) -> Vec<OrderOutcome> {
+        let outcome = |report| match report {
+            Report::Ordered { number: 7, outcome, .. } => Some(outcome),
+            _ => None,
+        };
+        self.reports().into_iter().filter_map(outcome).collect()
     }
 
     pub(crate) fn alarms(&self) -> Vec<(Alarm, bool)> {

@@ -26,6 +26,17 @@ fn a_resignation_gives_the_addresses_a_new_term() {
     }
 }
 
+/// Seed 11788: what was put back while a question was open had no note, and a daemon that was killed
+/// then took it for its role.
+#[test]
+fn what_is_put_back_while_asking_is_noted_as_given_up_too() {
+    let mut scene = Scene::active(Parameters { leased: true, ..parameters() });
+    scene.order(vrrp_proto::action::Order::HandOver);
+    scene.forget();
+    scene.outcome(Outcome::Lost { index: 0 });
+    assert_eq!(scene.deeds(), ["acquire 0..1", "disclaim"]);
+}
+
 /// Seed 5510: after a stall the new priority was told before the timers were looked at, which hid
 /// the stall; what was lost in it never came back.
 #[test]

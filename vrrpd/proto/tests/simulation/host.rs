@@ -1,13 +1,13 @@
 //! One host: a daemon that may or may not run, and what outlives it.
 
-use vrrp_proto::action::{Input, Outcome, Ownership, Ticket};
+use vrrp_proto::action::{Input, Order, Outcome, Ownership, Ticket};
 use vrrp_proto::parameters::{Facts, Parameters, RouterId};
 use vrrp_proto::snapshot::{Phase, StateName};
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState};
 use vrrp_proto::{Node, Priority};
 
 use super::kernel::{Answer, Kernel};
-use super::settings::MS;
+use super::settings::{MS, TRACKERS};
 use super::world::Frame;
 
 /// Every host has one Virtual Router.
@@ -20,6 +20,7 @@ pub(crate) enum News {
     Facts(Facts),
     Tracked(TrackerId, TrackerState),
     Outcome(Ticket, Outcome),
+    Order(Order),
     Shutdown,
 }
 
@@ -30,8 +31,29 @@ impl News {
             Self::Facts(facts) => Input::Facts { router: ROUTER, facts },
             Self::Tracked(tracker, state) => Input::Tracked { tracker, state },
             Self::Outcome(ticket, outcome) => Input::Outcome { router: ROUTER, ticket, outcome },
+            Self::Order(order) => Input::Order { router: ROUTER, number: 0, order },
             Self::Shutdown => Input::Shutdown { router: ROUTER },
         }
+    }
+}
+
+/// The operator's orders, as a daemon keeps them across restarts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Orders {
+    pub(crate) drained: bool,
+    pub(crate) yielded: bool,
+    pub(crate) frozen: Option<[TrackerState; 3]>,
+    /// Given and not answered.
+    pub(crate) waiting: Option<Order>,
+}
+
+impl Orders {
+    /// What a daemon that starts is told.
+    pub(crate) fn standing(&self) -> Vec<Order> {
+        let drained = self.drained.then_some(Order::Drain { force: true });
+        let yielded = self.yielded.then_some(Order::Yield);
+        let frozen = self.frozen.map(|states| Order::Freeze(TRACKERS.into_iter().zip(states).collect()));
+        drained.into_iter().chain(yielded).chain(frozen).collect()
     }
 }
 
@@ -58,6 +80,9 @@ pub(crate) struct Host {
     pub(crate) link_up: bool,
     pub(crate) send_fails: bool,
     pub(crate) health: [TrackerState; 3],
+    /// What the daemon was told of its checks.
+    pub(crate) told: [TrackerState; 3],
+    pub(crate) orders: Orders,
     pub(crate) gone: bool,
     /// By when a daemon that was told to stop must be gone.
     pub(crate) gone_by: Option<u64>,
@@ -97,6 +122,8 @@ impl Host {
             link_up: true,
             send_fails: false,
             health: [TrackerState::Passing; 3],
+            told: [TrackerState::Pending; 3],
+            orders: Orders::default(),
             gone: false,
             gone_by: None,
             died_at: 0,
@@ -131,6 +158,8 @@ impl Host {
         self.stalled_until = 0;
         self.gone = false;
         self.gone_by = None;
+        self.told = [TrackerState::Pending; 3];
+        self.orders.waiting = None;
         self.state = StateName::Initialize;
         self.asking = false;
         self.phase = Phase::Settled;
@@ -162,11 +191,13 @@ impl Host {
 
     /// Nothing keeps it from being Active.
     pub(crate) fn fit(&self) -> bool {
+        let health = self.orders.frozen.unwrap_or(self.health);
         let fault = self.parameters.tracking.iter().any(|tracking| {
             tracking.effect == Effect::Fault
-                && self.health[usize::from(tracking.tracker.0)] == TrackerState::Failing
+                && health[usize::from(tracking.tracker.0)] == TrackerState::Failing
         });
-        self.takes_part() && self.gone_by.is_none() && !fault && !self.kernel.refuse.contains(&true)
+        let willing = self.gone_by.is_none() && !self.orders.drained;
+        self.takes_part() && willing && !fault && !self.kernel.refuse.contains(&true)
     }
 
     pub(crate) fn is_active(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What must be true, whatever the seed. The holder is who has an address in the kernel's table.
 
 use vrrp_proto::Instant;
-use vrrp_proto::action::{Action, Report};
+use vrrp_proto::action::{Action, HandedOver, Order, OrderOutcome, Report};
 use vrrp_proto::snapshot::{Phase, Reason, StateName};
 use vrrp_proto::tracking::TrackerState;
 
@@ -41,12 +41,26 @@ pub(crate) fn actions(world: &mut World, host: usize, actions: &[Action]) {
                 }
                 host.state = *to;
                 host.asking = false;
+                host.orders.yielded &= *to != StateName::Active;
             }
+            Action::Report(Report::Ordered { outcome, .. }) => answered(world, host, *outcome),
             Action::Report(Report::Asking { .. }) => world.hosts[host].asking = true,
             Action::Report(Report::Kept { .. }) => world.hosts[host].asking = false,
             _ => {}
         }
     }
+}
+
+/// An order is answered. The daemon keeps what follows from it.
+fn answered(world: &mut World, host: usize, outcome: OrderOutcome) {
+    let orders = &mut world.hosts[host].orders;
+    let Some(order) = orders.waiting.take() else { return };
+    let void = matches!(outcome, OrderOutcome::NobodyFollowed | OrderOutcome::Refused(_));
+    if matches!(order, Order::Drain { .. }) {
+        orders.drained &= !void;
+        orders.yielded &= void;
+    }
+    orders.yielded |= matches!(outcome, OrderOutcome::HandedOver(HandedOver { yielded: true, .. }));
 }
 
 /// A packet reaches a host: in peace none but the Active Router speaks.
@@ -96,7 +110,11 @@ fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
         if !fresh || !living {
             continue;
         }
-        if !claimant.parameters.preempt_mode || heard.priority >= priority {
+        let back = claimant.orders.waiting == Some(Order::TakeBack);
+        if claimant.orders.yielded && !back {
+            return world.violate(format!("host {host} handed over to host {other} and preempts it"));
+        }
+        if !claimant.parameters.preempt_mode && !back || heard.priority >= priority {
             let ago = (now - heard.at) as f64 / MS as f64;
             return world.violate(format!(
                 "host {host} (priority {priority}, {reason:?}) takes over from host {other}, heard {ago} ms ago"
@@ -126,6 +144,21 @@ pub(crate) fn after_run(world: &mut World, index: usize) {
         world.violate(format!("host {index} is {:?} and did not report it", snapshot.state));
     }
     let host = &world.hosts[index];
+    let drained = host.orders.drained && host.orders.waiting.is_none();
+    if drained && snapshot.state != StateName::Initialize {
+        world.violate(format!("host {index} is drained and {:?}", snapshot.state));
+        return;
+    }
+    let tracking = &host.parameters.tracking;
+    let frozen = host.orders.frozen.filter(|_| host.orders.waiting.is_none());
+    if let Some(frozen) = frozen
+        && !tracking.is_empty()
+        && host.told != frozen
+        && !snapshot.frozen
+    {
+        world.violate(format!("host {index} is frozen and goes by what its checks say now"));
+        return;
+    }
     if snapshot.state == StateName::Backup && snapshot.phase == Phase::Settled {
         // Counted from the last advertisement that came, or from when it began to listen; whoever
         // was away itself listens for one interval more.
@@ -244,8 +277,9 @@ fn wrong_one(world: &World, active: usize, group: &[usize]) -> Option<String> {
     }
     let better = group.iter().copied().find(|&other| {
         let host = &world.hosts[other];
-        let undecided = host.health.contains(&TrackerState::Pending);
-        host.fit() && host.parameters.preempt_mode && !undecided && priority(other) > priority(active)
+        let undecided = host.orders.frozen.unwrap_or(host.health).contains(&TrackerState::Pending);
+        let preempts = host.parameters.preempt_mode && !host.orders.yielded;
+        host.fit() && preempts && !undecided && priority(other) > priority(active)
     });
     better.map(|better| format!("host {active} is Active though host {better} has the higher priority"))
 }

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use vrrp_proto::Priority;
+use vrrp_proto::action::Order;
 use vrrp_proto::parameters::Facts;
 use vrrp_proto::tracking::{TrackerId, TrackerState};
 
 use super::host::News;
-use super::settings::{DEMOTE, FAULT, Flavour, MS, WEIGHT};
+use super::settings::{DEMOTE, FAULT, Flavour, MS, TRACKERS, WEIGHT};
 use super::world::{Event, Weather, World};
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Disturbance {
     Start { host: usize },
     Crash { host: usize },
@@ -25,6 +26,8 @@ pub(crate) enum Disturbance {
     Rob { host: usize, index: usize },
     Check { host: usize, tracker: TrackerId, state: TrackerState },
     Priority { host: usize, priority: u8 },
+    Order { host: usize, order: Order },
+    Freeze { host: usize, freeze: bool },
 }
 
 use Disturbance as D;
@@ -80,14 +83,29 @@ fn plan_one(world: &mut World) {
     let disturbance = if world.hosts[host].node.is_none() {
         D::Start { host }
     } else {
-        match world.random.below(5) {
+        match world.random.below(9) {
             0 | 1 if others_fit => D::Shutdown { host },
             2 if others_fit || state == TrackerState::Passing => D::Check { host, tracker: FAULT, state },
             3 => D::Priority { host, priority: world.random.within(1, 254) as u8 },
+            4..=7 => any_order(world, host, false),
             _ => D::Check { host, tracker: world.random.pick(&[DEMOTE, WEIGHT]), state },
         }
     };
     world.push(world.now, Event::Disturb(disturbance));
+}
+
+/// Something that an operator orders. What was ordered before is undone half of the time.
+fn any_order(world: &mut World, host: usize, by_force: bool) -> Disturbance {
+    let (random, orders) = (&mut world.random, &world.hosts[host].orders);
+    let undone = random.one_in(2);
+    let order = match random.below(5) {
+        _ if undone && orders.drained => Order::Undrain,
+        _ if undone && orders.yielded => Order::TakeBack,
+        0 => return D::Freeze { host, freeze: orders.frozen.is_none() },
+        1 | 2 => Order::Drain { force: by_force && random.one_in(2) },
+        _ => Order::HandOver,
+    };
+    D::Order { host, order }
 }
 
 /// Half of what lasts is repaired before the next round.
@@ -95,6 +113,9 @@ fn recover(world: &mut World) {
     for host in 0..world.hosts.len() {
         if world.hosts[host].node.is_none() && !world.random.one_in(3) {
             world.push(world.now, Event::Disturb(D::Start { host }));
+        }
+        if world.hosts[host].orders.drained && world.random.one_in(2) {
+            world.push(world.now, Event::Disturb(D::Order { host, order: Order::Undrain }));
         }
         if !world.hosts[host].link_up && !world.random.one_in(3) {
             world.push(world.now, Event::Disturb(D::Link { host, up: true }));
@@ -121,8 +142,9 @@ fn plan_trouble(world: &mut World, at: u64) -> u64 {
     let state = world.random.pick(&[TrackerState::Passing, TrackerState::Failing]);
     let last = world.random.one_in(3);
     let killed = at + world.random.below(interval);
+    let order = any_order(world, host, true);
     let random = &mut world.random;
-    let (first, then) = match random.below(17) {
+    let (first, then) = match random.below(21) {
         0 | 1 => (D::Crash { host }, (!last).then_some((soon, D::Start { host }))),
         2 => (D::Crash { host }, Some((end, D::Start { host }))),
         3 => (D::Shutdown { host }, Some((end, D::Start { host }))),
@@ -154,6 +176,12 @@ fn plan_trouble(world: &mut World, at: u64) -> u64 {
             // Killed while it leaves, and started again at once.
             world.push(killed, Event::Disturb(D::Crash { host }));
             (D::Shutdown { host }, Some((killed + MS, D::Start { host })))
+        }
+        16 | 17 => (order, None),
+        18 | 19 => {
+            // Killed while it obeys, and started again.
+            world.push(killed, Event::Disturb(D::Crash { host }));
+            (order, Some((killed + MS, D::Start { host })))
         }
         _ if last => (D::Priority { host, priority: random.within(1, 254) as u8 }, None),
         _ => (D::Check { host, tracker: random.pick(&[DEMOTE, WEIGHT, FAULT]), state }, None),
@@ -216,6 +244,18 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
                 world.lost(host, ticket, outcome);
             }
         }
+        D::Order { host, order } => give_order(world, host, order),
+        D::Freeze { host, freeze } => {
+            if world.hosts[host].node.is_none() || world.hosts[host].orders.waiting.is_some() {
+                return;
+            }
+            let told = world.hosts[host].told;
+            world.hosts[host].orders.frozen = freeze.then_some(told);
+            let states = TRACKERS.into_iter().zip(told).collect();
+            let order = if freeze { Order::Freeze(states) } else { Order::Unfreeze };
+            world.hosts[host].orders.waiting = Some(order.clone());
+            world.tell(host, News::Order(order));
+        }
         D::Check { host, tracker, state } => world.check_result(host, tracker, Some(state)),
         D::Priority { host, priority } => {
             world.hosts[host].parameters.priority = Priority::new(priority.clamp(1, 254));
@@ -223,6 +263,22 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
             world.tell(host, News::Configure(parameters));
         }
     }
+}
+
+/// One order at a time. That it is drained is written down before the node is told.
+fn give_order(world: &mut World, host: usize, order: Order) {
+    let given = &mut world.hosts[host];
+    if given.node.is_none() || given.gone_by.is_some() || given.orders.waiting.is_some() {
+        return;
+    }
+    match order {
+        Order::Drain { .. } if given.orders.drained => return,
+        Order::Drain { .. } => given.orders.drained = true,
+        Order::Undrain => given.orders.drained = false,
+        _ => {}
+    }
+    given.orders.waiting = Some(order.clone());
+    world.tell(host, News::Order(order));
 }
 
 /// The hosts in groups that hear each other, both ways and all with all; none while some of them

@@ -42,10 +42,16 @@ pub(crate) enum Bug {
     DisclaimNotNoted,
     /// Addresses are announced before the kernel has them.
     AnnouncedEarly,
+    /// A daemon that starts is not told that it is drained.
+    DrainForgotten,
+    /// A daemon that starts is not told that it handed over.
+    YieldForgotten,
+    /// A daemon that starts is not told that its checks are frozen.
+    FreezeForgotten,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::ReleaseIgnored,
         Self::OutcomesEarly,
         Self::TimersBeforePackets,
@@ -60,6 +66,9 @@ impl Bug {
         Self::LossUnseen,
         Self::DisclaimNotNoted,
         Self::AnnouncedEarly,
+        Self::DrainForgotten,
+        Self::YieldForgotten,
+        Self::FreezeForgotten,
     ];
 }
 

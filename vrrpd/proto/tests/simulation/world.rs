@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use vrrp_proto::action::{Action, Input, Report};
+use vrrp_proto::action::{Action, Input, Order, Report};
 use vrrp_proto::node::MESSAGE_MAX;
 use vrrp_proto::packet::{Datagram, Sighting};
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId, Parameters};
@@ -201,6 +201,16 @@ impl World {
         host.left_over = left_over.unwrap_or_default();
         let parameters = host.parameters.clone();
         self.tell(index, News::Configure(Box::new(parameters)));
+        for order in self.hosts[index].orders.standing() {
+            let forgotten = match order {
+                Order::Drain { .. } => self.bug == Some(Bug::DrainForgotten),
+                Order::Yield => self.bug == Some(Bug::YieldForgotten),
+                _ => self.bug == Some(Bug::FreezeForgotten),
+            };
+            if !forgotten {
+                self.tell(index, News::Order(order));
+            }
+        }
         let facts = self.facts(index, left_over);
         self.tell(index, News::Facts(facts));
         for tracker in TRACKERS {
@@ -240,6 +250,9 @@ impl World {
 
     pub(crate) fn tell(&mut self, host: usize, news: News) {
         if self.hosts[host].node.is_some() {
+            if let News::Tracked(tracker, state) = news {
+                self.hosts[host].told[usize::from(tracker.0)] = state;
+            }
             self.hosts[host].news.push(news);
             let at = self.now + self.random.below(self.settings.latency);
             self.schedule(host, at);

@@ -81,7 +81,7 @@ fn half_a_command_is_none() {
     for text in [
         r#"{"request":"reload","dry_run":true}"#,
         r#"{"request":"config_show","file":"x"}"#,
-        r#"{"request":"switchover","name":"bootstrap"}"#,
+        r#"{"request":"switchover"}"#,
         r#"{"name":"bootstrap"}"#,
         "[]",
         "null",

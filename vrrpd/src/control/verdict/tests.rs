@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
+
 use vrrp_proto::Priority;
 
 use super::*;
 use crate::control::alarm::Alarm;
+use crate::control::protocol::{By, Fitness, Frozen, Yielded};
 use crate::control::testing::{self, at, backup, router};
 
 fn of(router: &VirtualRouter) -> (Level, Vec<String>) {
@@ -190,4 +193,108 @@ fn a_name_that_does_not_follow_is_degraded_and_critical_where_it_is_all_that_mov
     assert_eq!(of(&failing), (Level::Degraded, vec![said.to_owned()]));
     failing.addresses.clear();
     assert_eq!(of(&failing).0, Level::Critical);
+}
+
+fn by() -> By {
+    let reason = Some("new kernel".to_owned());
+    By { uid: 0, user: Some("root".to_owned()), node: None, at: at("2026-11-23T07:02:11Z"), reason }
+}
+
+fn told(router: &VirtualRouter) -> Vec<(Level, String, Option<String>)> {
+    let findings = findings(router, at(testing::NOW)).into_iter();
+    findings.map(|finding| (finding.level, finding.message, finding.remedy)).collect()
+}
+
+#[test]
+fn an_order_is_shown_with_who_when_and_why() {
+    let mut drained = testing::backup();
+    drained.state = StateName::Initialize;
+    drained.reason = Reason::Drained;
+    drained.orders.drained = Some(by());
+    assert_eq!(
+        told(&drained),
+        [(
+            Level::Degraded,
+            "drained by root (uid 0) at 07:02:11 UTC (3 min): new kernel".to_owned(),
+            Some("vrrpctl undrain bootstrap".to_owned())
+        )]
+    );
+
+    let mut frozen = testing::router();
+    let until = at("2026-11-23T09:02:11Z");
+    frozen.orders.frozen = Some(Frozen { by: by(), until, checks: BTreeMap::new() });
+    let (level, message, remedy) = told(&frozen).remove(0);
+    assert_eq!((level, remedy.as_deref()), (Level::Degraded, Some("vrrpctl unfreeze bootstrap")));
+    assert!(
+        message.starts_with("checks are frozen until 09:02:11 UTC") && message.contains("kernel"),
+        "{message}"
+    );
+
+    let mut yielded = testing::backup();
+    let to = "192.0.2.194".parse().expect("an address");
+    yielded.orders.yielded = Some(Yielded { by: by(), to });
+    let (level, message, _) = told(&yielded).remove(0);
+    assert_eq!(level, Level::Fine);
+    assert!(message.contains("192.0.2.194") && message.contains("root"), "{message}");
+}
+
+fn peer(unfit: &[&str]) -> PeerNode {
+    let router = testing::backup();
+    PeerNode {
+        address: "192.0.2.194:9112".parse().expect("an address"),
+        node: Some("bootstrap-b".to_owned()),
+        age_ms: Some(400),
+        received: 7,
+        refused: 0,
+        last_refusal: None,
+        virtual_routers: vec![Fitness {
+            name: router.name,
+            vrid: router.vrid,
+            family: router.family,
+            state: router.state,
+            reason: router.reason,
+            priority: router.priority,
+            unfit: unfit.iter().map(|why| (*why).to_owned()).collect(),
+            drained: false,
+            frozen: false,
+            yielded: false,
+            config_digest: "0123456789abcdef".to_owned(),
+        }],
+    }
+}
+
+#[test]
+fn a_peer_is_shown_with_its_age_and_what_it_lacks() {
+    let line = |peer: PeerNode| {
+        let mut state = testing::state(vec![testing::router()]);
+        state.peers = vec![peer];
+        let finding = all_findings(&state, &state.virtual_routers[0]).pop().expect("a line for the peer");
+        (finding.level, finding.message)
+    };
+    let fit = "peer bootstrap-b (192.0.2.194:9112): BACKUP 150/150, fit (0.4 s ago)".to_owned();
+    assert_eq!(line(peer(&[])), (Level::Fine, fit));
+    let (level, message) = line(peer(&["check registry is failing: 503"]));
+    assert_eq!(level, Level::Degraded);
+    assert!(message.contains("not fit: check registry is failing: 503 (0.4 s ago)"), "{message}");
+    let silent = PeerNode { age_ms: Some(60_000), last_refusal: Some("its key".to_owned()), ..peer(&[]) };
+    let (level, message) = line(silent);
+    assert_eq!(level, Level::Degraded);
+    assert!(message.contains("nothing heard") && message.contains("its key"), "{message}");
+    let mut other = peer(&[]);
+    other.virtual_routers[0].vrid = 7;
+    assert!(line(other).1.contains("has no virtual router with VRID 201"));
+}
+
+#[test]
+fn a_counterpart_goes_by_name_where_the_vrid_is_not_enough() {
+    let mut two = peer(&[]);
+    let mut second = two.virtual_routers[0].clone();
+    second.name = "outside".to_owned();
+    two.virtual_routers.push(second);
+    let name = |peer: &PeerNode, name: &str| {
+        peer.counterpart(name, 201, vrrp_proto::Family::Ipv4).map(|it| it.name.clone())
+    };
+    assert_eq!(name(&two, "outside").as_deref(), Some("outside"));
+    assert_eq!(name(&two, "inside"), None, "either could be meant");
+    assert_eq!(name(&peer(&[]), "inside").as_deref(), Some("bootstrap"), "there is one only");
 }

@@ -1,0 +1,241 @@
+//! What the operator orders: to leave and stay away, to hand over, to take back, to let no check move
+//! the role.
+//!
+//! An Active Router that is to go resigns and goes on answering, as one that asks for a better router
+//! does ([`asking`](super::asking)): nobody knows of another router that it can take over until it
+//! does. Whoever advertises then is the successor, whatever its rank.
+
+use std::net::IpAddr;
+
+use super::{Advertisement, Context, Next, Question, State, VirtualRouter};
+use crate::action::{HandedOver, Order, OrderOutcome, OrderRefusal, Report};
+use crate::snapshot::{Reason, Standing, StateName};
+use crate::tracking::{TrackerId, TrackerState};
+use crate::{Instant, Priority};
+
+/// An order that waits for a successor, and then for the end of the addresses here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HandingOver {
+    resigned_at: Instant,
+    successor: Option<Successor>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Successor {
+    address: IpAddr,
+    priority: Priority,
+    heard_at: Instant,
+}
+
+impl VirtualRouter {
+    /// Obeys, or says why not. What needs a successor is answered later.
+    pub(super) fn order(&mut self, number: u32, order: Order, cx: &mut Context<'_>) {
+        let decided = if order == Order::Undrain {
+            self.undrain(cx)
+        } else if self.owner() {
+            Some(OrderOutcome::Refused(OrderRefusal::Owner))
+        } else if self.handing_over.is_some() || self.standing == Standing::TakingBack {
+            Some(OrderOutcome::Refused(OrderRefusal::Busy))
+        } else {
+            match order {
+                Order::Drain { force } => self.drain(number, force, cx),
+                Order::HandOver => self.hand_over(number, cx),
+                Order::Yield => self.yield_again(),
+                Order::TakeBack => self.take_back(number, cx),
+                // The trackers are the node's, and what is undone waits for nothing.
+                Order::Freeze(_) | Order::Unfreeze | Order::Undrain => None,
+            }
+        };
+        if let Some(outcome) = decided {
+            cx.report(Report::Ordered { router: self.id, number, outcome });
+        }
+    }
+
+    /// From here on the trackers count as listed, or as they are.
+    pub(crate) fn freeze(&mut self, states: Option<Box<[(TrackerId, TrackerState)]>>) {
+        self.frozen = states;
+    }
+
+    /// How the trackers count while they are frozen.
+    pub(crate) fn frozen(&self) -> Option<&[(TrackerId, TrackerState)]> {
+        self.frozen.as_deref()
+    }
+
+    fn drain(&mut self, number: u32, force: bool, cx: &mut Context<'_>) -> Option<OrderOutcome> {
+        if self.standing == Standing::Drained {
+            return Some(OrderOutcome::Done);
+        }
+        match self.state {
+            State::Backup { .. } | State::Claiming { .. } if !force && !self.hears_active(cx.now) => {
+                return Some(OrderOutcome::Refused(OrderRefusal::NoActiveRouter));
+            }
+            State::Initialize | State::Backup { .. } | State::Claiming { .. } => {
+                self.standing = Standing::Drained;
+                self.drop_out(Reason::Drained, cx);
+            }
+            State::Active { .. } | State::Asking { .. } if force => {
+                self.standing = Standing::Drained;
+                self.order_number = number;
+                self.handing_over = Some(HandingOver { resigned_at: cx.now, successor: None });
+                self.leave(Reason::Drained, cx);
+                return None;
+            }
+            State::Active { .. } | State::Asking { .. } => {
+                self.standing = Standing::Drained;
+                self.order_number = number;
+                self.ask_for_any(Question::AnyToLeave, cx);
+                return None;
+            }
+            State::Leaving { release_at, .. } => {
+                self.standing = Standing::Drained;
+                self.state = State::Leaving { release_at, then: Next::Initialize };
+                self.enter(StateName::Initialize, self.reason_to_stay_away(Reason::Drained), cx);
+            }
+        }
+        Some(OrderOutcome::Done)
+    }
+
+    fn undrain(&mut self, cx: &mut Context<'_>) -> Option<OrderOutcome> {
+        if self.standing == Standing::Drained {
+            self.standing = Standing::Free;
+            // One that is still leaving starts when it has left.
+            if matches!(self.state, State::Initialize) {
+                self.try_startup(cx);
+            }
+        }
+        Some(OrderOutcome::Done)
+    }
+
+    fn hand_over(&mut self, number: u32, cx: &mut Context<'_>) -> Option<OrderOutcome> {
+        match self.state {
+            State::Active { .. } | State::Asking { .. } => {
+                self.order_number = number;
+                self.ask_for_any(Question::AnyToHandOver, cx);
+                None
+            }
+            State::Leaving { .. } => Some(OrderOutcome::Refused(OrderRefusal::Busy)),
+            _ => Some(OrderOutcome::Refused(OrderRefusal::NotActive)),
+        }
+    }
+
+    /// After a restart. Who is Active by now needs no reminder.
+    fn yield_again(&mut self) -> Option<OrderOutcome> {
+        let idle = matches!(self.state, State::Initialize | State::Backup { .. });
+        if idle && self.standing == Standing::Free {
+            self.standing = Standing::Yielded;
+        }
+        Some(OrderOutcome::Done)
+    }
+
+    fn take_back(&mut self, number: u32, cx: &mut Context<'_>) -> Option<OrderOutcome> {
+        let refused = |why| Some(OrderOutcome::Refused(why));
+        let rival = self.rival.filter(|rival| rival.lives(cx.now));
+        match (&self.state, rival) {
+            _ if self.standing != Standing::Yielded => refused(OrderRefusal::NotYielded),
+            (State::Backup { .. }, Some(rival)) if rival.priority >= self.priority() => {
+                refused(OrderRefusal::Outranked)
+            }
+            (State::Backup { .. }, _) if self.health().pending || cx.now < self.back_off.over_at() => {
+                refused(OrderRefusal::NotReady)
+            }
+            (State::Backup { .. }, Some(_)) => {
+                self.order_number = number;
+                self.standing = Standing::TakingBack;
+                self.lower_ignored = true;
+                self.counting.resigned = false;
+                self.claim(cx);
+                None
+            }
+            (State::Claiming { .. } | State::Leaving { .. }, _) => refused(OrderRefusal::Busy),
+            _ => refused(OrderRefusal::NoActiveRouter),
+        }
+    }
+
+    /// Resigns, unless it has, and waits for whoever takes over, for no longer than the addresses are
+    /// kept. Where the interval is longer than that, a backup may need more.
+    fn ask_for_any(&mut self, question: Question, cx: &mut Context<'_>) {
+        if !matches!(self.state, State::Asking { .. }) {
+            self.resign(cx);
+        }
+        self.handing_over = Some(HandingOver { resigned_at: cx.now, successor: None });
+        self.state = State::Asking { until: self.successor_by(cx.now), question };
+        cx.report(Report::Asking { router: self.id, priority: self.priority(), ordered: true });
+    }
+
+    /// Somebody speaks up while an order waits for a successor.
+    pub(super) fn answered(&mut self, advert: Advertisement, question: Question, cx: &mut Context<'_>) {
+        if !self.followed_by(advert) {
+            return;
+        }
+        if question == Question::AnyToLeave {
+            self.accept(advert);
+            self.disclaim(cx);
+            self.state = State::Leaving { release_at: self.release_after(advert), then: Next::Initialize };
+            return self.enter(StateName::Initialize, self.reason_to_stay_away(Reason::Drained), cx);
+        }
+        if self.would_preempt(advert.priority) {
+            self.standing = Standing::Yielded;
+        }
+        self.give_way(advert, Reason::HandedOver, cx);
+    }
+
+    /// Takes note of a successor where an order waits for one; false when this was on its way before
+    /// the resignation was.
+    pub(super) fn followed_by(&mut self, advert: Advertisement) -> bool {
+        let Some(handing) = &mut self.handing_over else { return true };
+        let Advertisement { source: address, priority, arrived: heard_at, .. } = advert;
+        if heard_at < handing.resigned_at {
+            return false;
+        }
+        handing.successor.get_or_insert(Successor { address, priority, heard_at });
+        true
+    }
+
+    /// Nobody answered: the order is void.
+    pub(super) fn nobody_followed(&mut self, cx: &mut Context<'_>) {
+        if self.handing_over.take().is_some() {
+            if self.standing == Standing::Drained {
+                self.standing = Standing::Free;
+            }
+            self.tell_order(OrderOutcome::NobodyFollowed, cx);
+        }
+    }
+
+    /// The addresses are gone from here.
+    pub(super) fn let_go(&mut self, cx: &mut Context<'_>) {
+        let Some(HandingOver { resigned_at, successor }) = self.handing_over.take() else { return };
+        let outcome = match successor {
+            None => OrderOutcome::LeftAlone,
+            Some(Successor { address, priority, heard_at }) => OrderOutcome::HandedOver(HandedOver {
+                to: address,
+                priority,
+                waited: heard_at - resigned_at,
+                overlap: cx.now - heard_at,
+                yielded: self.standing == Standing::Yielded,
+            }),
+        };
+        self.tell_order(outcome, cx);
+    }
+
+    /// Backup or Initialize: an attempt to take the role back has come to nothing.
+    pub(super) fn not_taken_back(&mut self, cx: &mut Context<'_>) {
+        if self.standing == Standing::TakingBack {
+            self.standing = Standing::Yielded;
+            self.tell_order(OrderOutcome::Refused(OrderRefusal::NotReady), cx);
+        }
+    }
+
+    /// Would a router of this priority be preempted before long? A lowered priority may rise again.
+    fn would_preempt(&self, other: Priority) -> bool {
+        other < self.priority().max(self.parameters.priority)
+    }
+
+    fn hears_active(&self, now: Instant) -> bool {
+        self.rival.is_some_and(|rival| rival.lives(now))
+    }
+
+    /// Answers the order that was not decided at once.
+    pub(super) fn tell_order(&self, outcome: OrderOutcome, cx: &mut Context<'_>) {
+        cx.report(Report::Ordered { router: self.id, number: self.order_number, outcome });
+    }
+}
