@@ -59,6 +59,11 @@ impl Daemon {
         all
     }
 
+    /// Whether its first process has not ended.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Everything it has written so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -118,7 +123,7 @@ impl Daemon {
 
     /// As [`crash`](Self::crash), unless it has ended.
     pub(crate) fn end(&mut self) {
-        if !matches!(self.child.try_wait(), Ok(None)) {
+        if !self.is_running() {
             return;
         }
         self.freeze();
@@ -151,7 +156,7 @@ pub fn binary(name: &str) -> PathBuf {
 }
 
 /// `target/debug` for `target/debug/bench` and for `target/debug/deps/failover-0123456789abcdef`.
-fn profile_directory() -> PathBuf {
+pub(crate) fn profile_directory() -> PathBuf {
     let program = std::env::current_exe().expect("Linux knows our file");
     let directory = program.parent().expect("a program lies in a directory");
     if directory.ends_with("deps") {

@@ -24,6 +24,7 @@ pub mod machine;
 pub mod namespace;
 pub mod node;
 pub mod prober;
+pub mod services;
 pub mod story;
 pub mod switch;
 pub mod usage;
@@ -214,7 +215,7 @@ pub fn now_ns() -> i64 {
 /// Instead of `false`, when `CI=true` is in the environment.
 pub fn available(programs: &[&str]) -> bool {
     let missing: Vec<&str> =
-        ["ip", "nft"].iter().chain(programs).copied().filter(|name| find_program(name).is_none()).collect();
+        ["ip", "nft"].iter().chain(programs).copied().filter(|name| program(name).is_none()).collect();
     let why = if !missing.is_empty() {
         format!("{} not installed; tests/run installs what the tests need", missing.join(", "))
     } else if let Err(error) = Namespace::new() {
@@ -228,11 +229,13 @@ pub fn available(programs: &[&str]) -> bool {
     false
 }
 
-/// Where `name` is in `PATH`, or in the system's directories when those are not in it.
-fn find_program(name: &str) -> Option<PathBuf> {
+/// Where a program is: in `PATH`, in the system's directories when those are not in it, or where
+/// tests/run puts what Debian does not have.
+pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .chain([daemon::profile_directory().join("../programs/bin")])
         .map(|directory| directory.join(name))
         .find(|file| file.is_file())
 }

@@ -10,40 +10,24 @@
 //! ```
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lab::services::NAME;
+use lab::services::names::{self, KEYS, ZONE, policy, secret_file};
 use lab::{DEADLINE, Daemon, Lab, Node, wait_for};
 use serde_json::Value;
 
-const ZONE: &str = "tinder-node-server.com";
-const NAME: &str = "www.tinder-node-server.com";
 const A: &str = "192.0.2.193";
 const B: &str = "198.51.100.194";
 /// Time to live of the record that vrrpd keeps, in seconds.
 const TTL: u64 = 5;
 
-/// A key for each node, and one for the hand of an administrator.
-const KEYS: [(&str, &str); 3] =
-    [("vrrpd-a", "dGhlIHNlY3JldCBvZiBh"), ("vrrpd-b", "dGhlIHNlY3JldCBvZiBi"), ("hand", "aGFuZCBtYWRl")];
-
-/// A program in a namespace, killed when the test is over.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// The whole site, before any vrrpd has started.
 struct Site {
-    _primary: Running,
-    resolver: Option<Running>,
+    _primary: Daemon,
+    resolver: Option<Daemon>,
     a: Arc<Node>,
     b: Arc<Node>,
     ns: Arc<Node>,
@@ -58,20 +42,7 @@ impl Site {
         let lab = Lab::with(&["named", "dig", "nsupdate"])?;
         let [a, b, ns, cache] = ["a", "b", "ns", "cache"].map(|name| lab.node(name));
         part(&lab, &a, &b, &ns);
-        let keys: String = KEYS
-            .iter()
-            .map(|(name, secret)| {
-                format!("key \"{name}\" {{ algorithm hmac-sha256; secret \"{secret}\"; }};\n")
-            })
-            .collect();
-        let records = format!(
-            "$TTL 1D\n@ SOA ns hostmaster 0 3H 15M 1W 3H\n@ NS ns\nns A {}\nwww A 203.0.113.9\n",
-            ns.ipv4()
-        );
-        std::fs::write(ns.directory().join("zone"), records).expect("the lab's directory is writable");
-        let primary =
-            format!("recursion no; }};\n{keys}zone \"{ZONE}\" {{ type primary; file \"zone\"; {zone} }};");
-        let primary = start_named(&ns, &primary);
+        let primary = names::primary(&ns, "203.0.113.9", zone);
         let mut site = Self { _primary: primary, resolver: None, a, b, ns, cache, lab };
         site.start_cache();
         wait_for("both servers", DEADLINE, || {
@@ -84,9 +55,7 @@ impl Site {
     /// Starts the resolver, or starts it again: it knows nothing.
     fn start_cache(&mut self) {
         self.resolver = None;
-        let zone = format!("type static-stub; server-addresses {{ {}; }};", self.ns.ipv4());
-        let text = format!("recursion yes; }};\nzone \"{ZONE}\" {{ {zone} }};");
-        self.resolver = Some(start_named(&self.cache, &text));
+        self.resolver = Some(names::resolver(&self.cache, &self.ns));
     }
 
     /// The configuration of a node, for its priority; `more` are further keys of its virtual router.
@@ -150,35 +119,6 @@ fn part(lab: &Lab, a: &Node, b: &Node, ns: &Node) {
     for node in [a, ns] {
         node.ip("route add default via 192.0.2.1");
     }
-}
-
-fn start_named(node: &Node, text: &str) -> Running {
-    let directory = node.directory();
-    let configuration = format!(
-        "options {{ directory \"{}\"; pid-file \"named.pid\"; session-keyfile \"session.key\"; listen-on {{ {}; }};\n\
-         listen-on-v6 {{ none; }}; dnssec-validation no; {text}\ncontrols {{ }};\n",
-        directory.display(),
-        node.ipv4()
-    );
-    let file = directory.join("named.conf");
-    std::fs::write(&file, configuration).expect("the lab's directory is writable");
-    let log = std::fs::File::create(directory.join("named.log")).expect("the lab's directory is writable");
-    let mut command = node.namespace().command("named");
-    command.arg("-g").arg("-c").arg(file).stdin(Stdio::null()).stderr(log);
-    Running(command.spawn().expect("named is installed"))
-}
-
-fn secret_file(node: &Node, secret: &str) -> String {
-    let path = node.directory().join("tsig.key");
-    let mut options = std::fs::File::options();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
-    file.and_then(|mut file| file.write_all(secret.as_bytes())).expect("the lab's directory is writable");
-    path.display().to_string()
-}
-
-fn policy() -> String {
-    let grants: String = KEYS.iter().map(|(key, _)| format!("grant {key}. name {NAME}. A; ")).collect();
-    format!("update-policy {{ {grants} }};")
 }
 
 fn update(router: &Value) -> &Value {
