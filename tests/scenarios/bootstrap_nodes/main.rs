@@ -5,5 +5,6 @@
 mod content;
 mod machines;
 mod moving_name;
+mod orders;
 mod services;
 mod site;

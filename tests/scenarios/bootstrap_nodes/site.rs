@@ -158,7 +158,12 @@ impl Site {
     /// Starts vrrpd on both nodes and waits until a holds the address and every check passes: the
     /// services are what the example expects.
     pub(crate) fn start_vrrpd(&self, changes: &[(&str, &str)]) -> [Daemon; 2] {
-        let daemons = [&self.a, &self.b].map(|node| node.vrrpd(&self.config(node, changes)));
+        self.start_configured(|node| self.config(node, changes))
+    }
+
+    /// As [`start_vrrpd`](Self::start_vrrpd), with a configuration for each node.
+    pub(crate) fn start_configured(&self, config: impl Fn(&Node) -> String) -> [Daemon; 2] {
+        let daemons = [&self.a, &self.b].map(|node| node.vrrpd(&config(node)));
         for node in [&self.a, &self.b] {
             for check in SERVICES.iter().chain(&["name"]) {
                 wait_for_check(node, check, "passing");
