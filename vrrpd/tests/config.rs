@@ -57,6 +57,21 @@ fn every_input_gets_its_answer() {
 }
 
 #[test]
+fn a_kind_is_called_by_the_key_that_makes_it() {
+    let mut kinds = std::collections::BTreeSet::new();
+    for (file, config) in valid() {
+        let text = config::to_toml_expanded(&config);
+        for check in &config.checks {
+            let key = check.probe.key();
+            kinds.insert(key);
+            let table = text.split(&format!("[check.{}]\n", check.name)).nth(1).expect("each check is shown");
+            assert!(table.split(' ').next() == Some(key), "{file}: {} is not {key}:\n{table}", check.name);
+        }
+    }
+    assert_eq!(kinds.len(), 16, "every kind but presets, which stand for others: {kinds:?}");
+}
+
+#[test]
 fn the_effective_configuration_parses_back_to_itself() {
     for (name, config) in valid() {
         let written = config::to_toml(&config);

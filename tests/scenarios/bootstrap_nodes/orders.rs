@@ -84,8 +84,7 @@ fn a_peer_that_lacks_an_image_is_refused_a_switchover_and_replaces_a_node_that_f
     hardly_noticed(&visits, &[Errand::File, Errand::Chart]);
 }
 
-/// The example's file with the peer link, and a check for parity that weighs enough to make a node
-/// unfit for a planned handover, and too little to keep it from replacing one that fails.
+/// The example's file with the peer link.
 fn linked(site: &Site, node: &Node) -> String {
     let peer = if node.name() == "a" { &site.b } else { &site.a };
     let key = node.directory().join("peer.key");
@@ -97,11 +96,7 @@ fn linked(site: &Site, node: &Node) -> String {
         peer.ipv4(),
         key.display()
     );
-    let backup = "when            = \"backup\"";
-    site.config(
-        node,
-        &[(&format!("[virtual_router.{ROUTER}]"), &link), (backup, &format!("{backup}\nweight = -10"))],
-    )
+    site.config(node, &[(&format!("[virtual_router.{ROUTER}]"), &link)])
 }
 
 /// Waits until `node` has heard from the other one whether it is fit to be Active.

@@ -174,6 +174,28 @@ impl Probe {
         self.kind().files()
     }
 
+    /// Its key in `[check.NAME]`; that of what a preset stands for.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Exec(_) => "exec",
+            Self::Tcp(_) => "tcp",
+            Self::Http(_) => "http",
+            Self::S3(_) => "s3",
+            Self::Registry(_) => "registry",
+            Self::RegistryParity(_) => "registry_parity",
+            Self::ChartRepository(_) => "chart_repository",
+            Self::Dns(_) => "dns",
+            Self::Hosts(_) => "hosts",
+            Self::Ping(_) => "ping",
+            Self::Gateway(_) => "gateway",
+            Self::Address(_) => "address",
+            Self::File(_) => "file",
+            Self::Disk(_) => "disk",
+            Self::Process(_) => "process",
+            Self::SystemdUnit(_) => "systemd_unit",
+        }
+    }
+
     /// The kind with its values.
     pub(super) fn kind(&self) -> &dyn Kind {
         match self {

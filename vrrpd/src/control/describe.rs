@@ -73,6 +73,7 @@ pub fn pending_check(config: &config::Check, now: WallTime) -> Check {
     };
     Check {
         name: config.name.clone(),
+        kind: config.probe.key().to_owned(),
         state: CheckState::Pending,
         weight,
         on_failure,

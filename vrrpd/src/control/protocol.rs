@@ -433,6 +433,9 @@ pub enum OnFailure {
 pub struct Check {
     /// Its name in the configuration.
     pub name: String,
+    /// What it does, by its key in the configuration: `http`, `registry_parity`, ...
+    #[serde(default)]
+    pub kind: String,
     /// `pending`, `passing`, `failing` or `skipped`.
     pub state: CheckState,
     /// Added to the priority, while failing (below zero) or passing; null: see `on_failure`.

@@ -4,8 +4,10 @@ use ring::digest::{SHA256, digest};
 use vrrp_proto::snapshot::{Phase, Reason, StateName};
 
 use crate::config;
-use crate::control::protocol::{CheckState, Fitness, OnFailure, VirtualRouter};
+use crate::control::protocol::{Check, CheckState, Fitness, OnFailure, VirtualRouter};
 
+/// The kind of check that compares the images of both nodes.
+const PARITY: &str = "registry_parity";
 /// Letters of what a check said that are passed on.
 const WORDS_MAX: usize = 120;
 /// Reasons that are passed on; a datagram has room for them.
@@ -45,10 +47,13 @@ pub(crate) fn unfit(router: &VirtualRouter) -> Vec<String> {
     if router.phase == Phase::BackOff {
         why.push("waits before the next attempt to hold the addresses".to_owned());
     }
-    for check in router.checks.iter().filter(|check| check.on_failure != Some(OnFailure::Alert)) {
+    // Missing images move nothing by themselves, and are no place to move to on purpose.
+    let counts = |check: &&Check| check.on_failure != Some(OnFailure::Alert) || check.kind == PARITY;
+    for check in router.checks.iter().filter(counts) {
         match check.state {
             // One that is not asked in this role says nothing.
             CheckState::Passing | CheckState::Skipped => {}
+            CheckState::Pending if check.kind == PARITY => {}
             CheckState::Pending => why.push(format!("check {} has not reported yet", check.name)),
             CheckState::Failing => {
                 let words: String = check.message.chars().take(WORDS_MAX).collect();
@@ -94,6 +99,10 @@ mod tests {
         assert_eq!(unfit(&router), ["check registry is failing: 503 instead of 200"]);
         router.checks[0].on_failure = Some(OnFailure::Alert);
         assert_eq!(unfit(&router), [""; 0]);
+        router.checks[0].kind = "registry_parity".to_owned();
+        assert_eq!(unfit(&router), ["check registry is failing: 503 instead of 200"], "lacks images");
+        router.checks[0].state = CheckState::Pending;
+        assert_eq!(unfit(&router), [""; 0], "it takes minutes, and nobody waits for it");
         router.addresses[0].refused = Some("permission denied (EACCES)".to_owned());
         assert_eq!(unfit(&router), ["the kernel refuses 192.0.2.201/32"]);
         router.state = StateName::Initialize;
