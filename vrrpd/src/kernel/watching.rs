@@ -1,0 +1,162 @@
+//! What the kernel tells: links and addresses that come and go, and the sockets that follow them.
+
+use std::collections::BTreeSet;
+
+use netlink::{Address, Event, LinkIndex};
+use vrrp_proto::action::{Input, Outcome};
+use vrrp_proto::parameters::{InterfaceState, LinkId, RouterId};
+use vrrp_proto::{Family, MacAddress};
+
+use super::{Note, Opened, Placed, Worker};
+use crate::net::LinkSockets;
+use crate::protocol;
+
+impl Worker {
+    /// Takes in what the kernel tells.
+    pub(super) fn watch(&mut self) {
+        let mut changed = false;
+        loop {
+            match self.monitor.next() {
+                Ok(Some(Event::Overrun)) => {
+                    changed = true;
+                    self.stale = true;
+                }
+                Ok(Some(event)) => {
+                    changed |= self.table.apply(&event);
+                    self.lost(&event);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    drop(self.notes.send(Note::Trouble(error.to_string())));
+                    break;
+                }
+            }
+        }
+        self.list_anew();
+        if changed {
+            self.tell_all_facts();
+        }
+    }
+
+    /// After events were lost: finds out what they would have said.
+    pub(super) fn list_anew(&mut self) {
+        if !self.stale {
+            return;
+        }
+        match (self.requester.links(), self.requester.addresses()) {
+            (Ok(links), Ok(addresses)) => {
+                self.stale = false;
+                for event in self.table.replace(links, addresses) {
+                    self.lost(&event);
+                }
+                // Of those that we added the table had not heard, and so does not miss them.
+                let is_missing = |&&(link, address): &&_| self.table.address(link, address).is_none();
+                let missing: Vec<(LinkIndex, Address)> =
+                    self.ours.iter().filter(is_missing).copied().collect();
+                missing.into_iter().for_each(|(link, address)| self.gone(link, address));
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                drop(self.notes.send(Note::Trouble(error.to_string())));
+                self.retry = true;
+            }
+        }
+    }
+
+    /// Tells whose address somebody else removed.
+    pub(super) fn lost(&mut self, event: &Event) {
+        if let Event::AddressGone { entry, port } = event
+            && *port != self.requester.port()
+        {
+            self.gone(entry.link, entry.address);
+        }
+    }
+
+    pub(super) fn gone(&mut self, link: LinkIndex, address: Address) {
+        self.ours.remove(&(link, address));
+        for (&router, placed) in &self.places {
+            let Some(tenure) = &placed.tenure else { continue };
+            if let (true, Some(&index)) = (tenure.link == link, tenure.addresses.get(&address)) {
+                self.tell_outcome(router, tenure.ticket, Outcome::Lost { index });
+            }
+        }
+    }
+
+    /// Says what is known of each router's place, where that has changed.
+    pub(super) fn tell_all_facts(&mut self) {
+        let virtual_addresses: BTreeSet<_> = self
+            .places
+            .values()
+            .flat_map(|placed| placed.place.addresses.iter().map(|address| address.ip))
+            .collect();
+        let routers: Vec<RouterId> = self.places.keys().copied().collect();
+        for router in routers {
+            let Some(placed) = self.places.get(&router) else { continue };
+            let mut facts = placed.place.facts(&self.table, &virtual_addresses);
+            if placed.facts.is_none() {
+                facts.left_over = placed.place.left_over(&self.table, &self.ours);
+            }
+            let (link, family) = (placed.place.link, placed.place.family);
+            let interface = placed.place.interface.clone();
+            if !self.sockets_follow(link, family, &interface, facts.interface) {
+                facts.interface = InterfaceState::Down;
+            }
+            let placed = self.places.get_mut(&router).expect("still there");
+            if self.interfaces.insert(interface.clone(), facts.interface) != Some(facts.interface) {
+                drop(self.notes.send(Note::Interface { name: interface, state: facts.interface }));
+            }
+            if placed.facts.replace(facts) != Some(facts) {
+                self.protocol.push_waiting(protocol::Message::Input(Input::Facts { router, facts }));
+            }
+        }
+        self.watch_addresses();
+    }
+
+    /// Has the sockets hear who else has the addresses of the routers that are there now.
+    pub(super) fn watch_addresses(&mut self) {
+        for (&(link, family), opened) in &mut self.sockets {
+            let here = |placed: &&Placed| placed.place.link == link && placed.place.family == family;
+            let addresses = self.places.values().filter(here).flat_map(|placed| &placed.place.addresses);
+            let Some(interface) = self.table.link(opened.interface) else { continue };
+            let own = MacAddress::new(interface.mac.unwrap_or_default());
+            if let Err(error) = opened.aim.at(own, addresses.map(|address| address.ip).collect()) {
+                drop(self.notes.send(Note::Trouble(format!("{}: {error}", interface.name))));
+            }
+        }
+    }
+
+    /// Opens sockets when the interface comes up, and closes them when it goes. Coming up again is
+    /// a new opening: whatever became of the group membership meanwhile, it is renewed.
+    pub(super) fn sockets_follow(
+        &mut self,
+        link: LinkId,
+        family: Family,
+        interface: &str,
+        state: InterfaceState,
+    ) -> bool {
+        let index = match (state, self.table.link_by_name(interface)) {
+            (InterfaceState::Up, Some(link)) => link.index,
+            _ => {
+                if self.sockets.remove(&(link, family)).is_some() {
+                    self.protocol.push_waiting(protocol::Message::Sockets { link, family, sockets: None });
+                }
+                return true;
+            }
+        };
+        if self.sockets.get(&(link, family)).is_some_and(|opened| opened.interface == index) {
+            return true;
+        }
+        match LinkSockets::open(interface, index.get(), family) {
+            Ok((sockets, aim)) => {
+                self.sockets.insert((link, family), Opened { interface: index, aim });
+                let sockets = Some(Box::new(sockets));
+                self.protocol.push_waiting(protocol::Message::Sockets { link, family, sockets });
+                true
+            }
+            Err(error) => {
+                self.retry = true;
+                drop(self.notes.send(Note::Trouble(format!("{interface}: {error}"))));
+                false
+            }
+        }
+    }
+}
