@@ -143,6 +143,11 @@ impl PeerLink {
         }
     }
 
+    /// Is there to be a link, open or not?
+    pub(crate) fn is_configured(&self) -> bool {
+        self.configured.is_some()
+    }
+
     /// Is there a link that may know something?
     pub(crate) fn is_open(&self) -> bool {
         self.open.is_some()

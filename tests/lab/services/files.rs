@@ -23,8 +23,10 @@ const IDENTITIES: &str = r#"{ "identities": [
     { "name": "writer", "actions": ["Admin", "Read", "Write", "List"],
       "credentials": [{ "accessKey": "WRITER", "secretKey": "SECRET" }] } ] }"#;
 
-/// It keeps sockets in /tmp under names of its own, by which two nodes would reach each other's.
-const PRIVATE_TMP: &str = "mount --bind \"$1\" /mnt; mount -t tmpfs tmpfs /tmp; cd /mnt; shift; exec \"$@\"";
+/// It keeps sockets in /tmp under names of its own, by which two nodes would reach each other's. The
+/// program itself may lie under /tmp, where it is not found any more afterwards.
+const PRIVATE_TMP: &str = "mount --bind \"$1\" /mnt; exec 9<\"$2\"; mount -t tmpfs tmpfs /tmp; cd /mnt; shift 2; \
+                           exec /proc/self/fd/9 \"$@\"";
 
 impl Files {
     /// Programs that it takes, for [`Lab::with`](crate::Lab::with).

@@ -342,8 +342,16 @@ impl Daemon {
         Order::Freeze(states.collect())
     }
 
+    /// Is there anything that the passing of time alone changes? An idle daemon sleeps.
+    pub(super) fn minds_the_time(&self) -> bool {
+        let Commands { waiting, asked, served, .. } = &self.commands;
+        self.peers.is_configured()
+            || !(waiting.is_empty() && asked.is_empty() && served.is_empty())
+            || self.standing.iter().any(|(_, orders)| orders.frozen.is_some())
+    }
+
     /// What time brings about: freezes that end, questions that are put again or given up. Called
-    /// each second.
+    /// each second while [`minds_the_time`](Self::minds_the_time).
     pub(super) fn orders_tick(&mut self) {
         let now = WallTime::now();
         let over = |(name, orders): (&String, &Orders)| {
