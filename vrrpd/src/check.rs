@@ -70,6 +70,7 @@ use s3::S3Probe;
 use schedule::Schedule;
 use tcp::TcpProbe;
 use tls::Authorities;
+pub(crate) use tls::names_of;
 
 /// One run of a check and what follows from it.
 #[derive(Clone, Debug, PartialEq, Eq)]

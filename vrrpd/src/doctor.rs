@@ -80,7 +80,7 @@ pub struct Finding {
 
 impl Finding {
     fn ok(name: &'static str, what: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Ok, what: what.into(), why: String::new(), fix: None }
+        Self { name, verdict: Verdict::Ok, what: one_line(what), why: String::new(), fix: None }
     }
 
     fn unknown(name: &'static str, what: impl Into<String>) -> Self {
@@ -93,7 +93,7 @@ impl Finding {
         why: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
-        Self { verdict: Verdict::Warn, why: why.into(), fix: Some(fix.into()), ..Self::ok(name, what) }
+        Self { verdict: Verdict::Warn, why: one_line(why), fix: Some(one_line(fix)), ..Self::ok(name, what) }
     }
 
     fn fail(
@@ -107,8 +107,14 @@ impl Finding {
 
     /// The same with what to do, for what is unknown.
     fn with_fix(self, fix: impl Into<String>) -> Self {
-        Self { fix: Some(fix.into()), ..self }
+        Self { fix: Some(one_line(fix)), ..self }
     }
+}
+
+/// Names in certificates, answers and files may be a stranger's: none of them moves the cursor or begins
+/// a line that looks like another finding.
+fn one_line(text: impl Into<String>) -> String {
+    text.into().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// What is looked at.

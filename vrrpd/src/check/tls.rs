@@ -168,8 +168,8 @@ fn name(text: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(text.to_owned()).map_err(|_| format!("{text} cannot be the name of a TLS server"))
 }
 
-/// The names and addresses that a certificate is for.
-fn names_of(certificate: &X509Certificate<'_>) -> String {
+/// The names and addresses that a certificate is for, fit for a terminal whatever stands in it.
+pub(crate) fn names_of(certificate: &X509Certificate<'_>) -> String {
     let extension = certificate.subject_alternative_name().ok().flatten();
     let mut names = String::new();
     for name in extension.iter().flat_map(|extension| &extension.value.general_names) {

@@ -16,11 +16,11 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme};
-use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::subject::{self, TlsService};
 use super::{Case, Finding};
+use crate::check::names_of;
 use crate::control::io_words;
 
 /// For the connection, and again for each read or write of the handshake.
@@ -80,12 +80,13 @@ fn certificate(address: SocketAddr, host: &str) -> Result<CertificateDer<'static
 /// The name in the URL, and the addresses that clients may use instead of it.
 fn names(service: &TlsService, address: SocketAddr, certificate: &CertificateDer<'_>) -> Finding {
     const NAME: &str = "certificate_names";
-    let Ok(parsed) = ParsedCertificate::try_from(certificate) else {
+    let read = (ParsedCertificate::try_from(certificate), X509Certificate::from_der(certificate));
+    let (Ok(parsed), Ok((_, shown))) = read else {
         return Finding::unknown(NAME, format!("certificate on {address} cannot be read"));
     };
     let covers = |name: ServerName<'_>| verify_server_name(&parsed, &name).is_ok();
     let host = &service.name;
-    let has = list(certificate);
+    let has = names_of(&shown);
     if !ServerName::try_from(host.as_str()).is_ok_and(&covers) {
         return Finding::fail(
             NAME,
@@ -113,28 +114,6 @@ fn names(service: &TlsService, address: SocketAddr, certificate: &CertificateDer
              additionalSSLSubjectAltName)"
         ),
     )
-}
-
-/// The names and addresses in a certificate.
-fn list(certificate: &CertificateDer<'_>) -> String {
-    let mut found = Vec::new();
-    if let Ok((_, parsed)) = X509Certificate::from_der(certificate)
-        && let Ok(Some(names)) = parsed.subject_alternative_name()
-    {
-        for name in &names.value.general_names {
-            match name {
-                GeneralName::DNSName(name) => found.push((*name).to_owned()),
-                GeneralName::IPAddress(octets) => found.extend(ip(octets).map(|ip| ip.to_string())),
-                _ => {}
-            }
-        }
-    }
-    if found.is_empty() { "no name at all".to_owned() } else { found.join(", ") }
-}
-
-fn ip(octets: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(octets).ok().map(IpAddr::from);
-    v4.or_else(|| <[u8; 16]>::try_from(octets).ok().map(IpAddr::from))
 }
 
 fn days(address: SocketAddr, certificate: &CertificateDer<'_>, now: Timestamp) -> Finding {
@@ -268,6 +247,14 @@ mod tests {
         let words = ["www.example.com", "192.0.2.193", "192.0.2.201"];
         assert_finding(&judged(&service, "certificate_names"), Fine, &words);
         assert_finding(&judged(&service, "certificate_days"), Fine, &["days"]);
+    }
+
+    #[test]
+    fn a_certificate_does_not_write_to_the_terminal() {
+        let service = serve(&["www.example.com", "192.0.2.201", "\x1b[2J.example.com"], 2020..2090);
+        let finding = judged(&service, "certificate_names");
+        assert!(finding.what.contains("www.example.com"), "{finding:?}");
+        assert!(!finding.what.contains('\x1b'), "{:?}", finding.what);
     }
 
     #[test]
