@@ -205,10 +205,10 @@ impl Worker {
                 Message::Kernel(Kernel::Acquire(ownership)) => self.acquire(&ownership),
                 Message::Kernel(Kernel::Release(ownership)) => self.release(&ownership),
                 Message::Kernel(Kernel::Renew(ownership)) => {
-                    self.set_lifetime(&ownership, |place| place.lease);
+                    self.set_lifetime(&ownership, |lease| lease);
                 }
                 Message::Kernel(Kernel::Disclaim(ownership)) => {
-                    self.set_lifetime(&ownership, |place| place.lease.map(place::farewell));
+                    self.set_lifetime(&ownership, place::farewell);
                 }
                 Message::Place(router, place) => self.place(router, *place),
                 Message::Forget(router) => drop(self.places.remove(&router)),

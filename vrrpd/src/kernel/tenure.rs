@@ -7,7 +7,7 @@ use netlink::{Address, Change, LinkIndex, Request};
 use vrrp_proto::Family;
 use vrrp_proto::action::{Outcome, Ownership};
 
-use super::{Note, Place, Tenure, Worker};
+use super::{Note, Tenure, Worker};
 
 impl Worker {
     /// Adds addresses, and says of each what became of it as soon as that is known.
@@ -34,7 +34,7 @@ impl Worker {
         self.save_record();
     }
 
-    pub(super) fn added(
+    fn added(
         &mut self,
         ownership: &Ownership,
         link: LinkIndex,
@@ -98,9 +98,9 @@ impl Worker {
         self.save_record();
     }
 
-    /// Ends the TCP connections of an address that goes: who only receives would
-    /// otherwise learn of it from a time-out of his own.
-    pub(super) fn end_connections(&mut self, address: Address, until: Instant) {
+    /// Ends the TCP connections of an address that goes: who only receives would otherwise learn of it
+    /// from a time-out of his own.
+    fn end_connections(&mut self, address: Address, until: Instant) {
         let Some(connections) = &mut self.connections else { return };
         match connections.end(address.ip, until.saturating_duration_since(Instant::now())) {
             Ok(0) => {}
@@ -115,11 +115,10 @@ impl Worker {
         }
     }
 
-    /// Gives ours a new term, unless `lifetime` knows none.
-    pub(super) fn set_lifetime(&mut self, ownership: &Ownership, lifetime: fn(&Place) -> Option<u32>) {
-        let Some((link, _, family)) = self.whereabouts(ownership.router) else { return };
-        let Some(place) = self.places.get(&ownership.router).map(|placed| &placed.place) else { return };
-        let lifetime @ Some(_) = lifetime(place) else { return };
+    /// Gives ours a new term, made of the lease; without a lease nothing ends.
+    pub(super) fn set_lifetime(&mut self, ownership: &Ownership, term: fn(u32) -> u32) {
+        let Some((link, Some(lease), family)) = self.whereabouts(ownership.router) else { return };
+        let lifetime = Some(term(lease));
         let ours = ownership
             .addresses
             .iter()
@@ -136,7 +135,7 @@ impl Worker {
     }
 
     /// Takes note of what a router holds, for the day when somebody else removes it.
-    pub(super) fn hold(&mut self, ownership: &Ownership, link: LinkIndex) {
+    fn hold(&mut self, ownership: &Ownership, link: LinkIndex) {
         let Some(placed) = self.places.get_mut(&ownership.router) else { return };
         let known =
             placed.tenure.take().filter(|tenure| tenure.ticket == ownership.ticket && tenure.link == link);
@@ -147,7 +146,7 @@ impl Worker {
     }
 
     /// Is an address that is there ours? The table may not have heard of it yet.
-    pub(super) fn is_ours(&mut self, link: LinkIndex, address: Address) -> bool {
+    fn is_ours(&mut self, link: LinkIndex, address: Address) -> bool {
         if self.ours.contains(&(link, address)) {
             return true;
         }
@@ -160,7 +159,7 @@ impl Worker {
         ours
     }
 
-    pub(super) fn refuse_all(&self, ownership: &Ownership, errno: i32) {
+    fn refuse_all(&self, ownership: &Ownership, errno: i32) {
         for index in ownership.range.clone() {
             self.tell_outcome(ownership.router, ownership.ticket, Outcome::Refused { index, errno });
         }

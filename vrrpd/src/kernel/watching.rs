@@ -63,7 +63,7 @@ impl Worker {
     }
 
     /// Tells whose address somebody else removed.
-    pub(super) fn lost(&mut self, event: &Event) {
+    fn lost(&mut self, event: &Event) {
         if let Event::AddressGone { entry, port } = event
             && *port != self.requester.port()
         {
@@ -71,7 +71,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn gone(&mut self, link: LinkIndex, address: Address) {
+    fn gone(&mut self, link: LinkIndex, address: Address) {
         self.ours.remove(&(link, address));
         for (&router, placed) in &self.places {
             let Some(tenure) = &placed.tenure else { continue };
@@ -112,7 +112,7 @@ impl Worker {
     }
 
     /// Has the sockets hear who else has the addresses of the routers that are there now.
-    pub(super) fn watch_addresses(&mut self) {
+    fn watch_addresses(&mut self) {
         for (&(link, family), opened) in &mut self.sockets {
             let here = |placed: &&Placed| placed.place.link == link && placed.place.family == family;
             let addresses = self.places.values().filter(here).flat_map(|placed| &placed.place.addresses);
@@ -126,7 +126,7 @@ impl Worker {
 
     /// Opens sockets when the interface comes up, and closes them when it goes. Coming up again is
     /// a new opening: whatever became of the group membership meanwhile, it is renewed.
-    pub(super) fn sockets_follow(
+    fn sockets_follow(
         &mut self,
         link: LinkId,
         family: Family,
