@@ -26,7 +26,7 @@ use crate::mailbox::Mailbox;
 use crate::net::Aim;
 use crate::protocol::{self, Kernel};
 
-pub(crate) use place::Place;
+pub(crate) use place::{Place, Placement};
 use record::Record;
 
 /// How soon sockets that could not be opened are tried again, in milliseconds.
@@ -130,8 +130,15 @@ struct Opened {
 /// Addresses that a router holds or is about to.
 struct Tenure {
     ticket: Ticket,
+    addresses: BTreeMap<Address, Held>,
+}
+
+/// An address of a tenure.
+struct Held {
+    /// Its number in the core.
+    index: u16,
+    /// Where it was put.
     link: LinkIndex,
-    addresses: BTreeMap<Address, u16>,
 }
 
 impl Worker {
@@ -226,10 +233,22 @@ impl Worker {
         self.tell_all_facts();
     }
 
-    fn whereabouts(&self, router: RouterId) -> Option<(LinkIndex, Option<u32>, Family)> {
-        let place = &self.places.get(&router)?.place;
-        let link = self.table.link_by_name(&place.interface)?;
-        Some((link.index, place.lease, place.family))
+    /// Kernel lifetime of a router's addresses in seconds, if they have one.
+    fn lease(&self, router: RouterId) -> Option<u32> {
+        self.places.get(&router)?.place.lease
+    }
+
+    /// Where an address of a router is to go, while that interface is there.
+    fn destination(&self, router: RouterId, address: Address) -> Option<LinkIndex> {
+        let interface = self.places.get(&router)?.place.interface_of(address);
+        Some(self.table.link_by_name(interface)?.index)
+    }
+
+    /// Where an address of a router was put, or would be.
+    fn whereabouts(&self, router: RouterId, address: Address) -> Option<LinkIndex> {
+        let tenure = self.places.get(&router)?.tenure.as_ref();
+        let held = tenure.and_then(|tenure| tenure.addresses.get(&address));
+        held.map(|held| held.link).or_else(|| self.destination(router, address))
     }
 
     fn tell_outcome(&self, router: RouterId, ticket: Ticket, outcome: Outcome) {

@@ -12,7 +12,7 @@ use vrrp_proto::tracking::{Effect, TrackerId, TrackerState, Tracking};
 use vrrp_proto::{AdverInterval, Family, Vrid};
 
 use crate::config::{self, Config, Ipv4Checksum, Lease};
-use crate::kernel::{self, Place};
+use crate::kernel::{self, Place, Placement};
 use crate::protocol;
 
 /// Numbers given out so far. A number of an interface or a check stays its own for ever; that of a
@@ -189,7 +189,11 @@ impl Roster {
                     IpAddr::V4(_) => false,
                     IpAddr::V6(peer) => !peer.is_unicast_link_local(),
                 }),
-                addresses: new.addresses.clone(),
+                addresses: new
+                    .addresses
+                    .iter()
+                    .map(|&address| Placement { address, interface: new.interface.clone() })
+                    .collect(),
                 owner: new.priority.is_owner(),
                 lease,
                 may_resume,

@@ -24,7 +24,7 @@ pub(crate) struct Place {
     /// Unicast peers are not link-local: IPv6 advertisements leave from a global address.
     pub(crate) global_source: bool,
     /// The virtual addresses.
-    pub(crate) addresses: Vec<Address>,
+    pub(crate) addresses: Vec<Placement>,
     /// The addresses are the administrator's.
     pub(crate) owner: bool,
     /// Kernel lifetime of the addresses in seconds.
@@ -33,7 +33,22 @@ pub(crate) struct Place {
     pub(crate) may_resume: bool,
 }
 
+/// A virtual address and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Placement {
+    pub(crate) address: Address,
+    /// Name of the interface that it is put on.
+    pub(crate) interface: String,
+}
+
 impl Place {
+    /// The interface that an address goes on. One that a reload has just taken from the router is
+    /// where the router is.
+    pub(super) fn interface_of(&self, address: Address) -> &str {
+        let placement = self.addresses.iter().find(|placement| placement.address == address);
+        placement.map_or(&self.interface, |placement| &placement.interface)
+    }
+
     /// What is known of the place; `virtual_addresses` are those of all routers.
     pub(super) fn facts(&self, table: &Table, virtual_addresses: &BTreeSet<IpAddr>) -> Facts {
         let Some(link) = table.link_by_name(&self.interface) else { return Facts::UNKNOWN };
@@ -41,8 +56,7 @@ impl Place {
             interface: if link.up && link.carrier { InterfaceState::Up } else { InterfaceState::Down },
             mac: MacAddress::new(link.mac.unwrap_or_default()),
             source: self.source(table, link, virtual_addresses),
-            owned: self.owner
-                && self.addresses.iter().all(|&address| self.is_on(table, link.index, address.ip)),
+            owned: self.owner && self.addresses.iter().all(|placement| placement.is_there(table)),
             left_over: None,
         }
     }
@@ -51,12 +65,11 @@ impl Place {
     /// when some are missing, or when they must not be kept: after too many crashes, without a lease,
     /// and where another lifetime than ours says that the role had been given up.
     pub(super) fn left_over(&self, table: &Table, ours: &BTreeSet<(LinkIndex, Address)>) -> Option<Instant> {
-        let link = table.link_by_name(&self.interface)?;
         let found: Vec<&AddressEntry> = self
             .addresses
             .iter()
-            .filter(|&&address| ours.contains(&(link.index, address)))
-            .filter_map(|&address| table.address(link.index, address))
+            .filter_map(|placement| table.address(placement.link(table)?.index, placement.address))
+            .filter(|entry| ours.contains(&(entry.link, entry.address)))
             .collect();
         if found.is_empty() {
             return None;
@@ -90,9 +103,17 @@ impl Place {
             .find(suits)
             .map(|entry| entry.address.ip)
     }
+}
 
-    fn is_on(&self, table: &Table, link: LinkIndex, ip: IpAddr) -> bool {
-        table.addresses_of(link).any(|entry| entry.address.ip == ip)
+impl Placement {
+    fn link<'a>(&self, table: &'a Table) -> Option<&'a Link> {
+        table.link_by_name(&self.interface)
+    }
+
+    /// Is the address there, whatever its prefix?
+    fn is_there(&self, table: &Table) -> bool {
+        let mut on_link = self.link(table).into_iter().flat_map(|link| table.addresses_of(link.index));
+        on_link.any(|entry| entry.address.ip == self.address.ip)
     }
 }
 
@@ -185,15 +206,10 @@ mod tests {
         }
     }
 
-    /// What a router of this family speaks from on an interface with these addresses.
-    fn source(
-        family: Family,
-        change: impl Fn(&mut Place),
-        addresses: impl Into<Vec<AddressEntry>>,
-    ) -> Option<IpAddr> {
-        let link = Link {
-            index: LinkIndex::new(1),
-            name: "eth0".to_owned(),
+    fn link(index: u32, name: &str) -> Link {
+        Link {
+            index: LinkIndex::new(index),
+            name: name.to_owned(),
             mac: Some([2, 0, 0, 0, 0, 1]),
             up: true,
             carrier: true,
@@ -201,26 +217,61 @@ mod tests {
             mtu: 1500,
             controller: None,
             kind: None,
-        };
-        let mut table = Table::new();
-        table.replace(vec![link], addresses.into());
-        let mut place = Place {
+        }
+    }
+
+    fn place() -> Place {
+        Place {
             link: LinkId(0),
             interface: "eth0".to_owned(),
-            family,
+            family: Family::Ipv4,
             source_address: None,
             global_source: false,
             addresses: Vec::new(),
             owner: false,
             lease: None,
             may_resume: true,
-        };
+        }
+    }
+
+    /// What a router of this family speaks from on an interface with these addresses.
+    fn source(
+        family: Family,
+        change: impl Fn(&mut Place),
+        addresses: impl Into<Vec<AddressEntry>>,
+    ) -> Option<IpAddr> {
+        let mut table = Table::new();
+        table.replace(vec![link(1, "eth0")], addresses.into());
+        let mut place = Place { family, ..place() };
         change(&mut place);
         let moved = BTreeSet::from([ip("192.0.2.201"), ip("fe80::201"), ip("2001:db8::201")]);
         place.facts(&table, &moved).source
     }
 
     fn as_usual(_: &mut Place) {}
+
+    #[test]
+    fn an_address_goes_on_its_own_interface_and_is_looked_for_there_only() {
+        let placement = |text, interface: &str| Placement {
+            address: Address::host(ip(text)),
+            interface: interface.to_owned(),
+        };
+        let place = Place {
+            addresses: vec![placement("192.0.2.201", "eth0"), placement("198.51.100.201", "eth1")],
+            ..place()
+        };
+        assert_eq!(place.interface_of(Address::host(ip("192.0.2.201"))), "eth0");
+        assert_eq!(place.interface_of(Address::host(ip("198.51.100.201"))), "eth1");
+        assert_eq!(place.interface_of(Address::host(ip("192.0.2.202"))), "eth0", "none of its addresses");
+
+        let on_eth1 = AddressEntry { link: LinkIndex::new(2), ..at("198.51.100.201") };
+        let mut table = Table::new();
+        table.replace(vec![link(1, "eth0"), link(2, "eth1")], vec![on_eth1]);
+        assert!(!place.addresses[0].is_there(&table));
+        assert!(place.addresses[1].is_there(&table));
+        table.replace(vec![link(1, "eth0"), link(2, "eth1")], vec![at("198.51.100.201")]);
+        assert!(!place.addresses[1].is_there(&table), "it is on eth0");
+    }
 
     #[test]
     fn ipv4_speaks_from_the_first_primary_address_that_does_not_move() {

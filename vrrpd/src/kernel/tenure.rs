@@ -4,29 +4,26 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use netlink::{Address, Change, LinkIndex, Request};
-use vrrp_proto::Family;
 use vrrp_proto::action::{Outcome, Ownership};
 
-use super::{Note, Tenure, Worker};
+use super::{Held, Note, Tenure, Worker};
 
 impl Worker {
     /// Adds addresses, and says of each what became of it as soon as that is known.
     pub(super) fn acquire(&mut self, ownership: &Ownership) {
-        let Some((link, lease, family)) = self.whereabouts(ownership.router) else {
-            return self.refuse_all(ownership, libc::ENODEV);
-        };
-        self.hold(ownership, link);
-        let indices: Vec<u16> = ownership.range.clone().collect();
-        let (first, rest) = indices.split_at(indices.len().min(1));
-        for chunk in std::iter::once(first).chain(rest.chunks(batch(family))) {
-            let addresses: Vec<Address> = chunk.iter().map(|&index| address(ownership, index)).collect();
-            let requests: Vec<Request> = addresses
+        let lease = self.lease(ownership.router);
+        let targets = self.targets(ownership);
+        self.hold(ownership, &targets);
+        // The first alone, because somebody waits for it.
+        let (first, rest) = targets.split_at(targets.len().min(1));
+        for chunk in std::iter::once(first).chain(batches(rest)) {
+            let requests: Vec<Request> = chunk
                 .iter()
-                .map(|&address| Request::AddAddress { link, address, lifetime: lease })
+                .map(|&Target { link, address, .. }| Request::AddAddress { link, address, lifetime: lease })
                 .collect();
             let answers = self.requester.perform(&requests);
-            for ((&index, &address), answer) in chunk.iter().zip(&addresses).zip(answers) {
-                let outcome = self.added(ownership, link, index, address, lease, answer);
+            for (target, answer) in chunk.iter().zip(answers) {
+                let outcome = self.added(ownership, target, lease, answer);
                 self.tell_outcome(ownership.router, ownership.ticket, outcome);
             }
         }
@@ -34,15 +31,28 @@ impl Worker {
         self.save_record();
     }
 
+    /// Where each address goes. One that has nowhere to go is refused.
+    fn targets(&self, ownership: &Ownership) -> Vec<Target> {
+        let target = |index| {
+            let address = address(ownership, index);
+            let link = self.destination(ownership.router, address);
+            if link.is_none() {
+                let outcome = Outcome::Refused { index, errno: libc::ENODEV };
+                self.tell_outcome(ownership.router, ownership.ticket, outcome);
+            }
+            Some(Target { index, address, link: link? })
+        };
+        ownership.range.clone().filter_map(target).collect()
+    }
+
     fn added(
         &mut self,
         ownership: &Ownership,
-        link: LinkIndex,
-        index: u16,
-        address: Address,
+        target: &Target,
         lease: Option<u32>,
         answer: Result<Change, netlink::Error>,
     ) -> Outcome {
+        let &Target { index, address, link } = target;
         match answer {
             Ok(Change::Made) => {
                 self.ours.insert((link, address));
@@ -65,25 +75,20 @@ impl Worker {
 
     /// Removes what is ours.
     pub(super) fn release(&mut self, ownership: &Ownership) {
-        if let Some((link, _, family)) = self.whereabouts(ownership.router) {
-            let ours: Vec<Address> = ownership
-                .range
-                .clone()
-                .map(|index| address(ownership, index))
-                .filter(|&address| self.ours.remove(&(link, address)))
+        let ours = self.ours_among(ownership);
+        // While it is still here, the other side can be told.
+        let until = Instant::now() + FAREWELL;
+        ours.iter().for_each(|target| self.end_connections(target.address, until));
+        for chunk in batches(&ours) {
+            let requests: Vec<Request> = chunk
+                .iter()
+                .map(|&Target { link, address, .. }| Request::RemoveAddress { link, address })
                 .collect();
-            // While it is still here, the other side can be told.
-            let until = Instant::now() + FAREWELL;
-            ours.iter().for_each(|&address| self.end_connections(address, until));
-            for chunk in ours.chunks(batch(family)) {
-                let requests: Vec<Request> =
-                    chunk.iter().map(|&address| Request::RemoveAddress { link, address }).collect();
-                for (&address, answer) in chunk.iter().zip(self.requester.perform(&requests)) {
-                    if let Err(error) = answer {
-                        // Its lease will end; until then it is ours to try again.
-                        self.ours.insert((link, address));
-                        drop(self.notes.send(Note::Trouble(error.to_string())));
-                    }
+            for (target, answer) in chunk.iter().zip(self.requester.perform(&requests)) {
+                match answer {
+                    Ok(_) => drop(self.ours.remove(&(target.link, target.address))),
+                    // Its lease will end; until then it is ours to try again.
+                    Err(error) => drop(self.notes.send(Note::Trouble(error.to_string()))),
                 }
             }
         }
@@ -117,32 +122,37 @@ impl Worker {
 
     /// Gives ours a new term, made of the lease; without a lease nothing ends.
     pub(super) fn set_lifetime(&mut self, ownership: &Ownership, term: fn(u32) -> u32) {
-        let Some((link, Some(lease), family)) = self.whereabouts(ownership.router) else { return };
+        let Some(lease) = self.lease(ownership.router) else { return };
         let lifetime = Some(term(lease));
-        let ours = ownership
-            .addresses
-            .iter()
-            .map(|address| Address { ip: address.ip, prefix_len: address.prefix_len });
-        let requests: Vec<Request> = ours
-            .filter(|&address| self.ours.contains(&(link, address)))
-            .map(|address| Request::RenewAddress { link, address, lifetime })
-            .collect();
-        for chunk in requests.chunks(batch(family)) {
-            for error in self.requester.perform(chunk).into_iter().filter_map(Result::err) {
+        for chunk in batches(&self.ours_among(ownership)) {
+            let requests: Vec<Request> = chunk
+                .iter()
+                .map(|&Target { link, address, .. }| Request::RenewAddress { link, address, lifetime })
+                .collect();
+            for error in self.requester.perform(&requests).into_iter().filter_map(Result::err) {
                 drop(self.notes.send(Note::Trouble(error.to_string())));
             }
         }
     }
 
     /// Takes note of what a router holds, for the day when somebody else removes it.
-    fn hold(&mut self, ownership: &Ownership, link: LinkIndex) {
+    fn hold(&mut self, ownership: &Ownership, targets: &[Target]) {
         let Some(placed) = self.places.get_mut(&ownership.router) else { return };
-        let known =
-            placed.tenure.take().filter(|tenure| tenure.ticket == ownership.ticket && tenure.link == link);
-        let mut tenure =
-            known.unwrap_or(Tenure { ticket: ownership.ticket, link, addresses: BTreeMap::new() });
-        tenure.addresses.extend(ownership.range.clone().map(|index| (address(ownership, index), index)));
+        let known = placed.tenure.take().filter(|tenure| tenure.ticket == ownership.ticket);
+        let mut tenure = known.unwrap_or(Tenure { ticket: ownership.ticket, addresses: BTreeMap::new() });
+        let held = |target: &Target| (target.address, Held { index: target.index, link: target.link });
+        tenure.addresses.extend(targets.iter().map(held));
         placed.tenure = Some(tenure);
+    }
+
+    /// Those of the addresses that are ours, and where they are.
+    fn ours_among(&self, ownership: &Ownership) -> Vec<Target> {
+        let target = |index| {
+            let address = address(ownership, index);
+            let link = self.whereabouts(ownership.router, address)?;
+            self.ours.contains(&(link, address)).then_some(Target { index, address, link })
+        };
+        ownership.range.clone().filter_map(target).collect()
     }
 
     /// Is an address that is there ours? The table may not have heard of it yet.
@@ -158,13 +168,14 @@ impl Worker {
         }
         ours
     }
+}
 
-    fn refuse_all(&self, ownership: &Ownership, errno: i32) {
-        for index in ownership.range.clone() {
-            self.tell_outcome(ownership.router, ownership.ticket, Outcome::Refused { index, errno });
-        }
-        self.tell_outcome(ownership.router, ownership.ticket, Outcome::Acquired);
-    }
+/// An address that the kernel is asked about.
+struct Target {
+    /// Its number in the core.
+    index: u16,
+    address: Address,
+    link: LinkIndex,
 }
 
 fn address(ownership: &Ownership, index: u16) -> Address {
@@ -172,13 +183,10 @@ fn address(ownership: &Ownership, index: u16) -> Address {
     Address { ip: address.ip, prefix_len: address.prefix_len }
 }
 
-/// Addresses in one request: the first alone, because somebody waits for it, then so many that a
-/// batch takes about a millisecond (`RTM_NEWADDR` of IPv6 costs more the more there are).
-const fn batch(family: Family) -> usize {
-    match family {
-        Family::Ipv4 => 64,
-        Family::Ipv6 => 16,
-    }
+/// Addresses in one request: so many that a batch takes about a millisecond (`RTM_NEWADDR` of IPv6
+/// costs more the more there are).
+fn batches(targets: &[Target]) -> impl Iterator<Item = &[Target]> {
+    targets.chunks(if targets.iter().any(|target| target.address.ip.is_ipv6()) { 16 } else { 64 })
 }
 
 /// Time for the connections of addresses that go, which another node may have by now.

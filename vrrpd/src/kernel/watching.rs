@@ -75,8 +75,8 @@ impl Worker {
         self.ours.remove(&(link, address));
         for (&router, placed) in &self.places {
             let Some(tenure) = &placed.tenure else { continue };
-            if let (true, Some(&index)) = (tenure.link == link, tenure.addresses.get(&address)) {
-                self.tell_outcome(router, tenure.ticket, Outcome::Lost { index });
+            if let Some(held) = tenure.addresses.get(&address).filter(|held| held.link == link) {
+                self.tell_outcome(router, tenure.ticket, Outcome::Lost { index: held.index });
             }
         }
     }
@@ -86,7 +86,7 @@ impl Worker {
         let virtual_addresses: BTreeSet<_> = self
             .places
             .values()
-            .flat_map(|placed| placed.place.addresses.iter().map(|address| address.ip))
+            .flat_map(|placed| placed.place.addresses.iter().map(|placement| placement.address.ip))
             .collect();
         let routers: Vec<RouterId> = self.places.keys().copied().collect();
         for router in routers {
@@ -115,10 +115,11 @@ impl Worker {
     fn watch_addresses(&mut self) {
         for (&(link, family), opened) in &mut self.sockets {
             let here = |placed: &&Placed| placed.place.link == link && placed.place.family == family;
-            let addresses = self.places.values().filter(here).flat_map(|placed| &placed.place.addresses);
+            let placements = self.places.values().filter(here).flat_map(|placed| &placed.place.addresses);
+            let addresses = placements.map(|placement| placement.address.ip).collect();
             let Some(interface) = self.table.link(opened.interface) else { continue };
             let own = MacAddress::new(interface.mac.unwrap_or_default());
-            if let Err(error) = opened.aim.at(own, addresses.map(|address| address.ip).collect()) {
+            if let Err(error) = opened.aim.at(own, addresses) {
                 drop(self.notes.send(Note::Trouble(format!("{}: {error}", interface.name))));
             }
         }
