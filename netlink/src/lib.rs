@@ -18,6 +18,7 @@ mod address;
 mod channel;
 mod connections;
 mod error;
+mod fault;
 mod link;
 mod monitor;
 mod request;

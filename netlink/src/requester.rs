@@ -1,6 +1,5 @@
 //! Performs requests and lists what there is.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_packet_core::{
@@ -13,7 +12,8 @@ use netlink_packet_route::route::RouteMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use crate::channel::{Channel, Received, Wait};
-use crate::wire::{self, Message, Messages, Verdict};
+use crate::fault::Fault;
+use crate::wire::{self, Message, Messages, Verdict, append};
 use crate::{AddressEntry, Change, Error, Gateway, Link, Request};
 
 /// A socket for requests, in the network namespace of the thread that opened it.
@@ -297,55 +297,6 @@ impl<'a> Batch<'a> {
     fn outcomes(self) -> impl Iterator<Item = Result<Change, Error>> {
         self.outcomes.into_iter().map(|outcome| outcome.expect("exchange ends when nothing is open"))
     }
-}
-
-/// What went wrong, before it is said with what.
-#[derive(Debug)]
-enum Fault {
-    Refused(i32, Option<String>),
-    Socket(io::Error),
-    Overrun,
-    Timeout,
-    Truncated(usize),
-    Malformed(String),
-}
-
-impl Fault {
-    fn error(&self, operation: String) -> Error {
-        match self {
-            Self::Refused(errno, kernel) => {
-                Error::Refused { operation, errno: *errno, kernel: kernel.clone() }
-            }
-            Self::Socket(error) => {
-                // Errors of the system can be told again, though not copied.
-                let source = match error.raw_os_error() {
-                    Some(errno) => io::Error::from_raw_os_error(errno),
-                    None => io::Error::new(error.kind(), error.to_string()),
-                };
-                Error::Socket { operation, source }
-            }
-            Self::Overrun => Error::Overrun { operation },
-            Self::Timeout => Error::Timeout { operation },
-            Self::Truncated(length) => Error::Truncated { operation, length: *length, limit: Channel::LIMIT },
-            Self::Malformed(detail) => Error::Malformed { operation, detail: detail.clone() },
-        }
-    }
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Self {
-        Self::Socket(error)
-    }
-}
-
-/// Appends the bytes of a message.
-fn append(bytes: &mut Vec<u8>, mut message: NetlinkMessage<RouteNetlinkMessage>, sequence: u32) {
-    message.header.sequence_number = sequence;
-    message.finalize();
-    let start = bytes.len();
-    // Netlink wants each message to start at a multiple of four; attributes are padded to that.
-    bytes.resize(start + message.buffer_len(), 0);
-    message.serialize(&mut bytes[start..]);
 }
 
 /// What is asked for as buffers in bytes; the kernel doubles it for its own needs.

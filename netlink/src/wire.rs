@@ -4,7 +4,8 @@
 //! [`crate::address`].
 
 use netlink_packet_core::{
-    NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_ALIGNTO, NetlinkBuffer, NlaBuffer, NlasIterator,
+    NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_ALIGNTO, NetlinkBuffer, NetlinkMessage, NetlinkSerializable,
+    NlaBuffer, NlasIterator,
 };
 
 /// One message: the fields of its header that we use, and what follows.
@@ -71,6 +72,20 @@ pub(crate) fn attributes<'a>(bytes: &'a [u8], mut each: impl FnMut(u16, &'a [u8]
         each(attribute.kind(), value(attribute));
     }
     Ok(())
+}
+
+/// Appends the bytes of a message.
+pub(crate) fn append(
+    bytes: &mut Vec<u8>,
+    mut message: NetlinkMessage<impl NetlinkSerializable>,
+    sequence: u32,
+) {
+    message.header.sequence_number = sequence;
+    message.finalize();
+    let start = bytes.len();
+    // Netlink wants each message to start at a multiple of four; attributes are padded to that.
+    bytes.resize(start + message.buffer_len(), 0);
+    message.serialize(&mut bytes[start..]);
 }
 
 /// The verdict in an `NLMSG_ERROR` message.
