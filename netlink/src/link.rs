@@ -53,6 +53,11 @@ pub struct Link {
     pub controller: Option<LinkIndex>,
     /// What kind of virtual link it is, such as `veth`; `None` for hardware.
     pub kind: Option<String>,
+    /// The link that it sits on, in this network namespace: of a macvlan the interface below, of a
+    /// veth the other end.
+    pub lower: Option<LinkIndex>,
+    /// What somebody noted with it (`ip link set dev NAME alias TEXT`).
+    pub alias: Option<String>,
 }
 
 impl Link {
@@ -75,7 +80,10 @@ impl Link {
             mtu: 0,
             controller: None,
             kind: None,
+            lower: None,
+            alias: None,
         };
+        let mut elsewhere = false;
         let mut info: &[u8] = &[];
         // The few of about sixty attributes that are of use are read one by one: cheaper, and a
         // kernel whose other attributes have another form than expected is no obstacle.
@@ -87,8 +95,17 @@ impl Link {
                 link.controller = wire::u32(value).filter(|index| *index != 0).map(LinkIndex);
             }
             libc::IFLA_LINKINFO => info = value,
+            libc::IFLA_LINK => {
+                link.lower = wire::u32(value).filter(|index| *index != 0).map(LinkIndex);
+            }
+            libc::IFLA_LINK_NETNSID => elsewhere = true,
+            libc::IFLA_IFALIAS => link.alias = Some(wire::text(value)),
             _ => (),
         })?;
+        if elsewhere {
+            // Numbers of another namespace mean something else here.
+            link.lower = None;
+        }
         wire::attributes(info, |kind, value| {
             if kind == libc::IFLA_INFO_KIND {
                 link.kind = Some(wire::text(value));
@@ -139,6 +156,8 @@ mod tests {
             mtu: 65536,
             controller: None,
             kind: None,
+            lower: None,
+            alias: None,
         };
         assert_eq!(parsed(LOOPBACK), Some(expected));
     }
@@ -155,6 +174,8 @@ mod tests {
             mtu: 1500,
             controller: Some(LinkIndex(2)),
             kind: Some("veth".into()),
+            lower: Some(LinkIndex(3)),
+            alias: None,
         };
         assert_eq!(parsed(PORT), Some(expected));
     }
@@ -179,6 +200,16 @@ mod tests {
         payload.extend(hex("0600 0300 7800 0000  0800 0100 c0000201"));
         let link = Link::parse(&payload).expect("sound").expect("a link");
         assert_eq!((link.name.as_str(), link.mac), ("x", None));
+    }
+
+    #[test]
+    fn a_lower_link_of_another_namespace_is_none_and_an_alias_is_read() {
+        let mut payload = hex(PORT)[16..].to_vec();
+        payload.extend(hex("0a001400 612062005d000000"));
+        let link = Link::parse(&payload).expect("sound").expect("a link");
+        assert_eq!((link.lower, link.alias.as_deref()), (Some(LinkIndex(3)), Some("a b")));
+        payload.extend(hex("08002500 00000000"));
+        assert_eq!(Link::parse(&payload).expect("sound").expect("a link").lower, None);
     }
 
     #[test]

@@ -10,12 +10,13 @@ use netlink_packet_route::address::{
     AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
 };
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoMacVlan, InfoVeth, LinkAttribute,
+    LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 
-use crate::{Address, LinkIndex, PROTOCOL};
+use crate::{Address, Ipv4Setting, LinkIndex, PROTOCOL, ipv4_setting};
 
 /// What a request that worked has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +95,46 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// Makes a macvlan in bridge mode, down. A name that is taken is an error.
+    ///
+    /// In every other mode but VEPA the kernel keeps multicast frames that come from another station
+    /// with the macvlan's own MAC address from the interface below, and with it from whoever listens
+    /// there (`macvlan_handle_frame`). Two stations may well have the same one.
+    AddMacvlan {
+        /// Its name.
+        name: String,
+        /// The interface below.
+        lower: LinkIndex,
+        /// Its MAC address, given at once, so that no rule of udev replaces it.
+        mac: [u8; 6],
+    },
+    /// Notes something with the link of that name, for whoever lists links.
+    SetAlias {
+        /// Which link.
+        name: String,
+        /// What; empty takes the note away.
+        alias: String,
+    },
+    /// Gives the link of that name no IPv6 address by itself, at the latest when it is set up next
+    /// (`addrgenmode none`, Linux 3.17). Refused where the kernel runs without IPv6.
+    NoLinkLocalAddress {
+        /// Which link.
+        name: String,
+    },
+    /// Changes settings of IPv4 of the link of that name.
+    SetIpv4 {
+        /// Which link.
+        name: String,
+        /// Which settings, and their values.
+        settings: Vec<(Ipv4Setting, u32)>,
+    },
+    /// Sets the largest packet of a link, in bytes without the link layer's header.
+    SetMtu {
+        /// The link.
+        link: LinkIndex,
+        /// The length.
+        mtu: u32,
+    },
     /// Makes a link a port of a bridge (or bond, or VRF), or of none.
     SetController {
         /// The port.
@@ -143,6 +184,14 @@ impl fmt::Display for Request {
             Self::RemoveAddress { link, address } => write!(f, "remove {address} from link {link}"),
             Self::AddVeth { name, peer_name, .. } => write!(f, "make the veth pair {name} and {peer_name}"),
             Self::AddBridge { name } => write!(f, "make the bridge {name}"),
+            Self::AddMacvlan { name, lower, .. } => write!(f, "make the macvlan {name} on link {lower}"),
+            Self::SetAlias { name, .. } => write!(f, "set the alias of {name}"),
+            Self::NoLinkLocalAddress { name } => write!(f, "keep {name} without a link-local address"),
+            Self::SetIpv4 { name, settings } => {
+                let names: Vec<_> = settings.iter().map(|(setting, _)| setting.name()).collect();
+                write!(f, "set {} of {name}", names.join(", "))
+            }
+            Self::SetMtu { link, mtu } => write!(f, "set the MTU of link {link} to {mtu}"),
             Self::SetController { link, controller: Some(controller) } => {
                 write!(f, "make link {link} a port of link {controller}")
             }
@@ -175,7 +224,11 @@ impl Request {
     pub(crate) fn impossible_name(&self) -> Option<&str> {
         let names: &[&String] = match self {
             Self::AddVeth { name, peer_name, .. } => &[name, peer_name],
-            Self::AddBridge { name } => &[name],
+            Self::AddBridge { name }
+            | Self::AddMacvlan { name, .. }
+            | Self::SetAlias { name, .. }
+            | Self::NoLinkLocalAddress { name }
+            | Self::SetIpv4 { name, .. } => &[name],
             _ => &[],
         };
         names.iter().map(|name| name.as_str()).find(|name| !is_link_name(name))
@@ -203,6 +256,21 @@ impl Request {
                 let bridge = attributes_only(vec![LinkAttribute::IfName(name.clone()), info]);
                 (NLM_F_CREATE | NLM_F_EXCL, NewLink(bridge))
             }
+            Self::AddMacvlan { name, lower, mac } => {
+                (NLM_F_CREATE | NLM_F_EXCL, NewLink(macvlan(name, *lower, *mac)))
+            }
+            Self::SetAlias { name, alias } => {
+                (0, SetLink(of_name(name, LinkAttribute::IfAlias(alias.clone()))))
+            }
+            Self::NoLinkLocalAddress { name } => {
+                let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+                let families = vec![AfSpecUnspec::Inet6(vec![mode])];
+                (0, SetLink(of_name(name, LinkAttribute::AfSpecUnspec(families))))
+            }
+            Self::SetIpv4 { name, settings } => {
+                (0, SetLink(of_name(name, ipv4_setting::attribute(settings))))
+            }
+            Self::SetMtu { link, mtu } => (0, SetLink(of_link(*link, vec![LinkAttribute::Mtu(*mtu)]))),
             Self::SetController { link, controller } => {
                 let index = controller.map_or(0, LinkIndex::get);
                 (0, SetLink(of_link(*link, vec![LinkAttribute::Controller(index)])))
@@ -267,6 +335,16 @@ fn veth(name: &str, peer_name: &str, peer_netns: Option<Netns>) -> LinkMessage {
     attributes_only(vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::LinkInfo(info)])
 }
 
+fn macvlan(name: &str, lower: LinkIndex, mac: [u8; 6]) -> LinkMessage {
+    let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Bridge)]);
+    attributes_only(vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Link(lower.get()),
+        LinkAttribute::Address(mac.to_vec()),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(data)]),
+    ])
+}
+
 fn set_flags(link: LinkIndex, flags: LinkFlags) -> LinkMessage {
     let mut message = of_link(link, Vec::new());
     message.header.flags = flags;
@@ -278,6 +356,11 @@ fn of_link(link: LinkIndex, attributes: Vec<LinkAttribute>) -> LinkMessage {
     let mut message = attributes_only(attributes);
     message.header.index = link.get();
     message
+}
+
+/// A link that was just made has no index yet that we know.
+fn of_name(name: &str, attribute: LinkAttribute) -> LinkMessage {
+    attributes_only(vec![LinkAttribute::IfName(name.to_owned()), attribute])
 }
 
 fn attributes_only(attributes: Vec<LinkAttribute>) -> LinkMessage {

@@ -14,7 +14,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use crate::channel::{Channel, Received, Wait};
 use crate::fault::Fault;
 use crate::wire::{self, Message, Messages, Verdict, append};
-use crate::{AddressEntry, Change, Error, Gateway, Link, Request};
+use crate::{AddressEntry, Change, Error, Gateway, Ipv4Settings, Link, LinkIndex, Request};
 
 /// A socket for requests, in the network namespace of the thread that opened it.
 ///
@@ -79,6 +79,16 @@ impl Requester {
             libc::RTM_NEWLINK => Link::parse(message.payload),
             _ => Ok(None),
         })
+    }
+
+    /// The settings of IPv4 of a link; `None`: there is no such link, or it has no IPv4.
+    pub fn ipv4_settings(&mut self, link: LinkIndex) -> Result<Option<Ipv4Settings>, Error> {
+        let question = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let list = self.dump("list the settings of IPv4", &question, |message| match message.kind {
+            libc::RTM_NEWLINK => Ipv4Settings::parse(message.payload),
+            _ => Ok(None),
+        })?;
+        Ok(list.into_iter().find(|settings| settings.link == link))
     }
 
     /// Every address of every link, in the kernel's order: IPv4 before IPv6. It chooses the source

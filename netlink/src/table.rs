@@ -192,6 +192,8 @@ mod tests {
             mtu: 1500,
             controller: None,
             kind: None,
+            lower: None,
+            alias: None,
         }
     }
 

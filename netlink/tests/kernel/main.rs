@@ -3,6 +3,7 @@
 mod addresses;
 mod connections;
 mod lab;
+mod macvlan;
 mod monitor;
 mod namespace;
 mod routes;
