@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::packet::{ChecksumForm, Datagram, ParseError, Sighting};
 use crate::parameters::{Facts, LinkId, Parameters, RouterId, VirtualAddress};
-use crate::snapshot::{Alarm, Delivery, Reason, StateName};
+use crate::snapshot::{Alarm, Delivery, Evidence, Reason, StateName};
 use crate::tracking::{TrackerId, TrackerState};
 use crate::{Instant, Priority};
 
@@ -361,8 +361,8 @@ pub enum Report {
         alarm: Alarm,
         /// It came (or else went).
         raised: bool,
-        /// The router whose packet showed it; for [`Alarm::AddressConflict`] the virtual address.
-        source: IpAddr,
+        /// What showed it last.
+        evidence: Evidence,
     },
     /// A peer's checksum form became known; worth remembering across restarts. At most one report a
     /// minute; the last one is right.

@@ -292,6 +292,9 @@ impl VirtualRouter {
     /// The earliest time at which [`Event::Timeout`] or [`tell_shown`](Self::tell_shown) has something
     /// to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_gone() {
+            return None;
+        }
         let timers = match self.state {
             State::Initialize => (self.reason == Reason::StartupDelay).then_some(self.start_at),
             State::Backup { active_down } => Some(active_down),

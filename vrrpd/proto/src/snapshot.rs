@@ -4,7 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::packet::ChecksumForm;
-use crate::{AdverInterval, MacAddress, Priority};
+use crate::{AdverInterval, Priority};
+
+mod alarm;
+
+pub use alarm::{Alarm, Alarms, Evidence, Raised, Value};
 
 /// State of a Virtual Router as RFC 9568 6.4 names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -204,99 +208,6 @@ impl Delivery {
     }
 }
 
-/// A condition that received packets show and that somebody should look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Alarm {
-    /// The other router lists other addresses.
-    AddressListMismatch,
-    /// The other router has another advertisement interval.
-    IntervalMismatch,
-    /// Both IPv4 checksum forms are spoken in one group.
-    ChecksumFormConflict,
-    /// IPv6 advertisements without a link-local address first (RFC 9568 5.2.9), accepted because
-    /// deployed routers send them.
-    LinkLocalMissing,
-    /// IPv6 unicast with a Hop Limit of 64, accepted because keepalived sends it so.
-    HopLimitNot255,
-    /// Another router of our priority; the addresses decide between us.
-    EqualPriority,
-    /// Two routers with priority 255.
-    DuplicateOwner,
-    /// Another router was Active while we were.
-    TwoActiveRouters,
-    /// Another station claimed one of the addresses while we were Active, and sent no advertisement.
-    AddressConflict,
-}
-
-impl Alarm {
-    /// Every alarm.
-    pub const ALL: [Self; 9] = [
-        Self::AddressListMismatch,
-        Self::IntervalMismatch,
-        Self::ChecksumFormConflict,
-        Self::LinkLocalMissing,
-        Self::HopLimitNot255,
-        Self::EqualPriority,
-        Self::DuplicateOwner,
-        Self::TwoActiveRouters,
-        Self::AddressConflict,
-    ];
-
-    /// The word in files, JSON and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AddressListMismatch => "address_list_mismatch",
-            Self::IntervalMismatch => "interval_mismatch",
-            Self::ChecksumFormConflict => "checksum_form_conflict",
-            Self::LinkLocalMissing => "link_local_missing",
-            Self::HopLimitNot255 => "hop_limit_not_255",
-            Self::EqualPriority => "equal_priority",
-            Self::DuplicateOwner => "duplicate_owner",
-            Self::TwoActiveRouters => "two_active_routers",
-            Self::AddressConflict => "address_conflict",
-        }
-    }
-}
-
-/// A set of [`Alarm`]s.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Alarms(u16);
-
-impl Alarms {
-    /// Is it in the set?
-    pub const fn contains(self, alarm: Alarm) -> bool {
-        self.0 & (1 << alarm as u16) != 0
-    }
-
-    /// Puts it in or takes it out; true when that changed the set.
-    pub const fn set(&mut self, alarm: Alarm, raised: bool) -> bool {
-        let before = self.0;
-        if raised {
-            self.0 |= 1 << alarm as u16
-        } else {
-            self.0 &= !(1 << alarm as u16)
-        }
-        self.0 != before
-    }
-
-    /// Those in the set.
-    pub fn iter(self) -> impl Iterator<Item = Alarm> {
-        Alarm::ALL.into_iter().filter(move |&alarm| self.contains(alarm))
-    }
-}
-
-/// One of the addresses, claimed by another station while this router is Active.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddressConflict {
-    /// The address.
-    pub address: IpAddr,
-    /// Ethernet address of the station.
-    pub mac: MacAddress,
-    /// Time since it claimed the address last.
-    pub age: Duration,
-}
-
 /// The operator's order that a Virtual Router stands under.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -368,10 +279,8 @@ pub struct RouterSnapshot {
     pub active_adver_interval: AdverInterval,
     /// Time until a pending preemption may begin, while `preempt_delay` runs.
     pub preempt_in: Option<Duration>,
-    /// Conditions that somebody should look at.
+    /// Conditions that somebody should look at, with who shows them.
     pub alarms: Alarms,
-    /// What [`Alarm::AddressConflict`] is about, while it is raised.
-    pub conflict: Option<AddressConflict>,
     /// Checksum form of our advertisements to the group or the first peer (IPv4).
     pub checksum_form: ChecksumForm,
     /// Source of our advertisements.

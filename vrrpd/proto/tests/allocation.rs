@@ -226,7 +226,7 @@ fn round(watched: &mut Watched) {
     watched.run_for(3 * A);
     watched.announced_elsewhere();
     watched.run_for(2 * A);
-    assert!(watched.snapshot(FOUR).conflict.is_some());
+    assert!(watched.snapshot(FOUR).alarms.contains(vrrp_proto::snapshot::Alarm::AddressConflict));
 
     // A failing check asks in vain, and comes back.
     watched.handle(Input::Tracked { tracker: TrackerId(0), state: TrackerState::Failing });

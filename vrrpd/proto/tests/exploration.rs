@@ -22,6 +22,8 @@ use situation::{Peers, Place, Setting, Situation, deadline, expected, plain, tra
 
 /// The longest that a router which resigned waits.
 const LEAVING_MAX: Duration = Duration::from_secs(3);
+/// The longest that a condition is shown after the last packet that showed it.
+const ALARM_REMEMBERED: Duration = Duration::from_secs(300);
 /// No event leads to more actions.
 const ACTIONS_MAX: usize = 16;
 
@@ -165,7 +167,9 @@ fn every_state_waits_for_its_own_timer_and_none_for_the_past() {
         let interval = cell.setting.interval().max(snapshot.active_adver_interval.duration()) * 2;
         let longest = match place {
             Place::Initialize if snapshot.reason == Reason::StartupDelay => Some(interval),
-            Place::Initialize => None,
+            Place::Initialize if scene.node.is_gone(scene::ROUTER) => None,
+            // Only what others show of themselves ends by itself.
+            Place::Initialize => snapshot.alarms.iter().next().map(|_| ALARM_REMEMBERED),
             Place::Backup if snapshot.phase == Phase::BackOff => Some(6 * interval),
             Place::Backup => Some(4 * interval),
             Place::Claiming => Some(3 * interval),

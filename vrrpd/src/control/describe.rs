@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vrrp_proto::snapshot::{AddressSnapshot, Delivery, RouterSnapshot};
+use vrrp_proto::snapshot::{self, AddressSnapshot, Delivery, RouterSnapshot};
 
 use super::alarm::Alarm;
 use super::errno_words;
@@ -15,9 +15,8 @@ use crate::config;
 /// One virtual router as users see it at `now`.
 ///
 /// `lease` is the lifetime really given to its addresses, `checks` those that its configuration
-/// names; names that follow it are the caller's to add. The alarms `cannot_send`, `cannot_send_to_peer`,
-/// `address_conflict`, `address_refused` and `foreign_address` follow from the snapshot; others, and the
-/// operator's orders, are the caller's to add.
+/// names; names that follow it are the caller's to add. The alarms
+/// that follow from the snapshot are there; the operator's orders are the caller's to add.
 pub fn virtual_router(
     config: &config::VirtualRouter,
     snapshot: &RouterSnapshot,
@@ -45,7 +44,7 @@ pub fn virtual_router(
         addresses: config.addresses.iter().map(|address| virtual_address(address, addresses)).collect(),
         checks,
         dns_updates: Vec::new(),
-        alarms: alarms(config, snapshot, addresses),
+        alarms: alarms(config, snapshot, addresses, now),
         orders: Orders::default(),
         config_digest: String::new(),
         advertisement_interval: Span(config.advertisement_interval.duration()),
@@ -111,6 +110,7 @@ fn alarms(
     config: &config::VirtualRouter,
     snapshot: &RouterSnapshot,
     addresses: &[AddressSnapshot],
+    now: WallTime,
 ) -> Vec<Alarm> {
     let interface = &config.interface;
     let mut alarms = Vec::new();
@@ -119,7 +119,6 @@ fn alarms(
         Delivery::Partial { errno } => alarms.push(Alarm::cannot_send_to_peer(interface, errno)),
         Delivery::Failing { errno } => alarms.push(Alarm::cannot_send(interface, errno)),
     }
-    alarms.extend(snapshot.conflict.map(|conflict| Alarm::address_conflict(&conflict, interface)));
     for address in addresses {
         let configured = config.addresses.iter().find(|configured| configured.ip == address.address);
         let text = configured.map_or_else(|| address.address.to_string(), with_prefix);
@@ -132,6 +131,9 @@ fn alarms(
             _ => {}
         }
     }
+    let raised =
+        |(alarm, raised): (snapshot::Alarm, snapshot::Raised)| Alarm::raised(alarm, &raised, config, now);
+    alarms.extend(snapshot.alarms.iter().map(raised));
     alarms
 }
 
@@ -142,7 +144,7 @@ fn with_prefix(address: &netlink::Address) -> String {
 #[cfg(test)]
 mod tests {
     use vrrp_proto::MacAddress;
-    use vrrp_proto::snapshot::AddressConflict;
+    use vrrp_proto::snapshot::{Evidence, Raised, Value};
 
     use super::*;
     use crate::control::alarm::Level;
@@ -185,18 +187,19 @@ mod tests {
     #[test]
     fn another_station_with_the_address_is_an_alarm_that_says_which_and_how_long_ago() {
         let mut snapshot = testing::snapshot();
-        snapshot.conflict = Some(AddressConflict {
-            address: testing::config().addresses[0].ip,
-            mac: MacAddress::new([2, 0, 0, 0, 0, 9]),
-            age: Duration::from_millis(3_900),
-        });
+        let theirs = Value::Mac(MacAddress::new([2, 0, 0, 0, 0, 9]));
+        let evidence = Evidence { theirs, ..Evidence::of(testing::config().addresses[0].ip) };
+        let (age, seen) = (Duration::from_secs(60), Duration::from_millis(3_900));
+        snapshot.alarms.set(snapshot::Alarm::AddressConflict, Some(Raised { evidence, age, seen }));
         let now = testing::at("2026-11-23T07:05:11Z");
         let router = virtual_router(&testing::config(), &snapshot, &[], Vec::new(), None, now);
         assert_eq!(router.alarms.len(), 1);
-        let Alarm { name, message, .. } = &router.alarms[0];
+        let alarm = &router.alarms[0];
+        let (name, message) = (&alarm.name, alarm.sentence(now));
         assert_eq!(name, "address_conflict");
         assert!(message.starts_with("02:00:00:00:00:09 on eth0 claims 192.0.2.201 too"), "{message}");
-        assert!(message.contains("3 s ago"), "{message}");
+        assert!(message.ends_with("(seen 3.9 s ago)"), "{message}");
+        assert_eq!(alarm.theirs.as_deref(), Some("02:00:00:00:00:09"));
     }
 
     #[test]

@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
-use vrrp_proto::snapshot::{Delivery, Phase, Reason, RouterSnapshot, StateName, Statistics};
+use vrrp_proto::snapshot::{self, Delivery, Phase, Reason, RouterSnapshot, StateName, Statistics};
 use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
 
+use super::alarm::Alarm;
 use super::describe;
 use super::protocol::{Check, CheckState, Daemon, State, VERSION, VirtualRouter};
 use super::time::{Span, WallTime};
 use crate::config;
+
+/// An alarm that a packet of `source` raised.
+pub(crate) fn alarm(alarm: snapshot::Alarm, source: std::net::IpAddr) -> Alarm {
+    Alarm::heard(alarm, &snapshot::Evidence::of(source), &config())
+}
 
 /// The present of every test.
 pub(crate) const NOW: &str = "2026-11-23T07:05:11Z";
@@ -52,7 +58,6 @@ pub(crate) fn snapshot() -> RouterSnapshot {
     let address = "192.0.2.193".parse().expect("an address");
     RouterSnapshot {
         alarms: vrrp_proto::snapshot::Alarms::default(),
-        conflict: None,
         checksum_form: vrrp_proto::packet::ChecksumForm::PseudoHeader,
         state: StateName::Active,
         reason: Reason::NoResponse,

@@ -48,7 +48,7 @@ pub fn findings(router: &VirtualRouter, now: WallTime) -> Vec<Finding> {
     findings.extend(of_addresses(router));
     findings.extend(router.alarms.iter().map(|alarm| Finding {
         level: alarm.level,
-        message: alarm.message.clone(),
+        message: alarm.sentence(now),
         remedy: Some(alarm.remedy.clone()),
     }));
     findings.extend(router.dns_updates.iter().filter_map(|update| of_dns_update(update, router, now)));

@@ -55,7 +55,7 @@ pub(super) fn text(state: &State) -> String {
     }
     for alarm in &state.alarms {
         let remedy = Some(alarm.remedy.clone());
-        push_finding(&Finding { level: alarm.level, message: alarm.message.clone(), remedy }, &mut push);
+        push_finding(&Finding { level: alarm.level, message: alarm.sentence(state.time), remedy }, &mut push);
     }
     text
 }

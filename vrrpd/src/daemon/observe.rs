@@ -1,15 +1,12 @@
 //! Answers to those who look: the state of the core is asked for, and told in the words of
 //! [`crate::control::protocol`].
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use vrrp_proto::action::Report;
 use vrrp_proto::parameters::RouterId;
-use vrrp_proto::snapshot;
 
 use super::roster::{Roster, lease_seconds};
 use super::standing::Standing;
@@ -41,8 +38,6 @@ pub(super) struct Observer {
     scheduling: Scheduling,
     checks: Vec<Check>,
     hooks: Vec<String>,
-    /// Whose packet raised an alarm.
-    alarm_sources: BTreeMap<(RouterId, &'static str), IpAddr>,
     waiting: VecDeque<(u64, Call)>,
     next_token: u64,
     rerun: mpsc::Sender<Call>,
@@ -57,7 +52,6 @@ impl Observer {
             scheduling,
             checks: Vec::new(),
             hooks: Vec::new(),
-            alarm_sources: BTreeMap::new(),
             waiting: VecDeque::new(),
             next_token: HEARTBEAT + 1,
             rerun,
@@ -168,13 +162,6 @@ impl Observer {
         self.checks.iter().filter(named).map(|check| (check.name.clone(), check.state))
     }
 
-    /// Remembers whose packet raised an alarm.
-    pub(super) fn alarm(&mut self, report: &Report) {
-        if let Report::Alarm { router, alarm, raised: true, source } = *report {
-            self.alarm_sources.insert((router, alarm.as_str()), source);
-        }
-    }
-
     /// Asks the core for what it knows; the call is answered when that has come.
     pub(super) fn ask(&mut self, roster: &Roster, wires: &Wires, call: Call) {
         let token = self.next_token;
@@ -264,7 +251,6 @@ impl Observer {
                 .collect();
             described.orders = others.standing.of(&entry.config.name);
             described.config_digest = fitness::config_digest(&entry.config);
-            described.alarms.extend(self.peer_alarms(router, &entry.config, &snapshot));
             virtual_routers.push(described);
         }
         // In the order of the file.
@@ -298,21 +284,6 @@ impl Observer {
             },
         }
     }
-
-    /// The alarms that advertisements of other routers raised.
-    fn peer_alarms(
-        &self,
-        router: RouterId,
-        config: &config::VirtualRouter,
-        snapshot: &snapshot::RouterSnapshot,
-    ) -> Vec<Alarm> {
-        let source = |alarm: snapshot::Alarm| self.alarm_sources.get(&(router, alarm.as_str())).copied();
-        snapshot
-            .alarms
-            .iter()
-            .filter_map(|alarm| describe_alarm(alarm, source(alarm)?, config, snapshot))
-            .collect()
-    }
 }
 
 /// A question for the state of everything, with room for the answer: the protocol thread fills it in
@@ -344,28 +315,6 @@ impl Others<'_> {
         let closed = self.link.trouble.as_deref().map(Alarm::peer_link_closed);
         damaged.into_iter().chain(closed).collect()
     }
-}
-
-/// What a person is told of an alarm of the core, unless the snapshot says more of it.
-fn describe_alarm(
-    alarm: snapshot::Alarm,
-    peer: IpAddr,
-    config: &config::VirtualRouter,
-    snapshot: &snapshot::RouterSnapshot,
-) -> Option<Alarm> {
-    Some(match alarm {
-        snapshot::Alarm::AddressListMismatch => Alarm::address_list_mismatch(peer),
-        snapshot::Alarm::IntervalMismatch => {
-            Alarm::interval_mismatch(peer, snapshot.active_adver_interval, config.advertisement_interval)
-        }
-        snapshot::Alarm::ChecksumFormConflict => Alarm::checksum_form_conflict(),
-        snapshot::Alarm::LinkLocalMissing => Alarm::link_local_missing(peer),
-        snapshot::Alarm::HopLimitNot255 => Alarm::hop_limit_not_255(peer),
-        snapshot::Alarm::EqualPriority => Alarm::equal_priority(peer, config.priority),
-        snapshot::Alarm::DuplicateOwner => Alarm::duplicate_owner(peer),
-        snapshot::Alarm::TwoActiveRouters => Alarm::two_active_routers(peer, config.vrid, &config.interface),
-        snapshot::Alarm::AddressConflict => return None,
-    })
 }
 
 /// The configuration in force, as a file.

@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 use vrrp_proto::action::{Input, Report};
 use vrrp_proto::parameters::{InterfaceState, RouterId};
-use vrrp_proto::snapshot::{Alarm, Delivery, Reason, StateName};
+use vrrp_proto::snapshot::{Delivery, Reason, StateName};
 use vrrp_proto::{Instant, Priority};
 
 use super::{Daemon, hook_state};
 use crate::check::{self, CheckResult};
 use crate::config::HookState;
+use crate::control::alarm::Alarm;
 use crate::control::errno_words;
 use crate::control::protocol::ActiveRouter;
 use crate::control::time::WallTime;
@@ -27,7 +28,6 @@ const WARNING_SPACING: Duration = Duration::from_secs(60);
 impl Daemon {
     /// Takes in what the core reported, at the time when it did.
     pub(super) fn report(&mut self, report: Report, at: Instant) {
-        self.observer.alarm(&report);
         match report {
             Report::Discarded { link, router, source, error } => {
                 let place =
@@ -160,17 +160,16 @@ impl Daemon {
                     }
                 }
             }
-            Report::Alarm { router, alarm, raised, source } => {
-                let (virtual_router, name) = (Some(self.name(router)), alarm.as_str().to_owned());
+            Report::Alarm { router, alarm, raised, evidence } => {
+                let config = &self.roster.get(router)?.config;
+                let name = alarm.as_str().to_owned();
+                let virtual_router = Some(config.name.clone());
                 if raised {
-                    let message = match alarm {
-                        Alarm::AddressConflict => format!("another station claims {source}"),
-                        _ => format!("shown by {source}"),
-                    };
-                    warn!(virtual_router = self.name(router), "alarm: {name}, {message}");
+                    let Alarm { message, remedy, .. } = Alarm::heard(alarm, &evidence, config);
+                    warn!(virtual_router = config.name, "alarm {name}: {message} -> {remedy}");
                     What::AlarmRaised { virtual_router, name, message }
                 } else {
-                    info!(virtual_router = self.name(router), "alarm over: {name}");
+                    info!(virtual_router = config.name, "alarm {name} is over");
                     What::AlarmCleared { virtual_router, name }
                 }
             }

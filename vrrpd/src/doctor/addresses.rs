@@ -9,6 +9,7 @@ use vrrp_proto::{Family, MacAddress};
 use super::neighbours::{self, Link};
 use super::{Case, Finding};
 use crate::config::VirtualRouter;
+use crate::control::time::WallTime;
 
 const ANSWERS: &str = "address_answers_from_one_mac";
 
@@ -173,10 +174,11 @@ fn claimed(case: &Case, router: &VirtualRouter) -> Finding {
             return Finding::unknown(NAME, what);
         }
     };
+    let at = case.state.as_ref().map_or_else(|_| WallTime::now(), |state| state.time);
     match running.alarms.iter().find(|alarm| alarm.name == "address_conflict") {
         Some(alarm) => Finding::warn(
             NAME,
-            alarm.message.clone(),
+            alarm.sentence(at),
             "a client reaches whoever it heard last",
             alarm.remedy.clone(),
         ),
@@ -213,7 +215,7 @@ mod tests {
     use super::super::testing::{A, Patient, assert_finding};
     use super::*;
     use crate::control::alarm::Alarm;
-    use vrrp_proto::snapshot::AddressConflict;
+    use vrrp_proto::snapshot::{self, Evidence, Value};
 
     const NODE_B: MacAddress = MacAddress::new([2, 0, 0, 0, 0, 0xb]);
     const THIRD: MacAddress = MacAddress::new([2, 0, 0, 0, 0, 0x77]);
@@ -259,13 +261,13 @@ mod tests {
     fn a_station_that_claimed_the_address_lately_is_told() {
         let mut patient = Patient::active();
         assert_finding(&patient.find(examine, "address_claimed"), Fine, &["bootstrap"]);
-        let conflict = AddressConflict {
-            address: "192.0.2.201".parse().expect("an address"),
-            mac: THIRD,
-            age: std::time::Duration::from_secs(7),
-        };
-        patient.state().virtual_routers[0].alarms.push(Alarm::address_conflict(&conflict, "eth0"));
-        assert_finding(&patient.find(examine, "address_claimed"), Warn, &["02:00:00:00:00:77", "7 s ago"]);
+        let address = "192.0.2.201".parse().expect("an address");
+        let evidence = Evidence { theirs: Value::Mac(THIRD), ..Evidence::of(address) };
+        let mut alarm =
+            Alarm::heard(snapshot::Alarm::AddressConflict, &evidence, &crate::control::testing::config());
+        alarm.seen = Some(patient.state().time.minus(std::time::Duration::from_secs(7)));
+        patient.state().virtual_routers[0].alarms.push(alarm);
+        assert_finding(&patient.find(examine, "address_claimed"), Warn, &["02:00:00:00:00:77", "7.0 s ago"]);
         assert_finding(&Patient::new(A).find(examine, "address_claimed"), Unknown, &["no daemon"]);
     }
 

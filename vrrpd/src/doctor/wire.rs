@@ -201,7 +201,9 @@ mod tests {
     use super::super::Verdict::{Fail, Ok as Fine, Unknown, Warn};
     use super::super::testing::{A, Patient, assert_finding};
     use super::*;
-    use crate::control::alarm::Alarm;
+    use vrrp_proto::snapshot::Alarm;
+
+    use crate::control::testing;
 
     #[test]
     fn a_backup_that_hears_the_active_router_is_well_and_one_that_hears_nothing_is_not() {
@@ -231,8 +233,7 @@ mod tests {
         let mut patient = Patient::active();
         assert_finding(&patient.find(examine, "protocol_112_is_heard"), Unknown, &[]);
         let peer = "192.0.2.194".parse().expect("an address");
-        let vrid = vrrp_proto::Vrid::new(201).expect("in range");
-        patient.state().virtual_routers[0].alarms.push(Alarm::two_active_routers(peer, vrid, "eth0"));
+        patient.state().virtual_routers[0].alarms.push(testing::alarm(Alarm::TwoActiveRouters, peer));
         assert_finding(
             &patient.find(examine, "protocol_112_is_heard"),
             Fail,
@@ -254,10 +255,9 @@ mod tests {
         let mut patient = Patient::backup();
         assert_finding(&patient.find(examine, "vrid_strangers"), Fine, &["VRID 201"]);
         let peer = "192.0.2.77".parse().expect("an address");
-        let vrid = vrrp_proto::Vrid::new(201).expect("in range");
-        patient.state().virtual_routers[0].alarms.push(Alarm::shared_vrid(vrid, "eth0", peer));
+        patient.state().virtual_routers[0].alarms.push(testing::alarm(Alarm::SharedVrid, peer));
         assert_finding(&patient.find(examine, "vrid_strangers"), Fail, &["192.0.2.77"]);
-        patient.state().virtual_routers[0].alarms = vec![Alarm::address_list_mismatch(peer)];
+        patient.state().virtual_routers[0].alarms = vec![testing::alarm(Alarm::AddressListMismatch, peer)];
         assert_finding(&patient.find(examine, "vrid_strangers"), Warn, &["192.0.2.77", "other addresses"]);
     }
 

@@ -165,11 +165,15 @@ impl<'a> Addresses<'a> {
         self.octets.chunks_exact(self.family.address_octets()).map(address)
     }
 
+    /// Is this one of them?
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.iter().any(|mine| mine == address)
+    }
+
     /// Are these the same addresses, whatever their order and however often each is named? RFC 9568
     /// only recommends an order.
     pub fn same_set(&self, others: &[IpAddr]) -> bool {
-        self.iter().all(|mine| others.contains(&mine))
-            && others.iter().all(|other| self.iter().any(|mine| mine == *other))
+        self.iter().all(|mine| others.contains(&mine)) && others.iter().all(|&other| self.contains(other))
     }
 }
 

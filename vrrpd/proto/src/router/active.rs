@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Advertisement, Context, Counting, HANDOVER, LEAVING_MAX, Next, State, VirtualRouter};
 use crate::action::OrderOutcome;
-use crate::snapshot::{Alarm, Reason, Standing, StateName};
+use crate::snapshot::{Alarm, Evidence, Reason, Standing, StateName};
 use crate::{Instant, Priority};
 
 /// An Adver_Timer that is overdue by so many intervals means that the loop was away.
@@ -183,7 +183,7 @@ impl VirtualRouter {
         if let Some(rival) = &mut self.rival {
             rival.is_active = false;
         }
-        self.raise(Alarm::TwoActiveRouters, true, source, cx);
+        self.raise(Alarm::TwoActiveRouters, Evidence::of(source), cx);
         self.announce_again(cx);
     }
 
@@ -195,8 +195,6 @@ impl VirtualRouter {
 
     /// The other one is silent, or we are not Active any more.
     pub(super) fn one_active_at_most(&mut self, cx: &mut Context<'_>) {
-        if let Some(rival) = self.rival {
-            self.raise(Alarm::TwoActiveRouters, false, rival.address, cx);
-        }
+        self.over(Alarm::TwoActiveRouters, cx);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Whoever can send a packet decides how often a condition comes and goes. An observer sees how it is;
 //! the log, the history and the state files hear of it now and then, and of the last change in the end.
+//! A condition is over when the router that showed it shows otherwise, or has shown nothing for long.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -9,17 +10,31 @@ use std::time::Duration;
 use super::{Context, REPORT_SPACING, VirtualRouter};
 use crate::Instant;
 use crate::action::Report;
-use crate::packet::ChecksumForm;
-use crate::snapshot::{Alarm, Alarms};
+use crate::packet::{ChecksumForm, ParseError};
+use crate::snapshot::{Alarm, Alarms, Evidence, Raised, Value};
 
 /// A checksum form is written to disk each time it is told.
 const FORM_SPACING: Duration = Duration::from_secs(60);
+/// A condition that nothing has shown for so long is over: more than three of the longest intervals.
+const REMEMBERED: Duration = Duration::from_secs(300);
+/// Conditions that keep a router from being heard: over when it is heard.
+const UNHEARD: [Alarm; 4] =
+    [Alarm::VersionMismatch, Alarm::TtlTooLow, Alarm::ChecksumFormMismatch, Alarm::TransportMismatch];
 
 /// What packets show.
 #[derive(Debug)]
 pub(super) struct Shown {
-    alarms: [(Paced<bool>, IpAddr); Alarm::ALL.len()],
+    alarms: [Condition; Alarm::ALL.len()],
     form: Paced<ChecksumForm>,
+}
+
+/// One condition, raised or not.
+#[derive(Clone, Copy, Debug)]
+struct Condition {
+    raised: Paced<bool>,
+    evidence: Evidence,
+    since: Instant,
+    seen: Instant,
 }
 
 /// Something that may change with every packet, and is told when it has changed and some time has
@@ -50,10 +65,26 @@ impl<T: Copy + PartialEq> Paced<T> {
     }
 }
 
+impl Condition {
+    fn ends_at(&self) -> Option<Instant> {
+        self.raised.now.then_some(self.seen + REMEMBERED)
+    }
+
+    fn snapshot(&self, now: Instant) -> Option<Raised> {
+        let Self { evidence, since, seen, .. } = *self;
+        self.raised.now.then(|| Raised { evidence, age: now - since, seen: now - seen })
+    }
+}
+
 impl Shown {
     /// Nothing yet; `form` is the one that the configuration begins with.
     pub(super) fn new(form: ChecksumForm) -> Self {
-        let none = (Paced::new(false), IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let none = Condition {
+            raised: Paced::new(false),
+            evidence: Evidence::of(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            since: Instant::ZERO,
+            seen: Instant::ZERO,
+        };
         Self { alarms: [none; Alarm::ALL.len()], form: Paced::new(form) }
     }
 
@@ -63,29 +94,89 @@ impl Shown {
     }
 
     /// The conditions that are there.
-    pub(super) fn alarms(&self) -> Alarms {
+    pub(super) fn alarms(&self, now: Instant) -> Alarms {
         let mut alarms = Alarms::default();
-        for (alarm, (condition, _)) in Alarm::ALL.into_iter().zip(&self.alarms) {
-            alarms.set(alarm, condition.now);
+        for (alarm, condition) in Alarm::ALL.into_iter().zip(&self.alarms) {
+            alarms.set(alarm, condition.snapshot(now));
         }
         alarms
     }
 
+    pub(super) fn is_raised(&self, alarm: Alarm) -> bool {
+        self.alarms[alarm as usize].raised.now
+    }
+
+    /// What showed a condition that was just raised had been heard before.
+    pub(super) fn seen_at(&mut self, alarm: Alarm, seen: Instant) {
+        self.alarms[alarm as usize].seen = seen;
+    }
+
     /// When [`VirtualRouter::tell_shown`] has something to tell.
     pub(super) fn due_at(&self) -> Option<Instant> {
-        let alarms = self.alarms.iter().filter_map(|(condition, _)| condition.due_at());
-        alarms.chain(self.form.due_at()).min()
+        let each = |condition: &Condition| [condition.raised.due_at(), condition.ends_at()];
+        self.alarms.iter().flat_map(each).flatten().chain(self.form.due_at()).min()
     }
 }
 
 impl VirtualRouter {
-    /// A packet of `source` shows a condition, or that it is over.
-    pub(super) fn raise(&mut self, alarm: Alarm, raised: bool, source: IpAddr, cx: &mut Context<'_>) {
-        let (condition, shown_by) = &mut self.shown.alarms[alarm as usize];
-        if condition.now != raised {
-            condition.now = raised;
-            *shown_by = source;
+    /// A packet shows a condition.
+    pub(super) fn raise(&mut self, alarm: Alarm, evidence: Evidence, cx: &mut Context<'_>) {
+        let condition = &mut self.shown.alarms[alarm as usize];
+        condition.evidence = evidence;
+        condition.seen = cx.now;
+        if !condition.raised.now {
+            condition.raised.now = true;
+            condition.since = cx.now;
             self.tell_shown(cx);
+        }
+    }
+
+    /// A condition is over.
+    pub(super) fn over(&mut self, alarm: Alarm, cx: &mut Context<'_>) {
+        let condition = &mut self.shown.alarms[alarm as usize];
+        if std::mem::replace(&mut condition.raised.now, false) {
+            self.tell_shown(cx);
+        }
+    }
+
+    /// A packet shows a condition or, to the router that showed it, that it is over.
+    pub(super) fn show(&mut self, alarm: Alarm, is_so: bool, evidence: Evidence, cx: &mut Context<'_>) {
+        if is_so {
+            self.raise(alarm, evidence, cx);
+        } else if self.shown.alarms[alarm as usize].evidence.source == evidence.source {
+            self.over(alarm, cx);
+        }
+    }
+
+    /// A packet of `source` was discarded, which may say something about how the two are configured.
+    pub(super) fn unheard(&mut self, source: IpAddr, error: &ParseError, cx: &mut Context<'_>) {
+        let (alarm, theirs, ours) = match *error {
+            ParseError::Version { found } => {
+                (Alarm::VersionMismatch, Value::Number(found.into()), Value::Number(3))
+            }
+            ParseError::HopLimit { found, required } => {
+                (Alarm::TtlTooLow, Value::Number(found.into()), Value::Number(required.into()))
+            }
+            ParseError::ChecksumForm { found, accepted } => {
+                (Alarm::ChecksumFormMismatch, Value::Form(found), Value::Form(accepted))
+            }
+            ParseError::WrongDestination { destination } => {
+                let ours = match self.parameters.peers.is_empty() {
+                    true => Value::Address(self.parameters.family.group()),
+                    false => Value::Word("unicast"),
+                };
+                (Alarm::TransportMismatch, Value::Address(destination), ours)
+            }
+            ParseError::OwnAddress { .. } => (Alarm::DuplicateSourceAddress, Value::Nothing, Value::Nothing),
+            _ => return,
+        };
+        self.raise(alarm, Evidence { source, theirs, ours }, cx);
+    }
+
+    /// A packet of `source` was accepted.
+    pub(super) fn heard_at_last(&mut self, source: IpAddr, cx: &mut Context<'_>) {
+        for alarm in UNHEARD {
+            self.show(alarm, false, Evidence::of(source), cx);
         }
     }
 
@@ -98,9 +189,12 @@ impl VirtualRouter {
     /// Tells what has changed, as far as it is not too soon.
     pub(crate) fn tell_shown(&mut self, cx: &mut Context<'_>) {
         let router = self.id;
-        for (alarm, (condition, source)) in Alarm::ALL.into_iter().zip(&mut self.shown.alarms) {
-            if let Some(raised) = condition.tell(cx.now, REPORT_SPACING) {
-                cx.report(Report::Alarm { router, alarm, raised, source: *source });
+        for (alarm, condition) in Alarm::ALL.into_iter().zip(&mut self.shown.alarms) {
+            if condition.ends_at().is_some_and(|at| at <= cx.now) {
+                condition.raised.now = false;
+            }
+            if let Some(raised) = condition.raised.tell(cx.now, REPORT_SPACING) {
+                cx.report(Report::Alarm { router, alarm, raised, evidence: condition.evidence });
             }
         }
         if let Some(form) = self.shown.form.tell(cx.now, FORM_SPACING) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{Advertisement, Context, HANDOVER, State, VirtualRouter};
 use crate::packet::Sighting;
-use crate::snapshot::{AddressConflict, Alarm};
+use crate::snapshot::{Alarm, Evidence, Value};
 use crate::{Instant, MacAddress};
 
 /// A conflict is over when the other station has been silent for so long: a kernel that has the
@@ -79,25 +79,20 @@ impl VirtualRouter {
     pub(super) fn judge_conflict(&mut self, cx: &mut Context<'_>) {
         let Some(conflict) = self.elsewhere.conflict else { return };
         let over = cx.now - conflict.last >= CONFLICT_REMEMBERED;
-        if over || self.shown.alarms().contains(Alarm::TwoActiveRouters) {
+        if over || self.shown.is_raised(Alarm::TwoActiveRouters) {
             self.forget_conflict(cx);
         } else if cx.now - conflict.first >= self.parameters.interval.duration() {
-            self.raise(Alarm::AddressConflict, true, conflict.address, cx);
+            let theirs = Value::Mac(conflict.mac);
+            let evidence = Evidence { theirs, ..Evidence::of(conflict.address) };
+            self.raise(Alarm::AddressConflict, evidence, cx);
+            self.shown.seen_at(Alarm::AddressConflict, conflict.last);
         }
     }
 
     /// Nobody is in the way, or nobody could be because we are not Active.
     pub(super) fn forget_conflict(&mut self, cx: &mut Context<'_>) {
-        if let Some(conflict) = self.elsewhere.conflict.take() {
-            self.raise(Alarm::AddressConflict, false, conflict.address, cx);
-        }
-    }
-
-    /// The conflict that an alarm was raised for.
-    pub(super) fn conflict(&self, now: Instant) -> Option<AddressConflict> {
-        let raised = self.shown.alarms().contains(Alarm::AddressConflict);
-        let Conflict { address, mac, last, .. } = self.elsewhere.conflict.filter(|_| raised)?;
-        Some(AddressConflict { address, mac, age: now - last })
+        self.elsewhere.conflict = None;
+        self.over(Alarm::AddressConflict, cx);
     }
 
     fn conflict_seen(&mut self, sighting: Sighting, arrived: Instant) {

@@ -4,6 +4,7 @@
 mod scene;
 
 mod active;
+mod alarms;
 mod announcing;
 mod asking;
 mod backup;

@@ -7,7 +7,7 @@ use super::{Advertisement, Context, VirtualRouter};
 use crate::action::Report;
 use crate::packet::{Advert, ChecksumForm, ChecksumPolicy, Datagram, DiscardReason, ParseError, Rules};
 use crate::parameters::LinkId;
-use crate::snapshot::Alarm;
+use crate::snapshot::{Alarm, Evidence, Value};
 use crate::{Family, Instant};
 
 /// Hop Limit that Linux gives an IPv6 packet when nothing else is said.
@@ -39,10 +39,13 @@ impl VirtualRouter {
                     Advertisement { source, priority: advert.priority, interval: advert.interval, arrived };
                 self.accepted(&advert, &advertisement, cx);
                 let too_low = datagram.hop_limit < self.parameters.min_hop_limit;
-                self.raise(Alarm::HopLimitNot255, too_low, source, cx);
+                let (theirs, ours) =
+                    (Value::Number(datagram.hop_limit.into()), Value::Number(u8::MAX.into()));
+                self.show(Alarm::HopLimitNot255, too_low, Evidence { source, theirs, ours }, cx);
                 Some(advertisement)
             }
             Err(error) => {
+                self.unheard(datagram.source, &error, cx);
                 self.discarded(link, datagram.source, error, cx);
                 None
             }
@@ -83,23 +86,48 @@ impl VirtualRouter {
     fn accepted(&mut self, advert: &Advert<'_>, advertisement: &Advertisement, cx: &mut Context<'_>) {
         self.statistics.advertisement_rcvd += 1;
         self.statistics.priority_zero_pkts_rcvd += u64::from(advert.priority.is_release());
+        self.heard_at_last(advertisement.source, cx);
         self.learn_form(advert.form, advertisement, cx);
         let source = advertisement.source;
-        // Without virtual addresses each node lists its own, and none of them is wrong.
-        let none = self.listed.is_empty();
-        let other_list = !none && !advert.addresses.same_set(&self.listed);
-        self.statistics.address_list_errors += u64::from(other_list);
-        self.raise(Alarm::AddressListMismatch, other_list, source, cx);
+        let other_list = self.compare_lists(advert, source, cx);
         let other_interval = advert.interval != self.parameters.interval;
-        self.statistics.interval_errors += u64::from(other_interval);
-        self.raise(Alarm::IntervalMismatch, other_interval, source, cx);
-        let no_link_local = !none && self.parameters.family == Family::Ipv6 && !advert.link_local_first;
-        self.raise(Alarm::LinkLocalMissing, no_link_local, source, cx);
+        // No packet counts as two errors; the list comes first (RFC 9568 7.1).
+        self.statistics.address_list_errors += u64::from(other_list);
+        self.statistics.interval_errors += u64::from(other_interval && !other_list);
+        let (theirs, ours) = (Value::Interval(advert.interval), Value::Interval(self.parameters.interval));
+        self.show(Alarm::IntervalMismatch, other_interval, Evidence { source, theirs, ours }, cx);
         if !advert.priority.is_release() {
             let equal = advert.priority == self.parameters.priority;
-            self.raise(Alarm::DuplicateOwner, equal && self.owner(), source, cx);
-            self.raise(Alarm::EqualPriority, equal && !self.owner(), source, cx);
+            let value = Value::Number(advert.priority.get().into());
+            let evidence = Evidence { source, theirs: value, ours: value };
+            self.show(Alarm::DuplicateOwner, equal && self.owner(), evidence, cx);
+            self.show(Alarm::EqualPriority, equal && !self.owner(), evidence, cx);
         }
+    }
+
+    /// Does an accepted advertisement list other addresses than ours?
+    fn compare_lists(&mut self, advert: &Advert<'_>, source: IpAddr, cx: &mut Context<'_>) -> bool {
+        if self.listed.is_empty() {
+            // Without virtual addresses each node lists its own, and none of them is wrong.
+            return false;
+        }
+        let other = !advert.addresses.same_set(&self.listed);
+        let (evidence, disjoint) = if other {
+            let value = |address: Option<IpAddr>| address.map_or(Value::Nothing, Value::Address);
+            let theirs = advert.addresses.iter().find(|theirs| !self.listed.contains(theirs));
+            let ours = self.listed.iter().copied().find(|&ours| !advert.addresses.contains(ours));
+            let disjoint = !advert.addresses.iter().any(|theirs| self.listed.contains(&theirs));
+            (Evidence { source, theirs: value(theirs), ours: value(ours) }, disjoint)
+        } else {
+            (Evidence::of(source), false)
+        };
+        // A configured peer is no stranger, whatever it lists.
+        let stranger = disjoint && !self.parameters.peers.contains(&source);
+        self.show(Alarm::SharedVrid, stranger, evidence, cx);
+        self.show(Alarm::AddressListMismatch, other && !stranger, evidence, cx);
+        let no_link_local = self.parameters.family == Family::Ipv6 && !advert.link_local_first;
+        self.show(Alarm::LinkLocalMissing, no_link_local, Evidence::of(source), cx);
+        other
     }
 
     /// The form that the peer speaks is the form that it understands.
@@ -121,7 +149,8 @@ impl VirtualRouter {
             });
         self.statistics.checksum_form_conflicts += u64::from(conflict);
         if conflict || before.form == form {
-            self.raise(Alarm::ChecksumFormConflict, conflict, source, cx);
+            let (theirs, ours) = (Value::Form(form), Value::Form(before.form));
+            self.show(Alarm::ChecksumFormConflict, conflict, Evidence { source, theirs, ours }, cx);
         }
         if before.form != form {
             self.form_changed(form, cx);

@@ -251,6 +251,13 @@ impl Scene {
         self.input(Input::Received { link: LINK, datagram, arrived });
     }
 
+    /// A VRRP message, sound or not, arrives now.
+    pub(crate) fn hear_octets(&mut self, source: &str, destination: &str, payload: &[u8]) {
+        let (source, destination) = (ip(source), ip(destination));
+        let datagram = Datagram { source, destination, hop_limit: self.hop_limit, payload };
+        self.input(Input::Received { link: LINK, datagram, arrived: self.now });
+    }
+
     /// Another station announces an address now.
     pub(crate) fn announced_elsewhere(&mut self, address: &str) {
         self.sight(announcement(address), self.now);

@@ -25,7 +25,7 @@ fn the_worst_of_all_is_the_exit_code() {
     lost.addresses[0].present = false;
     assert_eq!(overall(&testing::state(vec![router(), lost])).exit_code(), 2);
     let mut state = testing::state(vec![router()]);
-    state.alarms.push(Alarm::checksum_form_conflict());
+    state.alarms.push(Alarm::peer_link_closed("no route"));
     assert_eq!(overall(&state).exit_code(), 1);
 }
 

@@ -75,12 +75,12 @@ fn many_addresses_do_not_widen_the_table() {
 #[test]
 fn what_concerns_the_daemon_comes_last_and_no_router_is_said() {
     let mut state = state(Vec::new());
-    state.alarms.push(Alarm::checksum_form_conflict());
+    state.alarms.push(Alarm::peer_link_closed("no route"));
     let text = text(&state);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[1], "no virtual router is configured");
-    assert!(lines[2].starts_with("  ! routers of this group send both forms"), "{text}");
-    assert!(lines[3].starts_with("      -> set ipv4_checksum"), "{text}");
+    assert!(lines[2].starts_with("  ! the peer link is not open: no route"), "{text}");
+    assert!(lines[3].starts_with("      -> it is tried again"), "{text}");
 }
 
 #[test]

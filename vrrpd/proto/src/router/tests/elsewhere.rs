@@ -6,7 +6,7 @@ use super::scene::{
     A, OTHER, OTHER_MAC, OWN_MAC, PEER, Scene, announcement, ip, ms, parameters, with_check, with_priority,
 };
 use crate::packet::Sighting;
-use crate::snapshot::{Alarm, StateName};
+use crate::snapshot::{Alarm, StateName, Value};
 use crate::tracking::{Effect, TrackerState};
 
 const ADDRESS: &str = "192.0.2.1";
@@ -32,11 +32,16 @@ fn a_station_with_our_address_is_told_of_an_interval_later_and_shown_while_it_is
     scene.sight(Sighting { announced: false, ..announcement(ADDRESS) }, scene.now);
     let heard = scene.now;
     scene.run_for(A - ms(1));
-    assert_eq!((conflict(&scene), scene.snapshot().conflict), (vec![], None), "it may be about to preempt");
+    assert_eq!(
+        (conflict(&scene), scene.snapshot().alarms.get(Alarm::AddressConflict)),
+        (vec![], None),
+        "it may be about to preempt"
+    );
     scene.run_for(A);
     assert_eq!(conflict(&scene), [true]);
-    let shown = scene.snapshot().conflict.expect("an alarm has a cause");
-    assert_eq!((shown.address, shown.mac, shown.age), (ip(ADDRESS), OTHER_MAC, scene.now - heard));
+    let shown = scene.snapshot().alarms.get(Alarm::AddressConflict).expect("raised");
+    assert_eq!((shown.evidence.source, shown.evidence.theirs), (ip(ADDRESS), Value::Mac(OTHER_MAC)));
+    assert_eq!(shown.seen, scene.now - heard);
     assert_eq!(scene.statistics().address_conflicts, 1);
     assert_eq!(scene.state(), StateName::Active, "more is not done about it");
 
@@ -45,7 +50,10 @@ fn a_station_with_our_address_is_told_of_an_interval_later_and_shown_while_it_is
     scene.run_for(Duration::from_secs(299));
     assert!(scene.snapshot().alarms.contains(Alarm::AddressConflict));
     scene.run_for(2 * A);
-    assert_eq!((conflict(&scene), scene.snapshot().conflict), (vec![true, false], None));
+    assert_eq!(
+        (conflict(&scene), scene.snapshot().alarms.get(Alarm::AddressConflict)),
+        (vec![true, false], None)
+    );
 }
 
 #[test]
@@ -112,7 +120,10 @@ fn who_gives_up_the_role_has_no_conflict_any_more() {
     scene.run_for(2 * A);
     scene.hear(OTHER, 200);
     scene.run_for(A);
-    assert_eq!((conflict(&scene), scene.snapshot().conflict), (vec![true, false], None));
+    assert_eq!(
+        (conflict(&scene), scene.snapshot().alarms.get(Alarm::AddressConflict)),
+        (vec![true, false], None)
+    );
 }
 
 #[test]

@@ -1,0 +1,164 @@
+//! What received packets show, in words: who, its value, ours, and what to type.
+
+use vrrp_proto::snapshot::{self, Evidence, Raised, Value};
+
+use super::{Alarm, Level};
+use crate::config::VirtualRouter;
+use crate::control::time::WallTime;
+
+impl Alarm {
+    /// One that is raised, at `now`.
+    pub fn raised(alarm: snapshot::Alarm, raised: &Raised, router: &VirtualRouter, now: WallTime) -> Self {
+        Self {
+            since: Some(now.minus(raised.age)),
+            seen: Some(now.minus(raised.seen)),
+            ..Self::heard(alarm, &raised.evidence, router)
+        }
+    }
+
+    /// One that packets show, without its age.
+    pub fn heard(alarm: snapshot::Alarm, evidence: &Evidence, router: &VirtualRouter) -> Self {
+        let (level, message, remedy) = words(alarm, evidence, router);
+        let value = |value: Value| (value != Value::Nothing).then(|| value.to_string());
+        Self {
+            source: Some(evidence.source),
+            theirs: value(evidence.theirs),
+            ours: value(evidence.ours),
+            ..Self::new(alarm.as_str(), level, message, remedy)
+        }
+    }
+}
+
+/// How bad it is, what is wrong, and what to do.
+fn words(
+    alarm: snapshot::Alarm,
+    &Evidence { source: peer, theirs, ours }: &Evidence,
+    router: &VirtualRouter,
+) -> (Level, String, String) {
+    let VirtualRouter { interface, vrid, .. } = router;
+    let on_both = |key: &str| format!("configure the same {key} on both nodes, then vrrpctl reload");
+    let (message, remedy) = match alarm {
+        snapshot::Alarm::AddressListMismatch => (
+            format!(
+                "{peer} advertises other addresses than this node{}; keepalived before 2.3.3 drops such \
+                 advertisements",
+                difference(theirs, ours)
+            ),
+            on_both("addresses"),
+        ),
+        snapshot::Alarm::IntervalMismatch => (
+            format!("{peer} advertises every {theirs}, this node every {ours}"),
+            on_both("advertisement_interval"),
+        ),
+        snapshot::Alarm::ChecksumFormConflict => (
+            format!(
+                "routers of this group send both forms of the IPv4 checksum, {peer} {theirs}; some of them \
+                 may not hear each other"
+            ),
+            String::from(
+                "set ipv4_checksum to the same form on every router (keepalived: pseudo_header, unless it \
+                 has v3_checksum_as_v2)",
+            ),
+        ),
+        snapshot::Alarm::ChecksumFormMismatch => (
+            format!(
+                "{peer} sends the checksum form {theirs}, this node accepts {ours} only: it is not heard"
+            ),
+            String::from("ipv4_checksum = \"auto\", or the same form on both nodes, then vrrpctl reload"),
+        ),
+        snapshot::Alarm::SharedVrid => {
+            return (
+                Level::Critical,
+                format!(
+                    "VRID {vrid} on {interface} is also used by {peer}, for none of our addresses{}",
+                    difference(theirs, Value::Nothing)
+                ),
+                String::from(
+                    "give one of the two groups another vrid, unique on this link; if it is the other node \
+                     of this one, the same addresses",
+                ),
+            );
+        }
+        snapshot::Alarm::LinkLocalMissing => (
+            format!(
+                "{peer} does not list a link-local address first (RFC 9568 5.2.9); accepted all the same"
+            ),
+            String::from("list a link-local address first on every node, the same on each"),
+        ),
+        snapshot::Alarm::HopLimitNot255 => (
+            format!(
+                "{peer} sends with Hop Limit {theirs} instead of {ours}, as keepalived does in IPv6 unicast; \
+                 accepted"
+            ),
+            String::from(
+                "use multicast, or vrrpd on both nodes, to be safe from packets that crossed a router",
+            ),
+        ),
+        snapshot::Alarm::TtlTooLow => (
+            format!(
+                "{peer} is heard with TTL or Hop Limit {theirs}, {ours} is the least here: it is not heard"
+            ),
+            String::from(
+                "let it send 255; min_ttl, where there are peers and a router between them on purpose",
+            ),
+        ),
+        snapshot::Alarm::VersionMismatch => (
+            format!("{peer} speaks VRRP version {theirs}, this node version {ours}: neither hears the other"),
+            format!("the same version on every node (keepalived: vrrp_version {ours})"),
+        ),
+        snapshot::Alarm::TransportMismatch => (
+            format!("{peer} sends to {theirs}, this node expects {ours}: it is not heard"),
+            String::from("peers on both nodes (unicast) or on neither (multicast), then vrrpctl reload"),
+        ),
+        snapshot::Alarm::EqualPriority => (
+            format!("{peer} has priority {theirs} too; the higher source address wins"),
+            String::from("give the primary the higher priority, then vrrpctl reload"),
+        ),
+        snapshot::Alarm::DuplicateOwner => {
+            return (
+                Level::Critical,
+                format!("{peer} advertises priority 255 as well: two routers claim to own the addresses"),
+                String::from("set priority = 255 only on the node whose interface has the addresses"),
+            );
+        }
+        snapshot::Alarm::TwoActiveRouters => (
+            format!("{peer} is Active for VRID {vrid} on {interface} too: it does not hear this node"),
+            String::from(
+                "let IP protocol 112 through the firewall of that node; compare vrid, ipv4_checksum and peers",
+            ),
+        ),
+        snapshot::Alarm::AddressConflict => (
+            format!("{theirs} on {interface} claims {peer} too: clients may end up there"),
+            format!(
+                "take {peer} off that station; where it is a node of this group, let IP protocol 112 through \
+                 its firewall and compare vrid"
+            ),
+        ),
+        snapshot::Alarm::DuplicateSourceAddress => {
+            return (
+                Level::Critical,
+                match theirs {
+                    Value::Nothing => format!(
+                        "advertisements come in on {interface} from {peer}, which is this node's own address"
+                    ),
+                    mac => format!("{mac} on {interface} has {peer}, which is this node's own address"),
+                },
+                format!(
+                    "arping -D -I {interface} {peer}; give one of the two stations another address, or look \
+                     for a loop in the network"
+                ),
+            );
+        }
+    };
+    (Level::Degraded, message, remedy)
+}
+
+/// The first address that only one of the two lists: ` (192.0.2.7; not 192.0.2.201)`.
+fn difference(theirs: Value, ours: Value) -> String {
+    match (theirs, ours) {
+        (Value::Nothing, Value::Nothing) => String::new(),
+        (theirs, Value::Nothing) => format!(" ({theirs})"),
+        (Value::Nothing, ours) => format!(" (not {ours})"),
+        (theirs, ours) => format!(" ({theirs}; not {ours})"),
+    }
+}
