@@ -3,6 +3,8 @@
 
 #[path = "rfc9568/ledger.rs"]
 mod ledger;
+#[path = "rfc9568/neighbours.rs"]
+mod neighbours;
 #[path = "rfc9568/receiving.rs"]
 mod receiving;
 mod scene;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use vrrp_proto::action::{Input, Report};
 use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy, Datagram, encode};
 use vrrp_proto::parameters::Parameters;
-use vrrp_proto::snapshot::{LinkStatistics, StateName, Statistics};
+use vrrp_proto::snapshot::{Alarm, LinkStatistics, StateName, Statistics};
 use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
 
 use crate::scene::{LINK, Scene, VRID, addresses, facts, ip, ms, parameters};
@@ -15,6 +15,19 @@ use crate::vectors::{Vector, vectors_of_version_3};
 
 /// A router as the vector's receiver describes it, in the state Backup.
 fn receiver(vector: &Vector) -> Scene {
+    started(vector, configuration(vector))
+}
+
+fn started(vector: &Vector, parameters: Parameters) -> Scene {
+    let mut scene = Scene::new(parameters);
+    let own = &vector.json["receiver"]["interface_primary"];
+    scene.facts(facts(own.as_str().expect("an address")));
+    scene.pass(ms(7));
+    scene.forget();
+    scene
+}
+
+fn configuration(vector: &Vector) -> Parameters {
     let receiver = &vector.json["receiver"];
     let texts = |list: &Value| -> Vec<String> {
         let texts = list.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -22,7 +35,7 @@ fn receiver(vector: &Vector) -> Scene {
     };
     let vips = texts(&receiver["vips"]);
     let policy = vector.strict_rules().checksum;
-    let mut scene = Scene::new(Parameters {
+    Parameters {
         family: vector.family,
         vrid: Vrid::new(receiver["vrids"][0].as_u64().expect("a number") as u8).expect("not zero"),
         priority: Priority::new(receiver["local_priority"].as_u64().expect("a number") as u8),
@@ -39,11 +52,7 @@ fn receiver(vector: &Vector) -> Scene {
             ChecksumPolicy::Either => ChecksumForm::MessageOnly,
         },
         ..parameters()
-    });
-    scene.facts(facts(receiver["interface_primary"].as_str().expect("an address")));
-    scene.pass(ms(7));
-    scene.forget();
-    scene
+    }
 }
 
 fn deliver(vector: &Vector, scene: &mut Scene) {
@@ -91,6 +100,30 @@ fn a_malformed_packet_moves_one_counter_and_nothing_else() {
 fn discards(scene: &Scene) -> usize {
     let discard = |report: &&Report| matches!(report, Report::Discarded { link: LINK, .. });
     scene.reports().iter().filter(discard).count()
+}
+
+/// The malformed packets that the default configuration accepts, and what it tells of them.
+const ACCEPTED_BY_DEFAULT: [(&str, &[Alarm]); 3] =
+    [("B-23", &[]), ("B-24", &[]), ("B-33", &[Alarm::LinkLocalMissing])];
+
+/// Without `strict`, and with either checksum form.
+#[test]
+fn the_default_configuration_accepts_what_deployed_routers_do_and_tells_of_it() {
+    for vector in &vectors_of_version_3("malformed") {
+        let Parameters { checksum_policy, checksum_form, .. } = parameters();
+        // Another priority than the sender's, which would be told of as well.
+        let priority = Priority::new(77);
+        let lax =
+            Parameters { strict: false, checksum_policy, checksum_form, priority, ..configuration(vector) };
+        let mut scene = started(vector, lax);
+        deliver(vector, &mut scene);
+        let accepted = ACCEPTED_BY_DEFAULT.iter().find(|(id, _)| *id == vector.id);
+        assert_eq!(scene.statistics().advertisement_rcvd, u64::from(accepted.is_some()), "{}", vector.id);
+        if let Some((id, expected)) = accepted {
+            let alarms: Vec<Alarm> = scene.snapshot().alarms.iter().map(|(alarm, _)| alarm).collect();
+            assert_eq!(alarms, *expected, "{id}");
+        }
+    }
 }
 
 /// The counter of RFC 8347, or ours where it has none. A packet that belongs to no router here,
