@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::action::{Action, Input, Order, OrderOutcome, Report};
+use crate::packet::ip::{self, ETHERNET_HEADER};
 use crate::packet::{
     Advert, ChecksumPolicy, Datagram, DiscardReason, ParseError, Rules, arp, ndisc, peek_vrid,
 };
@@ -11,7 +12,7 @@ use crate::parameters::{LinkId, Parameters, RouterId};
 use crate::router::{Context, Event, REPORT_SPACING, VirtualRouter};
 use crate::snapshot::{AddressSnapshot, LinkStatistics, RouterSnapshot};
 use crate::tracking::{Assessment, Effect, TrackerId, TrackerState, Tracking};
-use crate::{Family, Instant, Priority, Vrid};
+use crate::{Family, Instant, MacAddress, Priority, Vrid};
 
 /// The longest VRRP message: 255 IPv6 addresses.
 pub const MESSAGE_MAX: usize = 8 + 255 * 16;
@@ -119,6 +120,15 @@ impl Node {
         self.router(router)?.advertisement(priority, destination, out)
     }
 
+    /// The Ethernet header of an advertisement, where it is not the host's own affair: to the group it
+    /// leaves from the virtual MAC address if there is one (RFC 9568 7.2), so that the switches learn
+    /// where that is. To a peer it goes the way of the host's own packets, as with deployed routers.
+    pub fn ethernet_header(&self, router: RouterId, destination: IpAddr) -> Option<[u8; ETHERNET_HEADER]> {
+        let router = self.router(router).filter(|router| router.parameters().virtual_mac)?;
+        let group = MacAddress::of_group(destination)?;
+        Some(ip::ethernet_header(group, router.mac(), Family::of(destination)))
+    }
+
     /// Writes the Ethernet frame that announces one address of a router: a gratuitous ARP or an
     /// unsolicited neighbour advertisement. `None` while the address is not on the interface.
     pub fn announcement(
@@ -130,7 +140,7 @@ impl Node {
     ) -> Option<usize> {
         let router = self.router(router)?;
         let address = router.announceable(index)?;
-        let mac = router.facts().mac;
+        let mac = router.mac();
         match address {
             IpAddr::V4(address) => {
                 let frame = out.first_chunk_mut::<{ arp::FRAME_LEN }>()?;

@@ -43,6 +43,8 @@ pub struct Parameters {
     pub addresses: Arc<[VirtualAddress]>,
     /// Unicast peers; empty: multicast.
     pub peers: Arc<[IpAddr]>,
+    /// Answer with the Virtual Router MAC Address (RFC 9568 7.3) instead of the interface's own.
+    pub virtual_mac: bool,
     /// Least TTL or Hop Limit of what peers send: 255, or less where routers are on the way.
     pub min_hop_limit: u8,
     /// Preempt_Mode.
@@ -94,6 +96,8 @@ pub struct Facts {
     pub interface: InterfaceState,
     /// Its Ethernet address.
     pub mac: MacAddress,
+    /// Is the device there that has the virtual MAC address? Only asked for where one is configured.
+    pub device: bool,
     /// Address that advertisements leave from, if there is one.
     pub source: Option<IpAddr>,
     /// Are all virtual addresses on the interface? Only asked for an owner.
@@ -109,6 +113,7 @@ impl Facts {
     pub const UNKNOWN: Self = Self {
         interface: InterfaceState::Missing,
         mac: MacAddress::new([0; 6]),
+        device: false,
         source: None,
         owned: false,
         left_over: None,

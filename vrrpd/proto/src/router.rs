@@ -34,7 +34,7 @@ use crate::packet::Sighting;
 use crate::parameters::{Facts, Parameters, RouterId};
 use crate::snapshot::{Reason, Standing, StateName, Statistics};
 use crate::tracking::{Assessment, Health, TrackerId, TrackerState};
-use crate::{AdverInterval, Instant, Priority};
+use crate::{AdverInterval, Instant, MacAddress, Priority};
 
 use alarms::Shown;
 use announcing::Announcing;
@@ -268,7 +268,7 @@ impl VirtualRouter {
                 self.leaving_timeout(release_at, then, cx);
             }
             (&State::Leaving { release_at, then }, Event::Advertisement(advert)) => {
-                self.leaving_advertisement(advert, release_at, then);
+                self.leaving_advertisement(advert, release_at, then, cx);
             }
             (&State::Leaving { release_at, .. }, Event::Shutdown) => {
                 self.wanted = false;
@@ -345,6 +345,15 @@ impl VirtualRouter {
     /// What is known of its place.
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// The Ethernet address that answers for the addresses while Active.
+    pub(crate) fn mac(&self) -> MacAddress {
+        if self.parameters.virtual_mac {
+            self.parameters.vrid.mac(self.parameters.family)
+        } else {
+            self.facts.mac
+        }
     }
 
     /// Shut down, with nothing left in the kernel.

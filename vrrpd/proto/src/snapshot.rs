@@ -67,6 +67,8 @@ pub enum Reason {
     InterfaceDown,
     /// Initialize: the interface has no address to send from (IPv6: no usable link-local one).
     NoPrimaryIpAddress,
+    /// Initialize: there is no device with the virtual MAC address.
+    NoVirtualMac,
     /// Initialize: the owner's addresses are not on the interface.
     NoVirtualIpAddresses,
     /// Initialize: a check with `on_failure = "fault"` fails.
@@ -96,6 +98,7 @@ impl Reason {
             Self::InterfaceMissing => "interface_missing",
             Self::InterfaceDown => "interface_down",
             Self::NoPrimaryIpAddress => "no_primary_ip_address",
+            Self::NoVirtualMac => "no_virtual_mac",
             Self::NoVirtualIpAddresses => "no_virtual_ip_addresses",
             Self::CheckFailed => "check_failed",
             Self::Drained => "drained",

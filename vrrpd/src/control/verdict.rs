@@ -175,6 +175,10 @@ fn of_initialize(router: &VirtualRouter) -> Finding {
             format!("interface {interface} has no {} address to send from", router.family),
             format!("ip address show dev {interface}; add one, or set source_address"),
         ),
+        Reason::NoVirtualMac => critical(
+            format!("the device with the virtual MAC address cannot be made on {interface}"),
+            format!("vrrpctl history {interface} has what the kernel said; or set virtual_mac = false"),
+        ),
         Reason::NoVirtualIpAddresses => {
             let missing = router.addresses.iter().find(|address| !address.present);
             let address = missing.map_or("ADDRESS", |address| &address.address);

@@ -164,6 +164,7 @@ impl Roster {
                     .map(|address| VirtualAddress { ip: address.ip, prefix_len: address.prefix_len })
                     .collect(),
                 peers: new.peers.iter().copied().collect(),
+                virtual_mac: false,
                 min_hop_limit: new.min_ttl,
                 preempt_mode: new.preempt_mode,
                 preempt_delay: new.preempt_delay,

@@ -188,6 +188,7 @@ pub(super) fn because(
         Reason::InterfaceMissing => "there is no such interface".to_owned(),
         Reason::InterfaceDown => "the interface is down or has no carrier".to_owned(),
         Reason::NoPrimaryIpAddress => "the interface has no address to send from".to_owned(),
+        Reason::NoVirtualMac => "there is no device with the virtual MAC address".to_owned(),
         Reason::NoVirtualIpAddresses => "the owner's addresses are not on the interface".to_owned(),
         Reason::CheckFailed => "a check with on_failure = \"fault\" is failing".to_owned(),
         Reason::Drained => "drained by the operator".to_owned(),

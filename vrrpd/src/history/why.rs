@@ -126,9 +126,8 @@ fn cause(earlier: &[&Event], effect: &What) -> Option<usize> {
                     || matches!(what, What::Started { .. })
                     || matches!(what, What::CheckChanged { to: CheckState::Passing, .. })
             }),
-            Reason::Priority | Reason::NoResponse | Reason::StartupDelay | Reason::NoVirtualIpAddresses => {
-                None
-            }
+            Reason::Priority | Reason::NoResponse | Reason::StartupDelay => None,
+            Reason::NoVirtualIpAddresses | Reason::NoVirtualMac => None,
         },
         What::PriorityChanged { .. } => {
             last(earlier, |what| matches!(what, What::CheckChanged { .. } | What::Reloaded { .. }))

@@ -55,6 +55,7 @@ impl Place {
         Facts {
             interface: if link.up && link.carrier { InterfaceState::Up } else { InterfaceState::Down },
             mac: MacAddress::new(link.mac.unwrap_or_default()),
+            device: false,
             source: self.source(table, link, virtual_addresses),
             owned: self.owner && self.addresses.iter().all(|placement| placement.is_there(table)),
             left_over: None,

@@ -30,6 +30,7 @@ fn parameters() -> Parameters {
         interval: AdverInterval::from_centiseconds(1).expect("in range"),
         addresses: [VirtualAddress { ip: VIP.into(), prefix_len: 32 }].into(),
         peers: [PEER.into()].into(),
+        virtual_mac: false,
         min_hop_limit: 255,
         preempt_mode: true,
         preempt_delay: Duration::ZERO,

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
+use pnet_packet::ethernet::EtherTypes;
 use pnet_packet::ip::IpNextHeaderProtocol;
-use pnet_packet::ipv4::{Ipv4Packet, MutableIpv4Packet};
+use pnet_packet::ipv4::{self, Ipv4Packet, MutableIpv4Packet};
 use pnet_packet::ipv6::{Ipv6Packet, MutableIpv6Packet};
 
 use super::ParseError;
-use crate::Family;
+use crate::{Family, MacAddress};
 
 /// IP protocol number of VRRP (RFC 9568 5.1.1.4, 5.1.2.4).
 pub const PROTOCOL: u8 = 112;
@@ -26,6 +27,22 @@ pub const HEADER_MAX: usize = IPV6_HEADER;
 /// Type of Service and Traffic Class: CS6, network control.
 const TRAFFIC_CLASS: u8 = 0xc0;
 
+/// Octets of an Ethernet header without a VLAN tag.
+pub const ETHERNET_HEADER: usize = 14;
+
+/// The Ethernet header of an advertisement.
+pub fn ethernet_header(destination: MacAddress, source: MacAddress, family: Family) -> [u8; ETHERNET_HEADER] {
+    let kind = match family {
+        Family::Ipv4 => EtherTypes::Ipv4,
+        Family::Ipv6 => EtherTypes::Ipv6,
+    };
+    let mut header = [0; ETHERNET_HEADER];
+    header[..6].copy_from_slice(&destination.octets());
+    header[6..12].copy_from_slice(&source.octets());
+    header[12..].copy_from_slice(&kind.0.to_be_bytes());
+    header
+}
+
 /// Octets of the header that [`write_header`] writes.
 pub const fn header_len(family: Family) -> usize {
     match family {
@@ -35,9 +52,8 @@ pub const fn header_len(family: Family) -> usize {
 }
 
 /// Writes the IP header of an advertisement whose message has `message_octets`: TTL or Hop Limit 255,
-/// protocol 112, network control, never fragmented. The kernel adds IPv4's header checksum. `None`
-/// when the addresses are of two families, `out` is not of [`header_len`] octets, or the message
-/// is too long for any packet.
+/// protocol 112, network control, never fragmented. `None` when the addresses are of two families,
+/// `out` is not of [`header_len`] octets, or the message is too long for any packet.
 pub fn write_header(
     out: &mut [u8],
     source: IpAddr,
@@ -57,9 +73,9 @@ pub fn write_header(
             header.set_fragment_offset(0);
             header.set_ttl(u8::MAX);
             header.set_next_level_protocol(IpNextHeaderProtocol(PROTOCOL));
-            header.set_checksum(0);
             header.set_source(source);
             header.set_destination(destination);
+            header.set_checksum(ipv4::checksum(&header.to_immutable()));
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) if out.len() == IPV6_HEADER => {
             let mut header = MutableIpv6Packet::new(out)?;
@@ -205,6 +221,10 @@ mod tests {
                 IpAddr::V4(_) => Datagram::parse_ipv4(&packet[..header + 8]),
                 IpAddr::V6(_) => Datagram::parse_ipv6(&packet[..header + 8]),
             };
+            // A frame of our own carries the header as it is: whole, with its checksum (RFC 1071).
+            let words =
+                packet[..header].as_chunks().0.iter().map(|&word| u64::from(u16::from_be_bytes(word)));
+            assert!(source.is_ipv6() || words.sum::<u64>() % 0xffff == 0, "{packet:02x?}");
             let expected = Datagram { source, destination, hop_limit: 255, payload: &[0xaa; 8] };
             assert_eq!(datagram, Ok(expected));
             assert_eq!(write_header(&mut packet[..header - 1], source, destination, 8), None);

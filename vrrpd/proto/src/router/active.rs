@@ -113,7 +113,13 @@ impl VirtualRouter {
     }
 
     /// Another router speaks up: it is the successor, which is given the time to add its addresses.
-    pub(super) fn leaving_advertisement(&mut self, advert: Advertisement, release_at: Instant, then: Next) {
+    pub(super) fn leaving_advertisement(
+        &mut self,
+        advert: Advertisement,
+        release_at: Instant,
+        then: Next,
+        cx: &mut Context<'_>,
+    ) {
         self.heard(advert);
         if advert.priority.is_release() {
             if let Next::Backup { .. } = then {
@@ -130,6 +136,15 @@ impl VirtualRouter {
             Next::Backup { .. } | Next::HoldPart => Next::Backup { active_down: self.active_down() },
         };
         self.state = State::Leaving { release_at: release_at.min(self.release_after(advert)), then };
+        self.leave_at_once_if_due(cx);
+    }
+
+    /// With the virtual MAC nothing may be said any more once a successor has spoken: not even the end
+    /// of this turn is waited for.
+    pub(super) fn leave_at_once_if_due(&mut self, cx: &mut Context<'_>) {
+        if let State::Leaving { release_at, then } = self.state {
+            self.leaving_timeout(release_at, then, cx);
+        }
     }
 
     pub(super) fn leaving_timeout(&mut self, release_at: Instant, then: Next, cx: &mut Context<'_>) {
@@ -171,11 +186,14 @@ impl VirtualRouter {
         if self.owner() {
             return self.become_backup(active_down, reason, cx);
         }
-        self.disclaim(cx);
+        if !self.parameters.virtual_mac {
+            self.disclaim(cx);
+        }
         self.elsewhere.given_up_at = advert.arrived;
         let release_at = self.release_after(advert);
         self.state = State::Leaving { release_at, then: Next::Backup { active_down } };
         self.enter(StateName::Backup, reason, cx);
+        self.leave_at_once_if_due(cx);
     }
 
     /// A router of lower rank was Active beside us, and may have drawn the neighbours to itself.

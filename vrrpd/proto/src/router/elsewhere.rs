@@ -69,9 +69,14 @@ impl VirtualRouter {
     }
 
     /// When a successor that has advertised needs us no more: when it has announced all addresses, or
-    /// after the time that it may take to add them.
+    /// after the time that it may take to add them. With the virtual MAC its advertisement alone has
+    /// turned the switches to it, and a frame of ours would turn them back.
     pub(super) fn release_after(&self, advert: Advertisement) -> Instant {
-        if self.is_succeeded() { advert.arrived } else { advert.arrived + HANDOVER }
+        if self.parameters.virtual_mac || self.is_succeeded() {
+            advert.arrived
+        } else {
+            advert.arrived + HANDOVER
+        }
     }
 
     /// At each advertisement: who still claims an address an interval after we noticed has not been

@@ -72,6 +72,10 @@ impl VirtualRouter {
         if let Some(reason) = self.unfit() {
             return self.enter_initialize(reason, cx);
         }
+        if self.parameters.virtual_mac && !self.facts.device {
+            // Later its absence shows as addresses that are refused.
+            return self.enter_initialize(Reason::NoVirtualMac, cx);
+        }
         if self.health().fault {
             return self.enter_initialize(Reason::CheckFailed, cx);
         }

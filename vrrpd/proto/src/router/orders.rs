@@ -171,7 +171,8 @@ impl VirtualRouter {
             self.accept(advert);
             self.disclaim(cx);
             self.state = State::Leaving { release_at: self.release_after(advert), then: Next::Initialize };
-            return self.enter(StateName::Initialize, self.reason_to_stay_away(Reason::Drained), cx);
+            self.enter(StateName::Initialize, self.reason_to_stay_away(Reason::Drained), cx);
+            return self.leave_at_once_if_due(cx);
         }
         if self.would_preempt(advert.priority) {
             self.standing = Standing::Yielded;

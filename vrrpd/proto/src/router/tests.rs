@@ -16,3 +16,4 @@ mod reconfiguring;
 mod resuming;
 mod sending;
 mod stranger;
+mod virtual_mac;

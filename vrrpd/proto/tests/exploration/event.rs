@@ -305,12 +305,12 @@ pub(crate) fn may_lead_to(from: Place, event: Event, setting: Setting, situation
             }
         }
         (Claiming, E::Advert { .. }) => vec![Backup],
-        // Rows 12 to 15; who is outranked answers for 20 ms more (13).
+        // Rows 12 to 15; who is outranked answers for 20 ms more, with the virtual MAC no more (13).
         (Active, E::Advert { rank, above, .. }) => {
             let outranked = rank == Rank::Higher || rank == Rank::Equal && above;
             vec![if !outranked {
                 Active
-            } else if owner {
+            } else if owner || setting.virtual_mac {
                 Backup
             } else {
                 Leaving
@@ -318,9 +318,17 @@ pub(crate) fn may_lead_to(from: Place, event: Event, setting: Setting, situation
         }
         (Asking, E::Advert { rank: Rank::Release, .. }) => vec![Asking],
         // Whoever answers an order is the successor.
-        (Asking, E::Advert { .. }) if ordered => vec![Leaving],
+        (Asking, E::Advert { .. }) if ordered => vec![match situation {
+            _ if !setting.virtual_mac => Leaving,
+            Situation::AskingToLeave => Initialize,
+            _ => Backup,
+        }],
         (Asking, E::Advert { rank, above, .. }) => {
-            vec![if rank == Rank::Higher || rank == Rank::Equal && above { Leaving } else { Active }]
+            let gone = if setting.virtual_mac { Backup } else { Leaving };
+            vec![if rank == Rank::Higher || rank == Rank::Equal && above { gone } else { Active }]
+        }
+        (Leaving, E::Advert { rank, .. }) if setting.virtual_mac && rank != Rank::Release => {
+            vec![if situation == Situation::LeavingRefused { Backup } else { Initialize }]
         }
         (Leaving, E::Advert { .. }) => vec![Leaving],
 

@@ -27,6 +27,7 @@ pub(crate) struct Setting {
     pub(crate) preempt_mode: bool,
     pub(crate) delayed: bool,
     pub(crate) peers: Peers,
+    pub(crate) virtual_mac: bool,
     pub(crate) family: Family,
     pub(crate) priority: u8,
     pub(crate) centiseconds: u16,
@@ -35,17 +36,26 @@ pub(crate) struct Setting {
 impl Setting {
     pub(crate) fn all() -> Vec<Self> {
         let mut all = Vec::new();
-        for (family, peers) in [
-            (Family::Ipv4, Peers::Multicast),
-            (Family::Ipv4, Peers::Sole),
-            (Family::Ipv4, Peers::Two),
-            (Family::Ipv6, Peers::Multicast),
-            (Family::Ipv6, Peers::Sole),
+        for (family, peers, virtual_mac) in [
+            (Family::Ipv4, Peers::Multicast, false),
+            (Family::Ipv4, Peers::Multicast, true),
+            (Family::Ipv4, Peers::Sole, false),
+            (Family::Ipv4, Peers::Two, false),
+            (Family::Ipv6, Peers::Multicast, false),
+            (Family::Ipv6, Peers::Sole, true),
         ] {
             for priority in [1, 100, 254, 255] {
                 for centiseconds in [1, 100, 4095] {
                     for (preempt_mode, delayed) in [(true, false), (true, true), (false, false)] {
-                        all.push(Self { preempt_mode, delayed, peers, family, priority, centiseconds });
+                        all.push(Self {
+                            preempt_mode,
+                            delayed,
+                            peers,
+                            virtual_mac: virtual_mac && priority < 255,
+                            family,
+                            priority,
+                            centiseconds,
+                        });
                     }
                 }
             }
@@ -86,6 +96,7 @@ impl Setting {
             interval: AdverInterval::from_centiseconds(self.centiseconds).expect("in range"),
             addresses: addresses(&list),
             peers: peers.iter().map(|peer| ip(peer)).collect(),
+            virtual_mac: self.virtual_mac,
             preempt_mode: self.preempt_mode,
             preempt_delay: if self.delayed { 3 * self.interval() } else { Duration::ZERO },
             leased: true,
@@ -195,6 +206,7 @@ fn arrange(situation: Situation, setting: Setting) -> Option<Scene> {
         // Where a tenth would be no less there is nothing to ask for.
         S::Asking => lower,
         S::BackupYielded | S::ClaimingBack => lower,
+        S::LeavingOutranked => !setting.owner() && !setting.virtual_mac,
         S::BackupResigned => !setting.owner() && setting.peers != Peers::Sole,
         _ => !setting.owner(),
     };

@@ -49,6 +49,7 @@ pub(crate) fn parameters() -> Parameters {
         interval: AdverInterval::DEFAULT,
         addresses: addresses(&["192.0.2.1"]),
         peers: [].into(),
+        virtual_mac: false,
         min_hop_limit: 255,
         preempt_mode: true,
         preempt_delay: Duration::ZERO,
@@ -102,6 +103,7 @@ pub(crate) fn facts(source: &str) -> Facts {
     Facts {
         interface: InterfaceState::Up,
         mac: OWN_MAC,
+        device: true,
         source: Some(ip(source)),
         owned: true,
         left_over: None,

@@ -78,6 +78,11 @@ impl Kernel {
         self.free_at
     }
 
+    /// Has it been asked for addresses that it has not tried to add yet?
+    pub(crate) fn is_adding(&self) -> bool {
+        self.requests.iter().any(|request| matches!(request, Request::Acquire(_)))
+    }
+
     /// The daemon died: what it had not handed to the kernel yet is gone with it. Was the news that
     /// the role is given up among that?
     pub(crate) fn abandon(&mut self) -> bool {

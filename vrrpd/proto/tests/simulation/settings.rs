@@ -109,6 +109,7 @@ impl Settings {
         let base = random.pick(&[1, 2, 5, 10, 20, 30, 50, 100, 133]);
         let same_interval = flavour == Flavour::Planned || !random.one_in(4);
         let unicast = random.one_in(3);
+        let virtual_mac = random.one_in(4);
         let same_priority = random.one_in(5);
         let preempt_mode = !random.one_in(3);
         let preempt_delay =
@@ -126,6 +127,7 @@ impl Settings {
                     priority: priority(random, same_priority),
                     interval: AdverInterval::from_centiseconds(base * factor).expect("399 at most"),
                     addresses: addresses.clone().into(),
+                    virtual_mac,
                     min_hop_limit: 255,
                     peers: sources
                         .iter()

@@ -242,6 +242,7 @@ impl World {
         Facts {
             interface: if up { InterfaceState::Up } else { InterfaceState::Down },
             mac: mac(host),
+            device: true,
             source: Some(self.settings.sources[told]),
             owned: false,
             left_over: left_over.map(Instant::from_nanos),
@@ -417,8 +418,10 @@ impl World {
         let meant = node.addresses(ROUTER).skip(range.start.into()).take(range.len());
         let addresses: Vec<IpAddr> =
             meant.filter(|each| each.present == present).map(|each| each.address).collect();
+        let Parameters { virtual_mac, vrid, family, .. } = self.settings.hosts[host];
+        let mac = if virtual_mac { vrid.mac(family) } else { mac(host) };
         for address in addresses {
-            self.carry(host, Frame::Announcement(Sighting { address, mac: mac(host), announced: true }));
+            self.carry(host, Frame::Announcement(Sighting { address, mac, announced: true }));
         }
     }
 

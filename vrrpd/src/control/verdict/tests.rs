@@ -36,6 +36,7 @@ fn initialize_is_critical_unless_it_is_wanted() {
         (Reason::InterfaceDown, Level::Critical),
         (Reason::NoPrimaryIpAddress, Level::Critical),
         (Reason::NoVirtualIpAddresses, Level::Critical),
+        (Reason::NoVirtualMac, Level::Critical),
         (Reason::CheckFailed, Level::Critical),
         (Reason::AddressRefused, Level::Critical),
         (Reason::StartupDelay, Level::Degraded),
