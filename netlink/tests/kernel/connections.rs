@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netlink::{Connections, Request, Requester};
 use socket2::{Domain, Socket, Type};
@@ -19,7 +19,12 @@ fn connect(from: IpAddr, listener: &TcpListener, to: IpAddr) -> (TcpStream, TcpS
     let socket = Socket::new(Domain::for_address((from, 0).into()), Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::from((from, 0)).into()).expect("the address is ours");
     let port = listener.local_addr().expect("it is bound").port();
-    socket.connect(&SocketAddr::from((to, port)).into()).expect("somebody listens");
+    // The kernel acknowledges an IPv6 address a moment before there is a route to it.
+    let begun = Instant::now();
+    while let Err(error) = socket.connect(&SocketAddr::from((to, port)).into()) {
+        assert_eq!(error.kind(), ErrorKind::NetworkUnreachable, "somebody listens");
+        assert!(begun.elapsed() < LONG, "there is no way to {to}");
+    }
     let (server, _) = listener.accept().expect("a connection waits");
     let client = TcpStream::from(socket);
     // Only a fault waits so long.
