@@ -7,7 +7,7 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
 };
 use netlink_packet_route::address::{
-    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
 };
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoMacVlan, InfoVeth, LinkAttribute,
@@ -307,6 +307,12 @@ fn own_address(link: LinkIndex, address: Address, lifetime: Option<u32>) -> Addr
     cache.ifa_preferred = if address.ip.is_ipv4() { valid } else { 0 };
     message.attributes.push(AddressAttribute::CacheInfo(cache));
     message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)));
+    // The kernel would make a route to this host alone, which is in the local table already, and
+    // leave it behind until the lifetime ends (Linux 3.14; before that it makes one).
+    if address == Address::host(address.ip) && address.ip.is_ipv6() {
+        let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
+        message.attributes.push(AddressAttribute::Flags(flags));
+    }
     message
 }
 
@@ -413,9 +419,9 @@ mod tests {
         let address = address("2001:db8::10");
         let request = Request::RenewAddress { link: LINK, address, lifetime: None };
         let expected = "
-            5c000000 1400 0501 00000000 00000000  0a800200 04000000
+            64000000 1400 0501 00000000 00000000  0a800200 04000000
             14000200 20010db8000000000000000000000010  14000100 20010db8000000000000000000000010
-            14000600 00000000 ffffffff 00000000 00000000  05000b00 70000000";
+            14000600 00000000 ffffffff 00000000 00000000  05000b00 70000000  08000800 02020000";
         assert_eq!(encoded(&request), hex(expected));
     }
 

@@ -1,8 +1,10 @@
 //! Adding, renewing, removing.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use caps::CapSet;
 use netlink::{Address, AddressEntry, Change, Error, Lifetime, LinkIndex, Request, Requester};
@@ -81,6 +83,27 @@ fn an_ipv6_address_is_in_use_at_once_and_never_a_source() {
             assert_eq!(entries[0].preferred, Lifetime::Seconds(0));
             make(&mut requester, &[Request::RemoveAddress { link, address }]);
         }
+    });
+}
+
+#[test]
+fn an_ipv6_host_leaves_no_route_behind() {
+    in_network_namespace("addresses::an_ipv6_host_leaves_no_route_behind", || {
+        let (mut requester, link) = with_veth();
+        let routes = || {
+            let listed = Command::new("ip").args(["-6", "route", "show", "table", "all"]).output();
+            String::from_utf8_lossy(&listed.expect("iproute2 is installed").stdout).contains("2001:db8::10")
+        };
+        let address = host("2001:db8::10");
+        make(&mut requester, &[Request::AddAddress { link, address, lifetime: Some(100) }]);
+        make(&mut requester, &[Request::RenewAddress { link, address, lifetime: Some(100) }]);
+        // The kernel acknowledges an IPv6 address a moment before there is a route to it.
+        let begun = Instant::now();
+        while !routes() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the kernel delivers what is sent to it");
+        }
+        make(&mut requester, &[Request::RemoveAddress { link, address }]);
+        assert!(!routes());
     });
 }
 
