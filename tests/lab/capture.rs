@@ -154,8 +154,9 @@ fn receive(socket: &Socket, side: Side, frames: &Mutex<Vec<Frame>>, stop: &Atomi
         if side == Side::Switch && twice {
             continue;
         }
-        if let Some((source, kind)) = frame::parse(&buffer[..length.min(2048)]) {
-            let frame = Frame { time_ns, interface, source, kind };
+        let octets = &buffer[..length.min(2048)];
+        if let Some((source, kind)) = frame::parse(octets) {
+            let frame = Frame { time_ns, interface, source, kind, octets: octets.to_vec() };
             frames.lock().expect("readers do not panic under the lock").push(frame);
         }
     }

@@ -28,6 +28,8 @@ pub struct Frame {
     pub source: Mac,
     /// What it says.
     pub kind: Kind,
+    /// All of it, from the Ethernet destination on.
+    pub octets: Vec<u8>,
 }
 
 /// What a frame says.
@@ -93,6 +95,11 @@ pub struct Advert {
 }
 
 impl Frame {
+    /// Ethernet destination.
+    pub fn destination(&self) -> Mac {
+        Mac(std::array::from_fn(|at| self.octets[at]))
+    }
+
     /// The advertisement in it, if it is one.
     pub fn advert(&self) -> Option<&Advert> {
         match &self.kind {

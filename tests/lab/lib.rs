@@ -28,6 +28,7 @@ pub mod prober;
 pub mod services;
 pub mod story;
 pub mod switch;
+pub mod tshark;
 pub mod usage;
 
 use std::io::Write;

@@ -1,0 +1,118 @@
+//! What we send, read by Wireshark, which shares no line with us.
+
+use std::fmt::Write;
+
+use lab::tshark::{self, Checksum};
+use lab::{DEADLINE, Frame, Lab, wait_for};
+
+/// One virtual router of each kind: its name, its keys, its VRID, its family, the checksum that it sends.
+const FORMATS: [(&str, &str, u8, bool, Checksum); 7] = [
+    ("rfc9568", "ipv4_checksum = \"rfc9568\"", 1, false, Checksum::MessageAlone),
+    (
+        "deployed",
+        "ipv4_checksum = \"pseudo_header\"\ngarp = { form = \"reply\", count = 1 }",
+        2,
+        false,
+        Checksum::PseudoHeader,
+    ),
+    ("many", "ipv4_checksum = \"pseudo_header\"", 3, false, Checksum::PseudoHeader),
+    ("unicast", "peers = [\"192.0.2.194\"]", 4, false, Checksum::PseudoHeader),
+    ("six", "", 5, true, Checksum::PseudoHeader),
+    ("many_six", "", 6, true, Checksum::PseudoHeader),
+    (
+        "unicast_six",
+        "source_address = \"2001:db8::193\"\npeers = [\"2001:db8::194\"]",
+        7,
+        true,
+        Checksum::PseudoHeader,
+    ),
+];
+
+/// As many as an advertisement has room for, where the name says so.
+fn addresses(name: &str, vrid: u8, six: bool) -> Vec<String> {
+    let count = if !name.contains("many") {
+        2
+    } else if six {
+        90
+    } else {
+        250
+    };
+    let network = u16::from(vrid);
+    let address = |host: u16| match six {
+        true => format!("fe80::{network}:{host:x}"),
+        false if count > 2 => format!("198.51.100.{host}"),
+        false => format!("203.0.113.{}", network * 10 + host),
+    };
+    (1..=count).map(address).collect()
+}
+
+fn configuration() -> String {
+    let mut text = String::new();
+    for (name, keys, vrid, six, _) in FORMATS {
+        let addresses = addresses(name, vrid, six);
+        write!(
+            text,
+            "[virtual_router.{name}]\ninterface = \"eth0\"\nvrid = {vrid}\nadvertisement_interval = \"500ms\"\n\
+             addresses = {addresses:?}\n{keys}\n"
+        )
+        .expect("a string grows");
+    }
+    text
+}
+
+#[test]
+fn wireshark_has_no_complaint_about_anything_that_is_sent() {
+    let Some(lab) = Lab::with(&[tshark::PROGRAM]) else { return };
+    let a = lab.node("a");
+    // Somebody has the addresses of the unicast peers.
+    let _b = lab.node("b");
+    let capture = lab.capture();
+    let daemon = a.vrrpd(&configuration());
+    let of = |frame: &Frame, vrid: u8| frame.advert().is_some_and(|advert| advert.vrid == vrid);
+    for (name, _, vrid, ..) in FORMATS {
+        wait_for(&format!("three advertisements of {name}"), DEADLINE, || {
+            let count = capture.adverts_of("a").iter().filter(|frame| of(frame, vrid)).count();
+            (count >= 3).then_some(())
+        });
+    }
+    for (name, _, vrid, six, _) in FORMATS {
+        for address in addresses(name, vrid, six) {
+            let address = address.parse().expect("an address");
+            capture.wait_for(&format!("an announcement of {name}"), 0, |frame| frame.announces(address));
+        }
+    }
+    assert!(daemon.terminate().success());
+    let frames: Vec<Frame> = capture.frames().into_iter().filter(|frame| frame.interface == "a").collect();
+
+    for (name, _, vrid, _, checksum) in FORMATS {
+        let adverts: Vec<Frame> = frames.iter().filter(|frame| of(frame, vrid)).cloned().collect();
+        assert!(adverts.iter().any(Frame::resigns), "{name}");
+        for read in tshark::read(lab.directory(), &adverts, checksum) {
+            assert!(read.protocols.ends_with(":vrrp"), "{name}: {read:?}");
+            assert!(read.complaints.is_empty(), "{name}: {read:?}");
+        }
+    }
+    let around: Vec<Frame> = frames.iter().filter(|frame| frame.advert().is_none()).cloned().collect();
+    let read = tshark::read(lab.directory(), &around, Checksum::PseudoHeader);
+    for protocol in ["eth:ethertype:arp", "eth:ethertype:ipv6:icmpv6"] {
+        assert!(read.iter().any(|read| read.protocols == protocol), "no {protocol}");
+    }
+    for read in read {
+        assert!(read.complaints.is_empty(), "{read:?}");
+    }
+}
+
+/// Were it silent about everything, the test above would show nothing.
+#[test]
+fn wireshark_complains_about_the_checksum_that_it_does_not_expect() {
+    let Some(lab) = Lab::with(&[tshark::PROGRAM]) else { return };
+    let a = lab.node("a");
+    let capture = lab.capture();
+    let _daemon = a.vrrpd(&lab::story::web(150, "ipv4_checksum = \"rfc9568\""));
+    let frame = capture.wait_for_advert("a", 0);
+    let read =
+        |checksum| tshark::read(lab.directory(), std::slice::from_ref(&frame), checksum).remove(0).complaints;
+    assert_eq!(read(Checksum::MessageAlone), [""; 0]);
+    let complaints = read(Checksum::PseudoHeader);
+    assert!(complaints.iter().any(|said| said.contains("vrrp.checksum.status")), "{complaints:?}");
+}
