@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde_json::Value;
 use vrrp_proto::action::{Input, Report};
 use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy, Datagram, encode};
-use vrrp_proto::parameters::Parameters;
+use vrrp_proto::parameters::{LinkId, Parameters, RouterId};
 use vrrp_proto::snapshot::{Alarm, LinkStatistics, StateName, Statistics};
 use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
 
-use crate::scene::{LINK, Scene, VRID, addresses, facts, ip, ms, parameters};
+use crate::scene::{LINK, ROUTER, Scene, VRID, addresses, facts, ip, ms, parameters};
 use crate::vectors::{Vector, vectors_of_version_3};
 
 /// A router as the vector's receiver describes it, in the state Backup.
@@ -56,10 +56,14 @@ fn configuration(vector: &Vector) -> Parameters {
 }
 
 fn deliver(vector: &Vector, scene: &mut Scene) {
+    deliver_on(LINK, vector, scene);
+}
+
+fn deliver_on(link: LinkId, vector: &Vector, scene: &mut Scene) {
     let arrived = scene.now;
     match vector.datagram() {
-        Ok(datagram) => scene.input(Input::Received { link: LINK, datagram, arrived }),
-        Err(error) => scene.input(Input::Damaged { link: LINK, error }),
+        Ok(datagram) => scene.input(Input::Received { link, datagram, arrived }),
+        Err(error) => scene.input(Input::Damaged { link, error }),
     }
 }
 
@@ -334,4 +338,27 @@ fn the_same_vrid_in_the_other_family_is_another_router() {
     deliver(six, &mut scene);
     assert_eq!(scene.node.poll_timeout(), running);
     assert_eq!(scene.node.link_statistics(LINK).vrid_errors, 1);
+}
+
+#[test]
+fn the_same_vrid_on_another_interface_is_another_router() {
+    let (other_router, other_link) = (RouterId(1), LinkId(1));
+    let mut scene = Scene::backup(parameters());
+    let parameters = Box::new(Parameters { link: other_link, ..parameters() });
+    scene.input(Input::Configure { router: other_router, parameters });
+    scene.input(Input::Facts { router: other_router, facts: facts("198.51.100.3") });
+    let vectors = vectors_of_version_3("valid");
+    let vector = vectors.iter().find(|vector| vector.id == "V3-02").expect("V3-02");
+    let received = |scene: &Scene| {
+        [ROUTER, other_router].map(|router| {
+            let snapshot = scene.node.snapshot(router, scene.now).expect("it is configured");
+            snapshot.statistics.advertisement_rcvd
+        })
+    };
+    deliver_on(other_link, vector, &mut scene);
+    assert_eq!(received(&scene), [0, 1]);
+    deliver(vector, &mut scene);
+    assert_eq!(received(&scene), [1, 1]);
+    deliver_on(LinkId(2), vector, &mut scene);
+    assert_eq!((received(&scene), scene.node.link_statistics(LinkId(2)).vrid_errors), ([1, 1], 1));
 }

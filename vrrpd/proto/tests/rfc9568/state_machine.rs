@@ -255,6 +255,18 @@ fn what_is_advertised_is_what_is_configured() {
     assert_eq!(message[8..20], [192, 0, 2, 1, 192, 0, 2, 5, 192, 0, 2, 4]);
 }
 
+/// Whatever addresses the packet lists.
+#[test]
+fn a_tie_is_decided_by_the_source_of_the_packet() {
+    for (source, listed, stays) in [(scene::PEER, "203.0.113.255", true), (scene::OTHER, "0.0.0.1", false)] {
+        let mut scene = Scene::active(parameters());
+        scene.list = Some(vec![ip(listed)]);
+        scene.hear(source, parameters().priority.get());
+        let expected = if stays { StateName::Active } else { StateName::Backup };
+        assert_eq!(scene.state(), expected, "{source}");
+    }
+}
+
 #[test]
 fn an_action_names_its_router() {
     let mut actions = Vec::new();
