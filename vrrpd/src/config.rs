@@ -22,6 +22,7 @@ mod probe;
 mod raw;
 mod show;
 mod table;
+mod transport;
 mod validate;
 mod value;
 
@@ -117,6 +118,10 @@ pub struct VirtualRouter {
     pub source_address: Option<IpAddr>,
     /// Unicast peers; empty: multicast.
     pub peers: Vec<IpAddr>,
+    /// Who may advertise in the group, addresses or networks; empty: anybody.
+    pub allowed_sources: Vec<netlink::Address>,
+    /// Group that advertisements go to when there are no `peers`; default 224.0.0.18 or ff02::12.
+    pub multicast_group: IpAddr,
     /// Least TTL or Hop Limit of advertisements from `peers`; default 255: no router in between.
     pub min_ttl: u8,
     /// Checksum form that is sent over IPv4 and accepted; default auto.

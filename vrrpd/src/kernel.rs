@@ -11,6 +11,7 @@ mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -124,6 +125,7 @@ struct Placed {
 /// Sockets that the protocol thread has.
 struct Opened {
     interface: LinkIndex,
+    groups: BTreeSet<IpAddr>,
     aim: Aim,
 }
 

@@ -18,7 +18,9 @@ pub(crate) use sys::{link_address, lock_memory, schedule_realtime};
 pub(crate) use transmitter::Transmitter;
 pub(crate) use watcher::{Aim, Watcher};
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 
 use vrrp_proto::packet::{Datagram, ParseError, Sighting};
 use vrrp_proto::{Family, Instant};
@@ -45,14 +47,19 @@ pub(crate) enum Incoming<'a> {
 }
 
 impl LinkSockets {
-    /// Opens them all on the interface with this name and index. What the watcher hears of is said
+    /// Opens them all on the interface with this name and index, as a member of `groups`. What the watcher hears of is said
     /// through its aim.
     ///
     /// # Errors
     ///
     /// With the operation that failed; without `CAP_NET_RAW` it is the first.
-    pub(crate) fn open(interface: &str, index: u32, family: Family) -> io::Result<(Self, Aim)> {
-        let receiver = Receiver::open(interface, index, family)?;
+    pub(crate) fn open(
+        interface: &str,
+        index: u32,
+        family: Family,
+        groups: &BTreeSet<IpAddr>,
+    ) -> io::Result<(Self, Aim)> {
+        let receiver = Receiver::open(interface, index, family, groups)?;
         let transmitter = Transmitter::open(interface, index, family)?;
         let announcer = Announcer::open(index)?;
         let (watcher, aim) = Watcher::open(interface, index, family)?;

@@ -83,6 +83,8 @@ fn virtual_router(name: &str, hooks: &[String]) -> VirtualRouter {
         addresses: vec![address(201), address(202)],
         source_address: None,
         peers: Vec::new(),
+        allowed_sources: Vec::new(),
+        multicast_group: Family::Ipv4.group(),
         min_ttl: 255,
         ipv4_checksum: Ipv4Checksum::Auto,
         startup_delay: Duration::ZERO,

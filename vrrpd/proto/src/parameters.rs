@@ -25,6 +25,28 @@ pub struct VirtualAddress {
     pub prefix_len: u8,
 }
 
+/// The addresses that have their first bits in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// One of them.
+    pub address: IpAddr,
+    /// How many bits: 0 to 32, or to 128 for IPv6.
+    pub prefix_len: u8,
+}
+
+impl Network {
+    /// Is it one of them?
+    pub fn contains(self, address: IpAddr) -> bool {
+        let (bits, differ) = match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => (32, u128::from(own.to_bits() ^ other.to_bits())),
+            (IpAddr::V6(own), IpAddr::V6(other)) => (128, own.to_bits() ^ other.to_bits()),
+            _ => return false,
+        };
+        let host = bits - u32::from(self.prefix_len).min(bits);
+        differ.checked_shr(host).unwrap_or(0) == 0
+    }
+}
+
 /// What is configured for one Virtual Router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameters {
@@ -45,6 +67,10 @@ pub struct Parameters {
     pub peers: Arc<[IpAddr]>,
     /// Answer with the Virtual Router MAC Address (RFC 9568 7.3) instead of the interface's own.
     pub virtual_mac: bool,
+    /// Where multicast goes to and comes from; [`Family::group`] unless set.
+    pub group: Option<IpAddr>,
+    /// Who may speak in multicast; empty: anybody. In unicast the peers may.
+    pub allowed: Arc<[Network]>,
     /// Least TTL or Hop Limit of what peers send: 255, or less where routers are on the way.
     pub min_hop_limit: u8,
     /// Preempt_Mode.
@@ -70,9 +96,22 @@ pub struct Parameters {
 impl Parameters {
     /// The one destination or the many that an advertisement goes to.
     pub fn destinations(&self) -> impl ExactSizeIterator<Item = IpAddr> {
-        let group = [self.family.group()];
         let count = if self.peers.is_empty() { 1 } else { self.peers.len() };
-        (0..count).map(move |nth| self.peers.get(nth).copied().unwrap_or(group[0]))
+        (0..count).map(|nth| self.peers.get(nth).copied().unwrap_or(self.group()))
+    }
+
+    /// Where multicast goes to and comes from.
+    pub fn group(&self) -> IpAddr {
+        self.group.unwrap_or(self.family.group())
+    }
+
+    /// May advertisements of this router come from there?
+    pub(crate) fn may_speak(&self, source: IpAddr) -> bool {
+        if self.peers.is_empty() {
+            self.allowed.is_empty() || self.allowed.iter().any(|network| network.contains(source))
+        } else {
+            self.peers.contains(&source)
+        }
     }
 }
 
@@ -129,4 +168,26 @@ pub enum InterfaceState {
     Down,
     /// It can carry packets.
     Up,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_the_addresses_that_begin_alike() {
+        let network = |text: &str, prefix_len| Network { address: text.parse().expect("valid"), prefix_len };
+        let ip = |text: &str| text.parse::<IpAddr>().expect("valid");
+        for (network, inside, outside) in [
+            (network("192.0.2.194", 32), "192.0.2.194", "192.0.2.195"),
+            (network("192.0.2.194", 25), "192.0.2.128", "192.0.2.127"),
+            (network("192.0.2.1", 0), "203.0.113.1", "::"),
+            (network("fe80::1", 64), "fe80::2", "fe80:0:0:1::2"),
+            (network("fe80::1", 128), "fe80::1", "fe80::"),
+            (network("::", 0), "2001:db8::1", "192.0.2.1"),
+        ] {
+            assert!(network.contains(ip(inside)), "{network:?}");
+            assert!(!network.contains(ip(outside)), "{network:?}");
+        }
+    }
 }

@@ -140,7 +140,7 @@ pub struct Statistics {
     pub destination_errors: u64,
     /// Discarded: impossible source address, or our own.
     pub source_errors: u64,
-    /// Discarded: unicast from a router that is not in `peers`.
+    /// Discarded: from a router that is not in `peers`, or not in `allowed_sources`.
     pub peer_errors: u64,
     /// The two checksum forms were heard from different routers within one interval.
     pub checksum_form_conflicts: u64,

@@ -82,6 +82,8 @@ fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
         addresses: values(&raw.addresses)?,
         source_address: raw.source_address.optional()?,
         peers: values(&raw.peers)?,
+        allowed_sources: values(&raw.allowed_sources)?,
+        multicast_group: raw.multicast_group.or(raw.family()?.group())?,
         min_ttl: raw.min_ttl.or(u8::MAX)?,
         ipv4_checksum: raw.ipv4_checksum.or(Ipv4Checksum::Auto)?,
         startup_delay: raw.startup_delay.or(Duration::ZERO)?,

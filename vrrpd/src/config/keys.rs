@@ -125,6 +125,8 @@ pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     full("addresses"),
     full("source_address"),
     full("peers"),
+    full("allowed_sources"),
+    full("multicast_group"),
     full("min_ttl"),
     full("ipv4_checksum"),
     only("on_conflict", Fixed::Text("claim")),
@@ -140,7 +142,6 @@ pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     full("hooks"),
     full("garp"),
     not_yet("extra_addresses"),
-    not_yet("allowed_sources"),
     not_yet("track_interfaces"),
     not_yet("authentication"),
 ];
@@ -205,6 +206,8 @@ const KEEPALIVED: &[(&str, &str)] = &[
     ("use_vmac", "virtual_mac"),
     ("virtual_ipaddress", "addresses"),
     ("virtual_router_id", "vrid"),
+    ("vrrp_mcast_group4", "multicast_group"),
+    ("vrrp_mcast_group6", "multicast_group"),
     ("vrrp_instance", "virtual_router"),
 ];
 

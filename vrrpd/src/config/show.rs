@@ -106,7 +106,12 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
         entries.push(("source_address", quoted(&source.to_string())));
     }
     // An empty list is refused: it would be a forgotten peer more often than a wish for multicast.
-    if !router.peers.is_empty() {
+    if router.peers.is_empty() {
+        if !router.allowed_sources.is_empty() {
+            entries.push(("allowed_sources", list(&router.allowed_sources, |net| quoted(&net.to_string()))));
+        }
+        entries.push(("multicast_group", quoted(&router.multicast_group.to_string())));
+    } else {
         entries.push(("peers", list(&router.peers, |peer| quoted(&peer.to_string()))));
         entries.push(("min_ttl", router.min_ttl.to_string()));
     }

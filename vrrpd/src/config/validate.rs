@@ -11,7 +11,7 @@ use super::keys::nearest;
 use super::raw::{self, no_duplicates};
 use super::table::{At, Field};
 use super::value::show_duration;
-use super::{Effect, Lease, When, dns_update};
+use super::{Effect, Lease, When, dns_update, transport};
 
 /// The least MTU that Ethernet is run with; a larger one is not known to the file (`protocol.md` 1.6).
 const MTU: usize = 1500;
@@ -25,8 +25,7 @@ pub(super) fn check(file: &raw::File, faults: &mut Faults) {
     for router in &file.virtual_routers {
         check_some_address(router, &file.dns_updates, faults);
         check_addresses(router, faults);
-        check_unicast(router, faults);
-        check_min_ttl(router, faults);
+        transport::check(router, faults);
         check_election(router, faults);
         check_times(router, faults);
         check_effects(router, &file.checks, faults);
@@ -137,104 +136,6 @@ fn most_addresses(family: Family) -> usize {
         Family::Ipv6 => 40,
     };
     ((MTU - ip_header - VRRP_HEADER) / family.address_octets()).min(255)
-}
-
-fn check_unicast(router: &raw::VirtualRouter, faults: &mut Faults) {
-    let family = router.family();
-    let addresses: Vec<&At<netlink::Address>> = router.addresses.given().into_iter().flatten().collect();
-    let virtual_at = |ip: IpAddr| addresses.iter().find(|at| at.value.ip == ip).map(|at| at.span.clone());
-    let owner = router.priority.given() == Some(&Priority::OWNER);
-
-    if let Some(At { value: source, span }) = router.source_address.at() {
-        same_family("source_address", *source, family, span, faults);
-        if let Some(other) = virtual_at(*source).filter(|_| !owner) {
-            let line = faults.line(&other);
-            faults.error(
-                span,
-                format!("source_address {source} is one of the virtual addresses"),
-                format!("it moves away; see line {line}"),
-            );
-        }
-        let multicast = matches!(router.peers, Field::Absent);
-        if let IpAddr::V6(ip) = source
-            && multicast
-            && !ip.is_unicast_link_local()
-        {
-            faults.error(
-                span,
-                format!("source_address {ip} is not link-local"),
-                "IPv6 multicast is sent from fe80::/10 (RFC 9568 5.1.2.1)",
-            );
-        }
-    }
-    let Some(At { value: peers, span }) = router.peers.at() else { return };
-    if peers.is_empty() {
-        faults.error(span, "peers is empty", "leave it out for multicast");
-    }
-    no_duplicates("peers", peers, faults);
-    for peer in peers {
-        same_family("peers", peer.value, family, &peer.span, faults);
-        if let Some(source) = router.source_address.at().filter(|source| source.value == peer.value) {
-            let line = faults.line(&source.span);
-            faults.error(
-                &peer.span,
-                format!("peers has this node's own address {}", peer.value),
-                format!("source_address is at line {line}"),
-            );
-        }
-        if let Some(other) = virtual_at(peer.value) {
-            let line = faults.line(&other);
-            faults.error(
-                &peer.span,
-                format!("peers has the virtual address {}", peer.value),
-                format!("it moves; see line {line}"),
-            );
-        }
-    }
-}
-
-fn check_min_ttl(router: &raw::VirtualRouter, faults: &mut Faults) {
-    let Some(At { value: min_ttl, span }) = router.min_ttl.at() else { return };
-    if matches!(router.peers, Field::Absent) {
-        faults.error(
-            span,
-            "min_ttl belongs to peers: what is multicast has 255 (RFC 9568 5.1.1.3)",
-            "leave it out, or name the peers",
-        );
-    } else if *min_ttl < u8::MAX {
-        match router.strict.at().filter(|strict| strict.value) {
-            Some(strict) => {
-                let line = faults.line(&strict.span);
-                faults.error(
-                    span,
-                    format!("min_ttl {min_ttl} contradicts strict, which wants 255 (RFC 9568 7.1)"),
-                    format!("strict is true at line {line}"),
-                );
-            }
-            None => faults.warning(
-                span,
-                format!(
-                    "min_ttl {min_ttl} accepts advertisements that crossed up to {}",
-                    routers(u8::MAX - min_ttl)
-                ),
-                "they carry no key: whoever can send from a peer's address can take the role",
-            ),
-        }
-    }
-}
-
-fn routers(count: u8) -> String {
-    if count == 1 { String::from("1 router") } else { format!("{count} routers") }
-}
-
-fn same_family(key: &str, ip: IpAddr, family: Option<Family>, at: &Span, faults: &mut Faults) {
-    if let Some(family) = family.filter(|family| *family != Family::of(ip)) {
-        faults.error(
-            at,
-            format!("{key}: {ip} is {}", words(Family::of(ip))),
-            format!("this virtual router is {}", words(family)),
-        );
-    }
 }
 
 fn check_election(router: &raw::VirtualRouter, faults: &mut Faults) {
@@ -575,7 +476,7 @@ fn own_address_only(router: &raw::VirtualRouter, checks: &[raw::Check], faults: 
     }
 }
 
-fn words(family: Family) -> &'static str {
+pub(super) fn words(family: Family) -> &'static str {
     match family {
         Family::Ipv4 => "IPv4",
         Family::Ipv6 => "IPv6",

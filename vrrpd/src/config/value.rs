@@ -13,7 +13,8 @@ use super::{GarpForm, HookState, HttpMethod, Ipv4Checksum, Lease, Scheduling, Sh
 mod net;
 
 pub(super) use net::{
-    address, any_ip, authority, base_url, host, host_port, ip, server, socket_address, url, usable,
+    address, any_ip, authority, base_url, host, host_port, ip, multicast_group, server, socket_address, url,
+    usable,
 };
 
 /// Why a value is refused, and what to write instead.

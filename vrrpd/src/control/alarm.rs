@@ -105,6 +105,16 @@ impl Alarm {
         )
     }
 
+    /// `own_address_in_peers`: a node sends to itself.
+    pub fn own_address_in_peers(own: IpAddr) -> Self {
+        Self::new(
+            "own_address_in_peers",
+            Level::Degraded,
+            format!("peers has {own}, which is this node's own address"),
+            "name the other nodes only, then vrrpctl reload",
+        )
+    }
+
     /// `orders_damaged`: the file of the operator's orders could not be read at the start.
     pub fn orders_damaged(aside: &std::path::Path) -> Self {
         Self::new(

@@ -50,7 +50,9 @@ pub fn virtual_router(
         advertisement_interval: Span(config.advertisement_interval.duration()),
         active_adver_interval: Span(snapshot.active_adver_interval.duration()),
         source_address: snapshot.source,
+        configured_source_address: config.source_address,
         peers: config.peers.clone(),
+        multicast_group: config.peers.is_empty().then_some(config.multicast_group),
         lease: lease.map(Span),
         send_failing: match snapshot.delivery {
             Delivery::Failing { errno } => {
@@ -114,6 +116,8 @@ fn alarms(
 ) -> Vec<Alarm> {
     let interface = &config.interface;
     let mut alarms = Vec::new();
+    let own_among_peers = snapshot.source.filter(|own| config.peers.contains(own));
+    alarms.extend(own_among_peers.map(Alarm::own_address_in_peers));
     match snapshot.delivery {
         Delivery::Complete => {}
         Delivery::Partial { errno } => alarms.push(Alarm::cannot_send_to_peer(interface, errno)),
@@ -182,6 +186,17 @@ mod tests {
         let router = virtual_router(&testing::config(), &snapshot, &[], Vec::new(), None, now);
         let names: Vec<&str> = router.alarms.iter().map(|alarm| alarm.name.as_str()).collect();
         assert_eq!((names, router.send_failing), (vec!["cannot_send_to_peer"], None));
+    }
+
+    #[test]
+    fn a_node_among_its_own_peers_is_an_alarm() {
+        let (config, snapshot) = (testing::config(), testing::snapshot());
+        let peers = vec![snapshot.source.expect("it is Active")];
+        let config = config::VirtualRouter { peers, ..config };
+        let now = testing::at("2026-11-23T07:05:11Z");
+        let router = virtual_router(&config, &snapshot, &[], Vec::new(), None, now);
+        let names: Vec<&str> = router.alarms.iter().map(|alarm| alarm.name.as_str()).collect();
+        assert_eq!(names, ["own_address_in_peers"]);
     }
 
     #[test]

@@ -331,8 +331,14 @@ pub struct VirtualRouter {
     pub active_adver_interval: Span,
     /// Source of our advertisements, when there is one.
     pub source_address: Option<IpAddr>,
+    /// The one that the configuration wants, if it names one.
+    #[serde(default)]
+    pub configured_source_address: Option<IpAddr>,
     /// Unicast peers; empty: multicast.
     pub peers: Vec<IpAddr>,
+    /// Group that advertisements go to; null: unicast.
+    #[serde(default)]
+    pub multicast_group: Option<IpAddr>,
     /// How long the kernel keeps addresses that are not renewed; null: for ever.
     pub lease: Option<Span>,
     /// Set while advertisements cannot be sent to anybody.

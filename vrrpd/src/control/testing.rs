@@ -34,6 +34,8 @@ pub(crate) fn config() -> config::VirtualRouter {
         addresses: vec![netlink::Address { ip: "192.0.2.201".parse().expect("an address"), prefix_len: 32 }],
         source_address: None,
         peers: Vec::new(),
+        allowed_sources: Vec::new(),
+        multicast_group: Family::Ipv4.group(),
         min_ttl: 255,
         ipv4_checksum: config::Ipv4Checksum::Auto,
         startup_delay: Duration::ZERO,

@@ -171,14 +171,20 @@ fn of_initialize(router: &VirtualRouter) -> Finding {
             format!("interface {interface} is down or has no carrier"),
             format!("ip link set {interface} up; look at the cable and the switch port"),
         ),
-        Reason::NoPrimaryIpAddress => critical(
-            format!("interface {interface} has no {} address to send from", router.family),
-            format!("ip address show dev {interface}; add one, or set source_address"),
-        ),
         Reason::NoVirtualMac => critical(
             format!("the device with the virtual MAC address cannot be made on {interface}"),
             format!("vrrpctl history {interface} has what the kernel said; or set virtual_mac = false"),
         ),
+        Reason::NoPrimaryIpAddress => match router.configured_source_address {
+            Some(source) => critical(
+                format!("source_address {source} is not on interface {interface}, or not ready"),
+                format!("ip address add {source} dev {interface}; it is used as soon as it is there"),
+            ),
+            None => critical(
+                format!("interface {interface} has no {} address to send from", router.family),
+                format!("ip address show dev {interface}; add one, or set source_address"),
+            ),
+        },
         Reason::NoVirtualIpAddresses => {
             let missing = router.addresses.iter().find(|address| !address.present);
             let address = missing.map_or("ADDRESS", |address| &address.address);

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use vrrp_proto::action::Input;
 use vrrp_proto::packet::arp::GarpForm;
 use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy};
-use vrrp_proto::parameters::{Announcements, LinkId, Parameters, RouterId, VirtualAddress};
+use vrrp_proto::parameters::{Announcements, LinkId, Network, Parameters, RouterId, VirtualAddress};
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState, Tracking};
 use vrrp_proto::{AdverInterval, Family, Vrid};
 
@@ -165,6 +165,12 @@ impl Roster {
                     .collect(),
                 peers: new.peers.iter().copied().collect(),
                 virtual_mac: false,
+                group: Some(new.multicast_group),
+                allowed: new
+                    .allowed_sources
+                    .iter()
+                    .map(|network| Network { address: network.ip, prefix_len: network.prefix_len })
+                    .collect(),
                 min_hop_limit: new.min_ttl,
                 preempt_mode: new.preempt_mode,
                 preempt_delay: new.preempt_delay,
@@ -186,6 +192,7 @@ impl Roster {
                 interface: new.interface.clone(),
                 family: new.family,
                 source_address: new.source_address,
+                group: new.peers.is_empty().then_some(new.multicast_group),
                 global_source: new.peers.iter().any(|peer| match peer {
                     IpAddr::V4(_) => false,
                     IpAddr::V6(peer) => !peer.is_unicast_link_local(),

@@ -3,8 +3,6 @@
 //! The rules are read (`nft`, and `iptables-save` for its legacy form) and a packet of each kind is led
 //! through them. What depends on more than is known of the packet is said to be uncertain.
 
-use std::net::IpAddr;
-
 use vrrp_proto::Family;
 
 use super::{Case, Finding, output_of};
@@ -63,7 +61,7 @@ fn read(case: &Case) -> Result<Ruleset, String> {
 fn packets(router: &VirtualRouter) -> Vec<(&'static str, Packet)> {
     let family = router.family;
     let peer = router.peers.first().copied();
-    let group = |peer: Option<IpAddr>| peer.unwrap_or_else(|| family.group());
+    let group = router.multicast_group;
     let own = router.source_address;
     let packet = |protocol, way, source, destination| Packet {
         protocol,
@@ -73,9 +71,8 @@ fn packets(router: &VirtualRouter) -> Vec<(&'static str, Packet)> {
         source,
         destination,
     };
-    let vrrp_in =
-        packet(Protocol::Vrrp, Way::In, peer, if peer.is_some() { own } else { Some(family.group()) });
-    let vrrp_out = packet(Protocol::Vrrp, Way::Out, own, Some(group(peer)));
+    let vrrp_in = packet(Protocol::Vrrp, Way::In, peer, if peer.is_some() { own } else { Some(group) });
+    let vrrp_out = packet(Protocol::Vrrp, Way::Out, own, Some(peer.unwrap_or(group)));
     let neighbours = match family {
         Family::Ipv4 => ("firewall_arp", Protocol::Arp),
         Family::Ipv6 => ("firewall_neighbour_discovery", Protocol::NeighbourDiscovery),

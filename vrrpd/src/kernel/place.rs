@@ -21,6 +21,8 @@ pub(crate) struct Place {
     pub(crate) family: Family,
     /// Configured source of advertisements.
     pub(crate) source_address: Option<IpAddr>,
+    /// Group that is listened to; none in unicast.
+    pub(crate) group: Option<IpAddr>,
     /// Unicast peers are not link-local: IPv6 advertisements leave from a global address.
     pub(crate) global_source: bool,
     /// The virtual addresses.
@@ -49,14 +51,20 @@ impl Place {
         placement.map_or(&self.interface, |placement| &placement.interface)
     }
 
-    /// What is known of the place; `virtual_addresses` are those of all routers.
-    pub(super) fn facts(&self, table: &Table, virtual_addresses: &BTreeSet<IpAddr>) -> Facts {
+    /// What is known of the place; `virtual_addresses` are those of all routers, `before` is the source
+    /// so far.
+    pub(super) fn facts(
+        &self,
+        table: &Table,
+        virtual_addresses: &BTreeSet<IpAddr>,
+        before: Option<IpAddr>,
+    ) -> Facts {
         let Some(link) = table.link_by_name(&self.interface) else { return Facts::UNKNOWN };
         Facts {
             interface: if link.up && link.carrier { InterfaceState::Up } else { InterfaceState::Down },
             mac: MacAddress::new(link.mac.unwrap_or_default()),
             device: false,
-            source: self.source(table, link, virtual_addresses),
+            source: self.source(table, link, virtual_addresses, before),
             owned: self.owner && self.addresses.iter().all(|placement| placement.is_there(table)),
             left_over: None,
         }
@@ -81,9 +89,15 @@ impl Place {
         Some(if all && held && self.may_resume { clock::now().saturating_sub(oldest) } else { Instant::ZERO })
     }
 
-    /// The primary address: configured, else the first of the interface, in the kernel's order, that
-    /// no virtual router moves.
-    fn source(&self, table: &Table, link: &Link, virtual_addresses: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+    /// The primary address: configured, else the one so far, else the first of the interface, in the
+    /// kernel's order, that no virtual router moves.
+    fn source(
+        &self,
+        table: &Table,
+        link: &Link,
+        virtual_addresses: &BTreeSet<IpAddr>,
+        before: Option<IpAddr>,
+    ) -> Option<IpAddr> {
         let usable = |entry: &&AddressEntry| !entry.tentative && !entry.dad_failed;
         let mut addresses = table.addresses_of(link.index).filter(usable);
         if let Some(configured) = self.source_address {
@@ -101,8 +115,11 @@ impl Place {
         };
         addresses
             .filter(|entry| !virtual_addresses.contains(&entry.address.ip))
-            .find(suits)
+            .filter(suits)
             .map(|entry| entry.address.ip)
+            // The first of the least. IPv6 puts a new address in front of the others, and no peer gains by
+            // a new name of ours.
+            .min_by_key(|&ip| Some(ip) != before)
     }
 }
 
@@ -229,6 +246,7 @@ mod tests {
             interface: "eth0".to_owned(),
             family: Family::Ipv4,
             source_address: None,
+            group: None,
             global_source: false,
             addresses: Vec::new(),
             owner: false,
@@ -243,12 +261,21 @@ mod tests {
         change: impl Fn(&mut Place),
         addresses: impl Into<Vec<AddressEntry>>,
     ) -> Option<IpAddr> {
+        source_after(None, family, change, addresses)
+    }
+
+    fn source_after(
+        before: Option<&str>,
+        family: Family,
+        change: impl Fn(&mut Place),
+        addresses: impl Into<Vec<AddressEntry>>,
+    ) -> Option<IpAddr> {
         let mut table = Table::new();
         table.replace(vec![link(1, "eth0")], addresses.into());
         let mut place = Place { family, ..place() };
         change(&mut place);
         let moved = BTreeSet::from([ip("192.0.2.201"), ip("fe80::201"), ip("2001:db8::201")]);
-        place.facts(&table, &moved).source
+        place.facts(&table, &moved, before.map(ip)).source
     }
 
     fn as_usual(_: &mut Place) {}
@@ -312,5 +339,17 @@ mod tests {
         let there = [at("192.0.2.193"), secondary];
         assert_eq!(source(Family::Ipv4, configured, there), Some(ip("198.51.100.193")));
         assert_eq!(source(Family::Ipv4, configured, [at("192.0.2.193")]), None, "never another one");
+    }
+
+    #[test]
+    fn a_source_is_kept_while_it_suits_whatever_is_added_before_it() {
+        let all = || [at("fe80::192"), at("fe80::193")];
+        let after = |before| source_after(before, Family::Ipv6, as_usual, all());
+        assert_eq!(after(Some("fe80::193")), Some(ip("fe80::193")));
+        assert_eq!(after(Some("fe80::194")), Some(ip("fe80::192")), "it is gone");
+        assert_eq!(after(None), Some(ip("fe80::192")));
+        let dying = AddressEntry { dad_failed: true, ..at("fe80::193") };
+        let left = source_after(Some("fe80::193"), Family::Ipv6, as_usual, [at("fe80::192"), dying]);
+        assert_eq!(left, Some(ip("fe80::192")));
     }
 }

@@ -1,6 +1,7 @@
 //! What the kernel tells: links and addresses that come and go, and the sockets that follow them.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use netlink::{Address, Event, LinkIndex};
 use vrrp_proto::action::{Input, Outcome};
@@ -91,7 +92,8 @@ impl Worker {
         let routers: Vec<RouterId> = self.places.keys().copied().collect();
         for router in routers {
             let Some(placed) = self.places.get(&router) else { continue };
-            let mut facts = placed.place.facts(&self.table, &virtual_addresses);
+            let source = placed.facts.and_then(|facts| facts.source);
+            let mut facts = placed.place.facts(&self.table, &virtual_addresses, source);
             if placed.facts.is_none() {
                 facts.left_over = placed.place.left_over(&self.table, &self.ours);
             }
@@ -126,7 +128,8 @@ impl Worker {
     }
 
     /// Opens sockets when the interface comes up, and closes them when it goes. Coming up again is
-    /// a new opening: whatever became of the group membership meanwhile, it is renewed.
+    /// a new opening: whatever became of the group membership meanwhile, it is renewed. So are other
+    /// groups than before.
     fn sockets_follow(
         &mut self,
         link: LinkId,
@@ -143,12 +146,16 @@ impl Worker {
                 return true;
             }
         };
-        if self.sockets.get(&(link, family)).is_some_and(|opened| opened.interface == index) {
+        let here = |placed: &&Placed| placed.place.link == link && placed.place.family == family;
+        let groups: BTreeSet<IpAddr> =
+            self.places.values().filter(here).filter_map(|placed| placed.place.group).collect();
+        let as_before = |opened: &Opened| opened.interface == index && opened.groups == groups;
+        if self.sockets.get(&(link, family)).is_some_and(as_before) {
             return true;
         }
-        match LinkSockets::open(interface, index.get(), family) {
+        match LinkSockets::open(interface, index.get(), family, &groups) {
             Ok((sockets, aim)) => {
-                self.sockets.insert((link, family), Opened { interface: index, aim });
+                self.sockets.insert((link, family), Opened { interface: index, groups, aim });
                 let sockets = Some(Box::new(sockets));
                 self.protocol.push_waiting(protocol::Message::Sockets { link, family, sockets });
                 true

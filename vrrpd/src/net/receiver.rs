@@ -1,7 +1,8 @@
 //! The raw socket that hears advertisements, with the kernel's time stamps.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -20,12 +21,16 @@ const BUFFER: usize = 60 + vrrp_proto::node::MESSAGE_MAX;
 pub(crate) struct Receiver {
     socket: Socket,
     family: Family,
-    group: IpAddr,
     inbox: Inbox,
 }
 
 impl Receiver {
-    pub(super) fn open(interface: &str, index: u32, family: Family) -> io::Result<Self> {
+    pub(super) fn open(
+        interface: &str,
+        index: u32,
+        family: Family,
+        groups: &BTreeSet<IpAddr>,
+    ) -> io::Result<Self> {
         let domain = match family {
             Family::Ipv4 => Domain::IPV4,
             Family::Ipv6 => Domain::IPV6,
@@ -36,21 +41,25 @@ impl Receiver {
         socket
             .bind_device(Some(interface.as_bytes()))
             .map_err(doing("bind the VRRP socket to the interface"))?;
-        let join = doing("join the VRRP multicast group");
-        match family.group() {
-            IpAddr::V4(group) => {
-                socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index)).map_err(join)?;
-                // Only what this socket joined, not what others on this host joined.
-                socket.set_multicast_all_v4(false)?;
-            }
-            IpAddr::V6(group) => {
-                socket.join_multicast_v6(&group, index).map_err(join)?;
+        match family {
+            // Only what this socket joined, not what others on this host joined.
+            Family::Ipv4 => socket.set_multicast_all_v4(false)?,
+            Family::Ipv6 => {
                 setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
                 setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)?;
             }
         }
+        for group in groups {
+            let joined = match group {
+                IpAddr::V4(group) => {
+                    socket.join_multicast_v4_n(group, &InterfaceIndexOrAddress::Index(index))
+                }
+                IpAddr::V6(group) => socket.join_multicast_v6(group, index),
+            };
+            joined.map_err(doing("join the VRRP multicast group"))?;
+        }
         let inbox = Inbox::new(&socket, BUFFER)?;
-        Ok(Self { socket, family, group: family.group(), inbox })
+        Ok(Self { socket, family, inbox })
     }
 
     /// The next packet, or `None` when there is none.
@@ -65,8 +74,8 @@ impl Receiver {
             Family::Ipv4 => Datagram::parse_ipv4(packet.octets),
             // An IPv6 one hands over what stood in it.
             Family::Ipv6 => Ok(Datagram {
-                source: packet.source.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6),
-                destination: packet.destination.unwrap_or(self.group),
+                source: packet.source.unwrap_or(Ipv6Addr::UNSPECIFIED).into(),
+                destination: packet.destination.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
                 hop_limit: packet.hop_limit.unwrap_or(0),
                 payload: packet.octets,
             }),

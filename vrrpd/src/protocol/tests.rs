@@ -31,6 +31,8 @@ fn parameters() -> Parameters {
         addresses: [VirtualAddress { ip: VIP.into(), prefix_len: 32 }].into(),
         peers: [PEER.into()].into(),
         virtual_mac: false,
+        group: None,
+        allowed: [].into(),
         min_hop_limit: 255,
         preempt_mode: true,
         preempt_delay: Duration::ZERO,
@@ -121,7 +123,8 @@ fn the_loop_allocates_nothing_while_it_receives_decides_and_sends() {
     let others = Others { wires: wires.clone(), peer };
     let mut protocol = Loop::new(wires, Arc::default()).expect("a timer and an epoll");
 
-    let (sockets, _aim) = LinkSockets::open("lo", LOOPBACK.get(), Family::Ipv4).expect("we are root");
+    let (sockets, _aim) =
+        LinkSockets::open("lo", LOOPBACK.get(), Family::Ipv4, &[].into()).expect("we are root");
     let (router, family) = (ROUTER, Family::Ipv4);
     others.tell(Message::Sockets { link: LINK, family, sockets: Some(Box::new(sockets)) });
     others.tell(Message::Wiring { router, link: LINK, family, form: GarpForm::Request });

@@ -18,8 +18,13 @@ const FORM_SPACING: Duration = Duration::from_secs(60);
 /// A condition that nothing has shown for so long is over: more than three of the longest intervals.
 const REMEMBERED: Duration = Duration::from_secs(300);
 /// Conditions that keep a router from being heard: over when it is heard.
-const UNHEARD: [Alarm; 4] =
-    [Alarm::VersionMismatch, Alarm::TtlTooLow, Alarm::ChecksumFormMismatch, Alarm::TransportMismatch];
+const UNHEARD: [Alarm; 5] = [
+    Alarm::VersionMismatch,
+    Alarm::TtlTooLow,
+    Alarm::ChecksumFormMismatch,
+    Alarm::TransportMismatch,
+    Alarm::UnknownSender,
+];
 
 /// What packets show.
 #[derive(Debug)]
@@ -162,11 +167,12 @@ impl VirtualRouter {
             }
             ParseError::WrongDestination { destination } => {
                 let ours = match self.parameters.peers.is_empty() {
-                    true => Value::Address(self.parameters.family.group()),
+                    true => Value::Address(self.parameters.group()),
                     false => Value::Word("unicast"),
                 };
                 (Alarm::TransportMismatch, Value::Address(destination), ours)
             }
+            ParseError::UnknownPeer { .. } => (Alarm::UnknownSender, Value::Nothing, Value::Nothing),
             ParseError::OwnAddress { .. } => (Alarm::DuplicateSourceAddress, Value::Nothing, Value::Nothing),
             _ => return,
         };

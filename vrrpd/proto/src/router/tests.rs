@@ -16,4 +16,5 @@ mod reconfiguring;
 mod resuming;
 mod sending;
 mod stranger;
+mod transport;
 mod virtual_mac;

@@ -55,8 +55,7 @@ impl VirtualRouter {
     fn validate<'a>(&self, datagram: &Datagram<'a>) -> Result<Advert<'a>, ParseError> {
         let unicast = !self.parameters.peers.is_empty();
         let (source, destination) = (datagram.source, datagram.destination);
-        let ours =
-            if unicast { !is_group(destination) } else { destination == self.parameters.family.group() };
+        let ours = if unicast { !destination.is_multicast() } else { destination == self.parameters.group() };
         if !ours {
             return Err(ParseError::WrongDestination { destination });
         }
@@ -77,7 +76,7 @@ impl VirtualRouter {
             min_hop_limit: if kernel_default && source.is_ipv6() { KERNEL_HOP_LIMIT } else { least },
         };
         let advert = Advert::parse(datagram, &rules)?;
-        if unicast && !self.parameters.peers.contains(&source) {
+        if !self.parameters.may_speak(source) {
             return Err(ParseError::UnknownPeer { source_address: source });
         }
         Ok(advert)
@@ -180,10 +179,6 @@ impl VirtualRouter {
             cx.report(Report::Discarded { link, router, source: Some(source), error });
         }
     }
-}
-
-fn is_group(address: IpAddr) -> bool {
-    address.is_multicast()
 }
 
 /// Can a VRRP router's advertisements come from there (RFC 9568 5.1.1.1, 5.1.2.1)?

@@ -42,11 +42,13 @@ pub enum Alarm {
     TransportMismatch,
     /// Another station has the address that our advertisements leave from.
     DuplicateSourceAddress,
+    /// The other router is neither a peer nor an allowed source, and is not heard.
+    UnknownSender,
 }
 
 impl Alarm {
     /// Every alarm, in the order in which they are shown; `ALL[alarm as usize] == alarm`.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::AddressListMismatch,
         Self::IntervalMismatch,
         Self::ChecksumFormConflict,
@@ -62,6 +64,7 @@ impl Alarm {
         Self::ChecksumFormMismatch,
         Self::TransportMismatch,
         Self::DuplicateSourceAddress,
+        Self::UnknownSender,
     ];
 
     /// The word in files, JSON and logs.
@@ -82,6 +85,7 @@ impl Alarm {
             Self::ChecksumFormMismatch => "checksum_form_mismatch",
             Self::TransportMismatch => "transport_mismatch",
             Self::DuplicateSourceAddress => "duplicate_source_address",
+            Self::UnknownSender => "unknown_sender",
         }
     }
 }

@@ -50,6 +50,8 @@ pub(crate) fn parameters() -> Parameters {
         addresses: addresses(&["192.0.2.1"]),
         peers: [].into(),
         virtual_mac: false,
+        group: None,
+        allowed: [].into(),
         min_hop_limit: 255,
         preempt_mode: true,
         preempt_delay: Duration::ZERO,
@@ -218,6 +220,12 @@ impl Scene {
         self.hear_as(source, priority, 100, ChecksumForm::PseudoHeader, self.now);
     }
 
+    /// As [`hear`](Self::hear), sent to `destination`.
+    pub(crate) fn hear_at(&mut self, destination: &str, source: &str, priority: u8) {
+        let form = ChecksumForm::PseudoHeader;
+        self.hear_sent_to(ip(destination), source, priority, 100, form, self.now);
+    }
+
     pub(crate) fn hear_interval(&mut self, source: &str, priority: u8, centiseconds: u16) {
         self.hear_as(source, priority, centiseconds, ChecksumForm::PseudoHeader, self.now);
     }
@@ -234,10 +242,21 @@ impl Scene {
         form: ChecksumForm,
         arrived: Instant,
     ) {
+        let own = self.node.source(ROUTER).unwrap_or(ip(source));
+        let group = self.node.destinations(ROUTER).next().filter(IpAddr::is_multicast);
+        self.hear_sent_to(group.unwrap_or(own), source, priority, centiseconds, form, arrived);
+    }
+
+    fn hear_sent_to(
+        &mut self,
+        destination: IpAddr,
+        source: &str,
+        priority: u8,
+        centiseconds: u16,
+        form: ChecksumForm,
+        arrived: Instant,
+    ) {
         let source = ip(source);
-        let unicast = self.node.destinations(ROUTER).next().is_some_and(|first| !first.is_multicast());
-        let own = self.node.source(ROUTER).unwrap_or(source);
-        let destination = if unicast { own } else { Family::of(source).group() };
         let own_list = || self.node.addresses(ROUTER).map(|address| address.address).collect();
         let mut list: Vec<IpAddr> = self.list.clone().unwrap_or_else(own_list);
         if list.is_empty() {

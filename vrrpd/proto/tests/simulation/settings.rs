@@ -128,6 +128,8 @@ impl Settings {
                     interval: AdverInterval::from_centiseconds(base * factor).expect("399 at most"),
                     addresses: addresses.clone().into(),
                     virtual_mac,
+                    group: None,
+                    allowed: [].into(),
                     min_hop_limit: 255,
                     peers: sources
                         .iter()

@@ -50,6 +50,23 @@ pub(in crate::config) fn ip(key: &str, value: &DeValue<'_>) -> Read<IpAddr> {
     }
 }
 
+/// A group that no router forwards: in IPv4 of the local network control block (RFC 5771 4), in IPv6
+/// of link-local scope (RFC 4291 2.7).
+pub(in crate::config) fn multicast_group(key: &str, value: &DeValue<'_>) -> Read<IpAddr> {
+    let group = any_ip(key, value)?;
+    let stays_on_link = match group {
+        IpAddr::V4(group) => group.octets()[..3] == [224, 0, 0],
+        IpAddr::V6(group) => group.is_multicast() && group.octets()[1] & 0x0f == 2,
+    };
+    if stays_on_link {
+        return Ok(group);
+    }
+    refuse(
+        format!("{key}: {group} is not a multicast group of one link"),
+        "of 224.0.0.0/24 or ff02::/16, which routers do not forward",
+    )
+}
+
 /// Any address, of the loopback interface too.
 pub(in crate::config) fn any_ip(key: &str, value: &DeValue<'_>) -> Read<IpAddr> {
     let text = string(key, value)?;

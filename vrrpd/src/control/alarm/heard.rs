@@ -110,6 +110,16 @@ fn words(
             format!("{peer} sends to {theirs}, this node expects {ours}: it is not heard"),
             String::from("peers on both nodes (unicast) or on neither (multicast), then vrrpctl reload"),
         ),
+        snapshot::Alarm::UnknownSender => {
+            let list = if router.peers.is_empty() { "allowed_sources" } else { "peers" };
+            (
+                format!("{peer} advertises our VRID and is not in {list}: it is not heard"),
+                format!(
+                    "a node of this group: add it to {list}, then vrrpctl reload; else give one of the two \
+                     groups another vrid"
+                ),
+            )
+        }
         snapshot::Alarm::EqualPriority => (
             format!("{peer} has priority {theirs} too; the higher source address wins"),
             String::from("give the primary the higher priority, then vrrpctl reload"),

@@ -1,0 +1,67 @@
+//! Where advertisements go to, and whose are heard.
+
+use super::scene::{A, OTHER, PEER, Scene, ip, parameters, unicast};
+use crate::Family;
+use crate::parameters::{Network, Parameters};
+use crate::snapshot::{Alarm, StateName};
+
+fn allowing(networks: &[(&str, u8)]) -> Parameters {
+    let network = |&(text, prefix_len): &(&str, u8)| Network { address: ip(text), prefix_len };
+    Parameters { allowed: networks.iter().map(network).collect(), ..parameters() }
+}
+
+#[test]
+fn who_is_not_in_the_list_of_the_group_is_counted_named_and_not_heard() {
+    for (allowed, heard) in [
+        (allowing(&[]), true),
+        (allowing(&[(PEER, 32)]), true),
+        (allowing(&[(OTHER, 32), ("192.0.2.0", 29)]), true),
+        (allowing(&[(OTHER, 32)]), false),
+    ] {
+        let mut scene = Scene::backup(allowed);
+        scene.hear(PEER, 200);
+        assert_eq!(scene.statistics().advertisement_rcvd, u64::from(heard));
+        assert_eq!(scene.statistics().peer_errors, u64::from(!heard));
+        let alarms = if heard { vec![] } else { vec![(Alarm::UnknownSender, true)] };
+        assert_eq!(scene.alarms(), alarms);
+    }
+}
+
+#[test]
+fn a_stranger_takes_no_role_and_is_remembered_until_it_has_been_silent_for_long() {
+    for own in [unicast(&[OTHER]), allowing(&[(OTHER, 32)])] {
+        let mut scene = Scene::active(own);
+        for _ in 0..10 {
+            scene.hear(PEER, 254);
+            scene.hear(OTHER, 100);
+            scene.run_for(A);
+        }
+        assert_eq!(scene.state(), StateName::Active);
+        assert_eq!(scene.statistics().peer_errors, 10);
+        let told = |scene: &Scene| {
+            let alarms = scene.alarms().into_iter();
+            let about_it = alarms.filter(|(alarm, _)| *alarm == Alarm::UnknownSender);
+            about_it.map(|(_, raised)| raised).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&scene), [true], "those who may speak do not excuse it");
+        let shown = scene.snapshot().alarms.get(Alarm::UnknownSender).expect("it is raised");
+        assert_eq!(shown.evidence.source, ip(PEER));
+        scene.run_for(300 * A);
+        assert_eq!(told(&scene), [true, false]);
+    }
+}
+
+#[test]
+fn a_group_of_its_own_is_where_it_speaks_and_listens() {
+    let group = Some(ip("224.0.0.200"));
+    let mut scene = Scene::backup(Parameters { group, ..parameters() });
+    scene.hear(PEER, 200);
+    assert_eq!(scene.statistics().advertisement_rcvd, 1);
+    assert!(scene.node.destinations(super::scene::ROUTER).eq(group));
+    scene.hear_at("224.0.0.18", PEER, 200);
+    assert_eq!(scene.statistics().destination_errors, 1, "the usual one is none of its business");
+    scene.configure(parameters());
+    assert!(scene.node.destinations(super::scene::ROUTER).eq([Family::Ipv4.group()]));
+    scene.hear(PEER, 200);
+    assert_eq!(scene.statistics().advertisement_rcvd, 2);
+}
