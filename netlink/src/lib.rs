@@ -4,6 +4,7 @@
 //!   lists what there is. A verb that is already true has succeeded: [`Change::Unchanged`].
 //! * [`Monitor`] reports what changes, whoever changed it.
 //! * [`Connections`] ends the TCP connections of an address.
+//! * [`nftables`] keeps tables of our own in the packet filter.
 //! * [`Table`] is what we know from both, and says what differs after events were lost.
 //!
 //! All calls are synchronous. A request runs inside of the system call that sends it, under the
@@ -22,6 +23,7 @@ mod fault;
 mod ipv4_setting;
 mod link;
 mod monitor;
+pub mod nftables;
 mod request;
 mod requester;
 mod route;

@@ -6,4 +6,5 @@ mod lab;
 mod macvlan;
 mod monitor;
 mod namespace;
+mod nftables;
 mod routes;

@@ -1,0 +1,211 @@
+//! The kernel's packet filter, nf_tables: tables of our own.
+//!
+//! * [`Nftables`] performs [`Step`]s, all of them or none.
+//! * [`Match`] and [`Field`] are what a rule can look at.
+//! * [`Watch`] says when somebody else has changed one of our tables.
+//!
+//! All tables here are of the family `inet`, whose chains see IPv4 and IPv6. Linux 4.1 is enough;
+//! a table that goes with the process that made it needs 5.12 ([`Step::AddTable`]).
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, NetlinkMessage};
+use netlink_packet_netfilter::none::ControlMessage;
+use netlink_packet_netfilter::{
+    NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
+};
+use netlink_sys::protocols::NETLINK_NETFILTER;
+
+use crate::Error;
+use crate::channel::{Channel, Received, Wait};
+use crate::fault::Fault;
+use crate::wire::{self, Message, Messages, Verdict, append};
+
+mod rule;
+mod step;
+mod watch;
+
+pub use rule::{Field, Match};
+pub use step::{Element, Step};
+pub use watch::Watch;
+
+/// A socket that changes tables, in the network namespace of the thread that opened it. A table that
+/// is owned by the socket goes when this is dropped.
+pub struct Nftables {
+    channel: Channel,
+    /// Of the next message.
+    sequence: u32,
+    /// The messages of one transaction, kept to use the memory again.
+    outgoing: Vec<u8>,
+}
+
+impl Nftables {
+    /// Opens one. To change something needs CAP_NET_ADMIN.
+    pub fn open() -> Result<Self, Error> {
+        let failed = |source| Error::Socket { operation: "open a netfilter socket".into(), source };
+        let channel = Channel::open(NETLINK_NETFILTER, BUFFER).map_err(failed)?;
+        // As with a requester: without them the answers are merely poorer, or longer.
+        let _ = channel.socket().set_ext_ack(true);
+        let _ = channel.socket().set_cap_ack(true);
+        channel.enlarge_send_buffer(BUFFER);
+        Ok(Self { channel, sequence: 1, outgoing: Vec::new() })
+    }
+
+    /// The socket's netlink port. What it changes carries it.
+    pub fn port(&self) -> u32 {
+        self.channel.port()
+    }
+
+    /// Performs the steps on a table in order, in one transaction: packets see all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says of the first step that it refuses; nothing has changed then. Where there
+    /// is no nf_tables it is `EOPNOTSUPP`, `EPROTONOSUPPORT` or `EINVAL`.
+    pub fn commit(&mut self, table: &str, steps: &[Step]) -> Result<(), Error> {
+        let first = self.sequence;
+        // The message that begins the transaction answers for the whole.
+        let mut operations = vec![format!("change the table inet {table}")];
+        self.outgoing.clear();
+        self.append(0, bracket(ControlMessage::BatchBegin));
+        for step in steps {
+            for (flags, message) in step.messages(table) {
+                let inner = NetfilterMessageInner::NfTables(message);
+                let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, VERSION, 0);
+                self.append(NLM_F_ACK | flags, NetfilterMessage::new(header, inner));
+                operations.push(step.operation(table));
+            }
+        }
+        self.append(0, bracket(ControlMessage::BatchEnd));
+        let mut transaction = Transaction { first, open: operations.len() - 1, length: operations.len() };
+        let result = match self.channel.send(&self.outgoing) {
+            Ok(()) => self.collect(&mut transaction),
+            Err(error) => Err((0, Fault::from(error))),
+        };
+        result.map_err(|(position, fault)| {
+            // Whatever else is to come belongs to steps that were not performed.
+            let _ = self.channel.drain();
+            fault.error(operations.swap_remove(position))
+        })
+    }
+
+    fn append(&mut self, flags: u16, message: NetfilterMessage) {
+        let mut message = NetlinkMessage::from(message);
+        message.header.flags = NLM_F_REQUEST | flags;
+        append(&mut self.outgoing, message, self.sequence);
+        self.sequence = self.sequence.wrapping_add(1);
+    }
+
+    /// Waits until every step is acknowledged or one refused, and says which.
+    fn collect(&mut self, transaction: &mut Transaction) -> Result<(), (usize, Fault)> {
+        let whole = |fault| (0, fault);
+        while transaction.open > 0 {
+            match self.channel.receive(Wait::Answer).map_err(|error| whole(error.into()))? {
+                Received::Datagram(length) => {
+                    for message in Messages::new(self.channel.datagram(length)) {
+                        transaction.answer(&message.map_err(|detail| whole(Fault::Malformed(detail)))?)?;
+                    }
+                }
+                Received::Truncated(length) => return Err(whole(Fault::Truncated(length))),
+                Received::Overrun => return Err(whole(Fault::Overrun)),
+                Received::Nothing => return Err(whole(Fault::Timeout)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Nftables {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
+/// What is awaited of a transaction that was sent.
+struct Transaction {
+    /// Sequence number of the message that begins it; the steps follow.
+    first: u32,
+    /// Steps that have not been answered.
+    open: usize,
+    /// Messages with an operation of their own: the beginning and the steps.
+    length: usize,
+}
+
+impl Transaction {
+    /// Enters an answer. The beginning is only ever refused, and with it all.
+    fn answer(&mut self, message: &Message<'_>) -> Result<(), (usize, Fault)> {
+        let position = message.sequence.wrapping_sub(self.first) as usize;
+        if message.kind != NLMSG_ERROR || position >= self.length {
+            return Ok(());
+        }
+        match wire::verdict(message) {
+            Ok(Verdict::Acknowledged) => {
+                self.open = self.open.saturating_sub(1);
+                Ok(())
+            }
+            Ok(Verdict::Refused(errno, words)) => Err((position, Fault::Refused(errno, words))),
+            Err(detail) => Err((position, Fault::Malformed(detail))),
+        }
+    }
+}
+
+/// A message that begins or ends a transaction.
+fn bracket(message: ControlMessage) -> NetfilterMessage {
+    /// `NFNL_SUBSYS_NFTABLES`: whose transaction it is.
+    const NFTABLES: u16 = 10;
+    NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Unspec, VERSION, NFTABLES), message)
+}
+
+/// `NFNETLINK_V0`
+const VERSION: u8 = 0;
+
+/// What is asked for as buffers in bytes.
+const BUFFER: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::tests::{hex, only};
+
+    fn transaction() -> Transaction {
+        Transaction { first: 76, open: 2, length: 3 }
+    }
+
+    /// `EEXIST` to sequence number 77.
+    const REFUSED: &str = "24000000 0200 0001 4d000000 70aa6b86 efffffff 3c000000000a05064d00000000000000";
+
+    #[test]
+    fn a_step_that_is_refused_is_named() {
+        let refused = transaction().answer(&only(&hex(REFUSED)));
+        assert!(matches!(refused, Err((1, Fault::Refused(17, None)))), "{refused:?}");
+    }
+
+    #[test]
+    fn the_beginning_is_refused_for_the_whole() {
+        let mut whole = Transaction { first: 77, ..transaction() };
+        assert!(matches!(whole.answer(&only(&hex(REFUSED))), Err((0, Fault::Refused(17, None)))));
+    }
+
+    #[test]
+    fn each_step_is_acknowledged_and_answers_to_others_do_not_count() {
+        let acknowledged = hex(&REFUSED.replace("efffffff", "00000000"));
+        let mut transaction = transaction();
+        transaction.answer(&only(&acknowledged)).expect("it worked");
+        assert_eq!(transaction.open, 1);
+        for first in [74, 78, u32::MAX] {
+            let mut other = Transaction { first, ..self::transaction() };
+            other.answer(&only(&hex(REFUSED))).expect("not one of these");
+            assert_eq!(other.open, 2);
+        }
+    }
+
+    #[test]
+    fn a_transaction_is_bracketed() {
+        let mut bytes = Vec::new();
+        append(&mut bytes, NetlinkMessage::from(bracket(ControlMessage::BatchBegin)), 1);
+        assert_eq!(bytes, hex("14000000 1000 0000 01000000 00000000  00 00 000a"));
+        bytes.clear();
+        append(&mut bytes, NetlinkMessage::from(bracket(ControlMessage::BatchEnd)), 2);
+        assert_eq!(bytes, hex("14000000 1100 0000 02000000 00000000  00 00 000a"));
+    }
+}

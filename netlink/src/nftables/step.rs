@@ -1,0 +1,297 @@
+//! What can be done to a table, and how each step is put into messages.
+
+use std::net::IpAddr;
+
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
+use netlink_packet_netfilter::nftables::{
+    ChainAttribute, ChainMessage, DataAttribute, Hook, InetHookNumber, ListAttribute, NfTablesMessage,
+    RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute, SetElementList, SetElementMessage,
+    SetMessage, TableAttribute, TableFlags, TableMessage,
+};
+
+use super::rule::{self, Field, Match, VERDICT_ACCEPT, VERDICT_DROP};
+
+/// One change of a table. What is there already is no error, but for a rule, which is added again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Makes the table.
+    AddTable {
+        /// Nobody but this socket can change it, and it goes with the socket (Linux 5.12; before:
+        /// `EINVAL`). A table that is there without an owner is refused.
+        owned: bool,
+    },
+    /// Removes the table with all that is in it.
+    RemoveTable,
+    /// Makes a chain that sees packets for this host itself, before any other chain does that has a
+    /// higher `priority`. What it does not drop goes on to the others.
+    AddInputChain {
+        /// Its name.
+        chain: &'static str,
+        /// Its place among the chains of all tables; -300 is before connections are tracked and
+        /// before any usual filter.
+        priority: i32,
+    },
+    /// Makes a set.
+    AddSet {
+        /// Its name.
+        set: &'static str,
+        /// What an element is made of.
+        key: &'static [Field],
+    },
+    /// Appends a rule: a packet that meets all the conditions leaves the chain.
+    AddRule {
+        /// Name of the chain.
+        chain: &'static str,
+        /// The conditions.
+        matches: Vec<Match>,
+        /// Whether it is dropped, else goes on to the other chains.
+        drop: bool,
+    },
+    /// Adds elements to a set.
+    AddElements {
+        /// Name of the set.
+        set: &'static str,
+        /// The elements; those that are there already stay.
+        elements: Vec<Element>,
+    },
+    /// Removes elements from a set.
+    RemoveElements {
+        /// Name of the set.
+        set: &'static str,
+        /// The elements, each of which must be there.
+        elements: Vec<Element>,
+    },
+}
+
+/// An element of a set: the values of its fields.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Element(Vec<u8>);
+
+impl From<IpAddr> for Element {
+    fn from(address: IpAddr) -> Self {
+        Self(match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        })
+    }
+}
+
+impl Element {
+    /// The name of an interface, and then an address. No interface has a name of more than 15 bytes.
+    pub fn on_interface(name: &str, address: IpAddr) -> Self {
+        let mut octets = name.as_bytes().to_vec();
+        octets.resize(libc::IFNAMSIZ, 0);
+        octets.extend(Self::from(address).0);
+        Self(octets)
+    }
+}
+
+impl Step {
+    /// The sentence's second half: "cannot ...".
+    pub(super) fn operation(&self, table: &str) -> String {
+        match self {
+            Self::AddTable { .. } => format!("make the table inet {table}"),
+            Self::RemoveTable => format!("remove the table inet {table}"),
+            Self::AddInputChain { chain, .. } => format!("add the chain {chain} to the table inet {table}"),
+            Self::AddSet { set, .. } => format!("add the set {set} to the table inet {table}"),
+            Self::AddRule { chain, .. } => format!("add a rule to inet {table} {chain}"),
+            Self::AddElements { set, .. } => format!("add elements to the set inet {table} {set}"),
+            Self::RemoveElements { set, .. } => format!("remove elements from the set inet {table} {set}"),
+        }
+    }
+
+    /// The messages for it, each with the flags of its header.
+    pub(super) fn messages(&self, table: &str) -> Vec<(u16, NfTablesMessage)> {
+        use NfTablesMessage::{
+            DeleteSetElement, DeleteTable, NewChain, NewRule, NewSet, NewSetElement, NewTable,
+        };
+        let name = || table.to_owned();
+        match self {
+            Self::AddTable { owned } => {
+                let flags = if *owned { TableFlags::Owner } else { TableFlags::empty() };
+                let attributes = vec![TableAttribute::Name(name()), TableAttribute::Flags(flags)];
+                vec![(NLM_F_CREATE, NewTable(TableMessage { attributes }))]
+            }
+            Self::RemoveTable => {
+                vec![(0, DeleteTable(TableMessage { attributes: vec![TableAttribute::Name(name())] }))]
+            }
+            Self::AddInputChain { chain, priority } => {
+                let number = Hook::Number(InetHookNumber::LocalIn.into());
+                let attributes = vec![
+                    ChainAttribute::Table(name()),
+                    ChainAttribute::Name((*chain).to_owned()),
+                    ChainAttribute::Hook(vec![number, Hook::Priority(priority.cast_unsigned())]),
+                    ChainAttribute::Policy(VERDICT_ACCEPT),
+                    ChainAttribute::Type("filter".to_owned()),
+                ];
+                vec![(NLM_F_CREATE, NewChain(ChainMessage { attributes }))]
+            }
+            Self::AddSet { set, key } => {
+                let attributes = vec![
+                    SetAttribute::Table(name()),
+                    SetAttribute::Name((*set).to_owned()),
+                    SetAttribute::KeyType(rule::key_type(key)),
+                    SetAttribute::KeyLen(rule::key_len(key)),
+                    // The kernel wants one; sets are found by their names here.
+                    SetAttribute::Id(0),
+                ];
+                vec![(NLM_F_CREATE, NewSet(SetMessage { attributes }))]
+            }
+            Self::AddRule { chain, matches, drop } => {
+                let verdict = if *drop { VERDICT_DROP } else { VERDICT_ACCEPT };
+                let attributes = vec![
+                    RuleAttribute::Table(name()),
+                    RuleAttribute::Chain((*chain).to_owned()),
+                    RuleAttribute::Expressions(rule::expressions(matches, verdict)),
+                ];
+                vec![(NLM_F_CREATE | NLM_F_APPEND, NewRule(RuleMessage { attributes }))]
+            }
+            Self::AddElements { set, elements } => elements
+                .chunks(ELEMENTS_AT_ONCE)
+                .map(|some| (NLM_F_CREATE, NewSetElement(set_elements(name(), set, some))))
+                .collect(),
+            Self::RemoveElements { set, elements } => elements
+                .chunks(ELEMENTS_AT_ONCE)
+                .map(|some| (0, DeleteSetElement(set_elements(name(), set, some))))
+                .collect(),
+        }
+    }
+}
+
+fn set_elements(table: String, set: &str, elements: &[Element]) -> SetElementMessage {
+    let key = |element: &Element| SetElementAttribute::Key(DataAttribute::Value(element.0.clone()));
+    let elements = elements.iter().map(|element| ListAttribute::Element(vec![key(element)])).collect();
+    let attributes = vec![
+        SetElementList::Table(table),
+        SetElementList::Set(set.to_owned()),
+        SetElementList::Elements(elements),
+    ];
+    SetElementMessage { attributes }
+}
+
+/// An attribute has 64 KiB at most, and an element takes 44 bytes of it.
+const ELEMENTS_AT_ONCE: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::{NetlinkMessage, NetlinkSerializable};
+    use netlink_packet_netfilter::{
+        NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
+    };
+
+    use super::*;
+    use crate::wire::tests::hex;
+
+    /// All but the header of netlink, of the only message.
+    fn encoded(step: &Step) -> Vec<u8> {
+        let mut messages = step.messages("vrrpd");
+        let (_, inner) = messages.pop().expect("a message");
+        assert!(messages.is_empty(), "one message only");
+        let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
+        let message = NetfilterMessage::new(header, NetfilterMessageInner::NfTables(inner));
+        let mut bytes = vec![0; NetlinkSerializable::buffer_len(&message)];
+        message.serialize(&mut bytes);
+        bytes
+    }
+
+    const TABLE: &str = "01000000 0a000100 767272706400 0000";
+
+    /// nft(8) 1.0.6 sends these bytes for `flags owner`.
+    #[test]
+    fn a_table_with_an_owner() {
+        let expected = format!("{TABLE} 08000200 00000002");
+        assert_eq!(encoded(&Step::AddTable { owned: true }), hex(&expected));
+    }
+
+    /// nft(8) 1.0.6 sends the same attributes for `type filter hook input priority -300; policy accept`.
+    #[test]
+    fn a_chain_for_what_comes_in() {
+        let step = Step::AddInputChain { chain: "input", priority: -300 };
+        let expected = format!(
+            "{TABLE} 0a000300 696e70757400 0000
+             14000480 08000100 00000001 08000200 fffffed4
+             08000500 00000001  0b000700 66696c74657200 00"
+        );
+        assert_eq!(encoded(&step), hex(&expected));
+    }
+
+    /// nft(8) 1.0.6 sends the same type and length for `type ifname . ipv6_addr`.
+    #[test]
+    fn a_set_of_two_fields() {
+        let key = &[Field::InputInterface, Field::Ipv6Destination];
+        let expected = format!(
+            "{TABLE} 09000200 69707636 00 000000
+             08000400 00000a48  08000500 00000020  08000a00 00000000"
+        );
+        assert_eq!(encoded(&Step::AddSet { set: "ipv6", key }), hex(&expected));
+    }
+
+    /// nft(8) 1.0.6 sends these bytes for `{ "eth0" . fe80::1 }`, and the number of the set.
+    #[test]
+    fn an_element_of_two_fields() {
+        let address = "fe80::1".parse().expect("an address");
+        let elements = vec![Element::on_interface("eth0", address)];
+        let expected = format!(
+            "{TABLE} 09000200 69707636 00 000000
+             30000380 2c000180 28000180 24000100
+             65746830000000000000000000000000 fe800000000000000000000000000001"
+        );
+        assert_eq!(encoded(&Step::AddElements { set: "ipv6", elements }), hex(&expected));
+    }
+
+    /// nft(8) 1.0.6 sends the same expressions for `meta l4proto ipv6-icmp icmpv6 type 135-136 accept`.
+    #[test]
+    fn a_rule_with_a_range() {
+        let matches = vec![Match::Icmpv6Type(135..=136)];
+        let expected = format!(
+            "{TABLE} 0a000200 696e70757400 0000  10010480
+             24000180 09000100 6d65746100 000000 14000280 08000200 00000010 08000100 00000001
+             2c000180 08000100 636d7000 20000280 08000100 00000001 08000200 00000000
+                      0c000380 05000100 3a000000
+             34000180 0c000100 7061796c6f616400 24000280 08000100 00000001 08000200 00000002
+                      08000300 00000000 08000400 00000001
+             2c000180 08000100 636d7000 20000280 08000100 00000001 08000200 00000005
+                      0c000380 05000100 87000000
+             2c000180 08000100 636d7000 20000280 08000100 00000001 08000200 00000003
+                      0c000380 05000100 88000000
+             30000180 0e000100 696d6d65646961746500 0000 1c000280 08000100 00000000
+                      10000280 0c000280 08000100 00000001"
+        );
+        assert_eq!(encoded(&Step::AddRule { chain: "input", matches, drop: false }), hex(&expected));
+    }
+
+    /// nft(8) 1.0.6 sends the same expressions for `iifname . ip6 daddr @ipv6 drop`, and the number of
+    /// the set.
+    #[test]
+    fn a_rule_with_a_set() {
+        let key = &[Field::InputInterface, Field::Ipv6Destination];
+        let matches = vec![Match::Ipv6, Match::InSet { set: "ipv6", key }];
+        let expected = format!(
+            "{TABLE} 0a000200 696e70757400 0000  04010480
+             24000180 09000100 6d65746100 000000 14000280 08000200 0000000f 08000100 00000001
+             2c000180 08000100 636d7000 20000280 08000100 00000001 08000200 00000000
+                      0c000380 05000100 0a000000
+             24000180 09000100 6d65746100 000000 14000280 08000200 00000006 08000100 00000001
+             34000180 0c000100 7061796c6f616400 24000280 08000100 00000002 08000200 00000001
+                      08000300 00000018 08000400 00000010
+             28000180 0b000100 6c6f6f6b757000 00 18000280 08000200 00000001
+                      09000100 69707636 00 000000
+             30000180 0e000100 696d6d65646961746500 0000 1c000280 08000100 00000000
+                      10000280 0c000280 08000100 00000000"
+        );
+        assert_eq!(encoded(&Step::AddRule { chain: "input", matches, drop: true }), hex(&expected));
+    }
+
+    #[test]
+    fn many_elements_go_in_several_messages() {
+        let element = Element::from(std::net::IpAddr::from([192, 0, 2, 10]));
+        let elements = vec![element; ELEMENTS_AT_ONCE + 1];
+        let set = "ipv4";
+        assert_eq!(Step::AddElements { set, elements: elements.clone() }.messages("vrrpd").len(), 2);
+        for (_, inner) in (Step::RemoveElements { set, elements }).messages("vrrpd") {
+            let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
+            let message = NetfilterMessage::new(header, NetfilterMessageInner::NfTables(inner));
+            assert!(NetlinkMessage::from(message).buffer_len() < usize::from(u16::MAX));
+        }
+    }
+}

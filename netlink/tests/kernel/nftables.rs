@@ -1,0 +1,210 @@
+//! Tables of our own in the packet filter.
+
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use netlink::nftables::{Element, Field, Match, Nftables, Step, Watch};
+use netlink::{Request, Requester};
+use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
+use nix::unistd::Pid;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::namespace::{host, in_network_namespace, make, named};
+
+const TABLE: &str = "ours";
+const SET4: &str = "four";
+const SET6: &str = "six";
+const KEY4: &[Field] = &[Field::Ipv4Destination];
+const KEY6: &[Field] = &[Field::InputInterface, Field::Ipv6Destination];
+
+/// A table that drops what is for the elements of its sets, but some of ICMPv6.
+fn build(owned: bool) -> Vec<Step> {
+    let chain = "input";
+    let rule = |matches, drop| Step::AddRule { chain, matches, drop };
+    vec![
+        Step::AddTable { owned },
+        Step::AddInputChain { chain, priority: -300 },
+        Step::AddSet { set: SET4, key: KEY4 },
+        Step::AddSet { set: SET6, key: KEY6 },
+        rule(vec![Match::Icmpv6Type(135..=136)], false),
+        rule(vec![Match::Ipv4, Match::InSet { set: SET4, key: KEY4 }], true),
+        rule(vec![Match::Ipv6, Match::InSet { set: SET6, key: KEY6 }], true),
+    ]
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// A loopback with these addresses, on one processor, where datagrams keep their order.
+fn with_addresses(addresses: &[&str]) {
+    let mut one = CpuSet::new();
+    one.set(sched_getcpu().expect("it runs on one")).expect("a processor that there is");
+    sched_setaffinity(Pid::from_raw(0), &one).expect("our own thread");
+    let mut requester = Requester::open().expect("sockets can be had");
+    let link = named(&mut requester, "lo").index;
+    make(&mut requester, &[Request::SetUp { link }]);
+    for address in addresses.iter().copied().map(host) {
+        make(&mut requester, &[Request::AddAddress { link, address, lifetime: None }]);
+        until_in_use(address.ip);
+    }
+}
+
+/// The kernel puts an IPv6 address to use in its own time.
+fn until_in_use(address: IpAddr) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let socket = UdpSocket::bind((address, 0)).expect("an address of ours");
+    socket.set_nonblocking(true).expect("a socket");
+    let own = socket.local_addr().expect("it is bound");
+    while socket.send_to(&[0], own).and_then(|_| socket.recv(&mut [0])).is_err() {
+        assert!(Instant::now() < deadline, "{address} is not in use");
+        std::thread::yield_now();
+    }
+}
+
+/// Which of the addresses a datagram reaches. One to `open`, which must arrive, follows each, so that
+/// nothing has to be waited for.
+fn reached(addresses: &[&str], open: &str) -> Vec<String> {
+    let any = if ip(open).is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let server = UdpSocket::bind(any).expect("a free port");
+    // Only a fault waits so long.
+    server.set_read_timeout(Some(Duration::from_secs(10))).expect("not zero");
+    let port = server.local_addr().expect("it is bound").port();
+    let client = UdpSocket::bind((ip(open), 0)).expect("an address of ours");
+    let mut reached = Vec::new();
+    for to in addresses.iter().flat_map(|address| [address, open]) {
+        client.send_to(to.as_bytes(), SocketAddr::new(ip(to), port)).expect("the loopback takes all");
+    }
+    for _ in addresses {
+        loop {
+            let mut octets = [0; 64];
+            let length = server.recv(&mut octets).expect("the open address is open");
+            match String::from_utf8_lossy(&octets[..length]).into_owned() {
+                marker if marker == open => break,
+                address => reached.push(address),
+            }
+        }
+    }
+    reached
+}
+
+#[test]
+fn what_is_for_an_element_of_a_set_is_dropped() {
+    in_network_namespace("nftables::what_is_for_an_element_of_a_set_is_dropped", || {
+        with_addresses(&["192.0.2.1", "192.0.2.10", "2001:db8::1", "2001:db8::10", "2001:db8::11"]);
+        let (four, six) = (["192.0.2.10"], ["2001:db8::10", "2001:db8::11"]);
+        let mut filter = Nftables::open().expect("sockets can be had");
+        filter.commit(TABLE, &build(false)).expect("the namespace is ours");
+        assert_eq!(reached(&four, "192.0.2.1"), four, "an empty set drops nothing");
+        assert_eq!(reached(&six, "2001:db8::1"), six);
+
+        let here = Element::on_interface("lo", ip("2001:db8::10"));
+        let elsewhere = Element::on_interface("eth0", ip("2001:db8::11"));
+        let add = [
+            Step::AddElements { set: SET4, elements: vec![ip("192.0.2.10").into()] },
+            Step::AddElements { set: SET6, elements: vec![here, elsewhere] },
+        ];
+        filter.commit(TABLE, &add).expect("the sets are there");
+        filter.commit(TABLE, &add).expect("what is there already is no error");
+        assert!(reached(&four, "192.0.2.1").is_empty());
+        assert_eq!(reached(&six, "2001:db8::1"), ["2001:db8::11"], "the other comes in elsewhere");
+
+        let remove = Step::RemoveElements { set: SET4, elements: vec![ip("192.0.2.10").into()] };
+        filter.commit(TABLE, &[remove]).expect("it is there");
+        assert_eq!(reached(&four, "192.0.2.1"), four);
+        filter.commit(TABLE, &[Step::RemoveTable]).expect("it is there");
+        assert_eq!(reached(&six, "2001:db8::1"), six);
+    });
+}
+
+#[test]
+fn a_rule_that_lets_some_of_icmpv6_pass() {
+    in_network_namespace("nftables::a_rule_that_lets_some_of_icmpv6_pass", || {
+        with_addresses(&["2001:db8::1", "2001:db8::10"]);
+        let mut filter = Nftables::open().expect("sockets can be had");
+        filter.commit(TABLE, &build(false)).expect("the namespace is ours");
+        let closed = Element::on_interface("lo", ip("2001:db8::10"));
+        filter.commit(TABLE, &[Step::AddElements { set: SET6, elements: vec![closed] }]).expect("is there");
+
+        let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).expect("we are root here");
+        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("not zero");
+        // The last one is of a type that nobody answers, to the open address.
+        const LAST: u8 = 201;
+        for (kind, to) in [
+            (134, "2001:db8::10"),
+            (135, "2001:db8::10"),
+            (136, "2001:db8::10"),
+            (137, "2001:db8::10"),
+            (LAST, "2001:db8::1"),
+        ] {
+            let message = [kind, 0, 0, 0, 0, 0, 0, 0];
+            socket.send_to(&message, &SocketAddr::new(ip(to), 0).into()).expect("the loopback takes all");
+        }
+        let mut passed = Vec::new();
+        while passed.last() != Some(&LAST) {
+            let mut octets = [0; 8];
+            (&socket).read_exact(&mut octets).expect("the open address is open");
+            passed.push(octets[0]);
+        }
+        assert_eq!(passed, [135, 136, LAST]);
+    });
+}
+
+#[test]
+fn a_table_with_an_owner_is_its_own_and_goes_with_it() {
+    in_network_namespace("nftables::a_table_with_an_owner_is_its_own_and_goes_with_it", || {
+        with_addresses(&["192.0.2.1", "192.0.2.10"]);
+        let mut filter = Nftables::open().expect("sockets can be had");
+        let mut steps = build(true);
+        steps.push(Step::AddElements { set: SET4, elements: vec![ip("192.0.2.10").into()] });
+        filter.commit(TABLE, &steps).expect("the namespace is ours");
+        assert!(reached(&["192.0.2.10"], "192.0.2.1").is_empty());
+
+        let mut other = Nftables::open().expect("sockets can be had");
+        let error = other.commit(TABLE, &[Step::RemoveTable]).expect_err("it is another's");
+        assert_eq!(error.errno(), Some(Errno::EPERM as i32), "{error}");
+        assert!(error.to_string().starts_with("cannot remove the table inet ours: "), "{error}");
+        drop(filter);
+        assert_eq!(reached(&["192.0.2.10"], "192.0.2.1"), ["192.0.2.10"]);
+        let error = other.commit(TABLE, &[Step::RemoveTable]).expect_err("it is gone");
+        assert_eq!(error.errno(), Some(Errno::ENOENT as i32), "{error}");
+    });
+}
+
+#[test]
+fn a_step_that_is_refused_undoes_those_before_it() {
+    in_network_namespace("nftables::a_step_that_is_refused_undoes_those_before_it", || {
+        let mut filter = Nftables::open().expect("sockets can be had");
+        let orphan = Step::AddElements { set: SET4, elements: vec![ip("192.0.2.10").into()] };
+        let error =
+            filter.commit(TABLE, &[Step::AddTable { owned: false }, orphan]).expect_err("no such set");
+        assert_eq!(error.errno(), Some(Errno::ENOENT as i32), "{error}");
+        assert!(error.to_string().starts_with("cannot add elements to the set inet ours four: "), "{error}");
+        let error = filter.commit(TABLE, &[Step::RemoveTable]).expect_err("it was not made");
+        assert_eq!(error.errno(), Some(Errno::ENOENT as i32), "{error}");
+    });
+}
+
+#[test]
+fn what_others_do_to_a_table_is_noticed() {
+    in_network_namespace("nftables::what_others_do_to_a_table_is_noticed", || {
+        let mut watch = Watch::open().expect("sockets can be had");
+        let mut filter = Nftables::open().expect("sockets can be had");
+        let mut other = Nftables::open().expect("sockets can be had");
+        let own = filter.port();
+        let mut disturbed = || watch.disturbed(TABLE, own).expect("the kernel makes sense");
+        filter.commit(TABLE, &build(false)).expect("the namespace is ours");
+        assert!(!disturbed(), "we know what we do");
+        other.commit("theirs", &build(false)).expect("the namespace is ours");
+        assert!(!disturbed(), "another table");
+
+        let element = Step::AddElements { set: SET4, elements: vec![ip("192.0.2.10").into()] };
+        other.commit(TABLE, std::slice::from_ref(&element)).expect("nobody owns it");
+        assert!(disturbed());
+        assert!(!disturbed(), "told once");
+        other.commit(TABLE, &[Step::RemoveTable]).expect("nobody owns it");
+        assert!(disturbed());
+    });
+}
