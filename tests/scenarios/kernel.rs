@@ -1,5 +1,7 @@
 //! What the kernel, other programs and a crash do to the address.
 
+mod accept_mode;
+
 use std::fs;
 
 use lab::story::{INTERVAL_NS, PRIMARY, SECONDARY, VIP, router, slow, web};

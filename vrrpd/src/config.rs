@@ -132,6 +132,8 @@ pub struct VirtualRouter {
     pub preempt_mode: bool,
     /// How long a lower-priority Active Router is left alone; default 0.
     pub preempt_delay: Duration,
+    /// Are packets to the addresses accepted without owning them? Default true.
+    pub accept_mode: bool,
     /// Refuse what deployed peers do against the letter of the RFC; default false.
     pub strict: bool,
     /// Kernel lifetime of the addresses that we add; default auto.

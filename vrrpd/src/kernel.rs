@@ -4,6 +4,7 @@
 //! addresses, opens the sockets when an interface comes up, and tells the protocol thread the facts
 //! that it needs. Netlink may make it wait for as long as it likes: nobody waits for it.
 
+mod acceptance;
 mod place;
 mod record;
 mod tenure;
@@ -27,6 +28,7 @@ use crate::mailbox::Mailbox;
 use crate::net::Aim;
 use crate::protocol::{self, Kernel};
 
+use acceptance::Acceptance;
 pub(crate) use place::{Place, Placement};
 use record::Record;
 
@@ -52,6 +54,9 @@ pub(crate) enum Note {
     Interface { name: String, state: InterfaceState },
     /// The kernel refused something, in its own words.
     Refused { router: RouterId, address: Address, message: String },
+    /// Packets to the addresses of routers with `accept_mode = false` are not dropped, and why; `None`:
+    /// they are again.
+    AcceptMode { trouble: Option<String> },
     /// TCP connections were ended because their address goes.
     Ended { address: Address, connections: usize },
     /// Something went wrong that no router can be named for.
@@ -103,6 +108,7 @@ struct Worker {
     monitor: Monitor,
     table: Table,
     places: BTreeMap<RouterId, Placed>,
+    acceptance: Acceptance,
     /// Of a link and family; absent: none are open.
     sockets: BTreeMap<(LinkId, Family), Opened>,
     /// What was told of each interface last.
@@ -173,6 +179,7 @@ impl Worker {
             monitor,
             table,
             places: BTreeMap::new(),
+            acceptance: Acceptance::default(),
             sockets: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             retry: false,
@@ -185,13 +192,13 @@ impl Worker {
     fn run(&mut self) {
         loop {
             let timeout = if self.retry { PollTimeout::from(RETRY_MS) } else { PollTimeout::NONE };
-            let mut files = [
-                PollFd::new(self.messages.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN),
-            ];
-            // An interrupted wait is as good as a wake-up of both.
+            let files = [self.messages.as_fd(), self.monitor.as_fd()].into_iter();
+            let files = files.chain(self.acceptance.watched());
+            let mut files: Vec<PollFd<'_>> = files.map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
+            // An interrupted wait is as good as a wake-up of all.
             let _ = poll(&mut files, timeout);
-            let [asked, told] = files.map(|file| file.any().unwrap_or(true));
+            let ready = |index: usize| files.get(index).is_some_and(|file| file.any().unwrap_or(true));
+            let [asked, told, opened] = [ready(0), ready(1), ready(2)];
             // First what the kernel tells, so that an address that is gone is not renewed into being.
             if told {
                 self.watch();
@@ -199,7 +206,11 @@ impl Worker {
             if asked && self.serve().is_break() {
                 return;
             }
+            if opened {
+                self.guard_addresses();
+            }
             if std::mem::take(&mut self.retry) {
+                self.close_addresses();
                 self.list_anew();
                 self.tell_all_facts();
             }
@@ -220,7 +231,10 @@ impl Worker {
                     self.set_lifetime(&ownership, place::farewell);
                 }
                 Message::Place(router, place) => self.place(router, *place),
-                Message::Forget(router) => drop(self.places.remove(&router)),
+                Message::Forget(router) => {
+                    self.places.remove(&router);
+                    self.close_addresses();
+                }
                 Message::Stop => return ControlFlow::Break(()),
             }
         }
@@ -231,6 +245,8 @@ impl Worker {
         let placed = self.places.remove(&router);
         let (facts, tenure) = placed.map_or((None, None), |placed| (placed.facts, placed.tenure));
         self.places.insert(router, Placed { place, facts, tenure });
+        // Before the router can learn that it may start.
+        self.close_addresses();
         // Another router's source must not be an address that this one moves.
         self.tell_all_facts();
     }

@@ -90,6 +90,7 @@ fn virtual_router(name: &str, hooks: &[String]) -> VirtualRouter {
         startup_delay: Duration::ZERO,
         preempt_mode: true,
         preempt_delay: Duration::ZERO,
+        accept_mode: true,
         strict: false,
         lease: Lease::Auto,
         checks: Vec::new(),

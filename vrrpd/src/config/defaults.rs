@@ -89,6 +89,7 @@ fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
         startup_delay: raw.startup_delay.or(Duration::ZERO)?,
         preempt_mode: raw.preempt_mode.or(true)?,
         preempt_delay: raw.preempt_delay.or(Duration::ZERO)?,
+        accept_mode: raw.accept_mode.or(true)?,
         strict: raw.strict.or(false)?,
         lease: raw.lease.or(Lease::Auto)?,
         checks: values(&raw.checks)?,

@@ -134,7 +134,7 @@ pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     only("carrier_delay", Fixed::Text("0s")),
     full("preempt_mode"),
     full("preempt_delay"),
-    only("accept_mode", Fixed::Boolean(true)),
+    full("accept_mode"),
     full("strict"),
     only("virtual_mac", Fixed::Boolean(false)),
     full("lease"),

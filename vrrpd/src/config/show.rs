@@ -123,7 +123,7 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
         ("carrier_delay", quoted("0s")),
         ("preempt_mode", router.preempt_mode.to_string()),
         ("preempt_delay", duration(router.preempt_delay)),
-        ("accept_mode", String::from("true")),
+        ("accept_mode", router.accept_mode.to_string()),
         ("strict", router.strict.to_string()),
         ("virtual_mac", String::from("false")),
         ("lease", lease(router.lease)),

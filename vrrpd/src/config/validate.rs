@@ -155,6 +155,13 @@ fn check_election(router: &raw::VirtualRouter, faults: &mut Faults) {
             "the owner always takes over (RFC 9568 6.1)",
         );
     }
+    if owner && let Some(at) = router.accept_mode.at().filter(|at| !at.value) {
+        faults.warning(
+            &at.span,
+            "accept_mode = false has no effect with priority 255",
+            "the owner accepts what is for its addresses (RFC 9568 6.4.3)",
+        );
+    }
     if let Some(at) = router.preempt_delay.at().filter(|at| !at.value.is_zero()) {
         if owner {
             faults.warning(

@@ -125,6 +125,19 @@ impl Alarm {
         )
     }
 
+    /// `accept_mode_not_enforced`: packets that `accept_mode = false` forbids are accepted.
+    pub fn accept_mode_not_enforced(trouble: &str) -> Self {
+        Self::new(
+            "accept_mode_not_enforced",
+            Level::Degraded,
+            format!(
+                "packets to the virtual addresses are accepted in spite of accept_mode = false: {trouble}"
+            ),
+            "it is tried again every second; nf_tables (modprobe nf_tables) and CAP_NET_ADMIN are needed, and \
+             no other program may own a table inet vrrpd (nft list tables)",
+        )
+    }
+
     /// `peer_link_closed`: the peer link is configured and cannot be used.
     pub fn peer_link_closed(trouble: &str) -> Self {
         Self::new(

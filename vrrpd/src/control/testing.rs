@@ -41,6 +41,7 @@ pub(crate) fn config() -> config::VirtualRouter {
         startup_delay: Duration::ZERO,
         preempt_mode: true,
         preempt_delay: Duration::ZERO,
+        accept_mode: true,
         strict: false,
         lease: config::Lease::Auto,
         checks: vec!["registry".to_owned()],

@@ -38,6 +38,8 @@ pub(super) struct Observer {
     scheduling: Scheduling,
     checks: Vec<Check>,
     hooks: Vec<String>,
+    /// Why `accept_mode = false` is not enforced.
+    accepting: Option<String>,
     waiting: VecDeque<(u64, Call)>,
     next_token: u64,
     rerun: mpsc::Sender<Call>,
@@ -52,6 +54,7 @@ impl Observer {
             scheduling,
             checks: Vec::new(),
             hooks: Vec::new(),
+            accepting: None,
             waiting: VecDeque::new(),
             next_token: HEARTBEAT + 1,
             rerun,
@@ -162,6 +165,11 @@ impl Observer {
         self.checks.iter().filter(named).map(|check| (check.name.clone(), check.state))
     }
 
+    /// `accept_mode = false` is not enforced for this reason, or is.
+    pub(super) fn accept_mode(&mut self, trouble: Option<String>) {
+        self.accepting = trouble;
+    }
+
     /// Asks the core for what it knows; the call is answered when that has come.
     pub(super) fn ask(&mut self, roster: &Roster, wires: &Wires, call: Call) {
         let token = self.next_token;
@@ -251,6 +259,9 @@ impl Observer {
                 .collect();
             described.orders = others.standing.of(&entry.config.name);
             described.config_digest = fitness::config_digest(&entry.config);
+            if !entry.config.accept_mode && !entry.config.priority.is_owner() {
+                described.alarms.extend(self.accepting.as_deref().map(Alarm::accept_mode_not_enforced));
+            }
             virtual_routers.push(described);
         }
         // In the order of the file.

@@ -87,8 +87,26 @@ impl Daemon {
             kernel::Note::Ended { address, connections } => {
                 info!(%address, connections, "TCP connections were ended because their address goes");
             }
+            kernel::Note::AcceptMode { trouble } => self.accept_mode(trouble),
             kernel::Note::Trouble(message) => warn!("{message}"),
         }
+    }
+
+    /// What `accept_mode = false` forbids is accepted, or no longer.
+    fn accept_mode(&mut self, trouble: Option<String>) {
+        let name = "accept_mode_not_enforced".to_owned();
+        let virtual_router = None;
+        self.record(match &trouble {
+            Some(message) => {
+                error!("accept_mode = false is not enforced: {message}");
+                What::AlarmRaised { virtual_router, name, message: message.clone() }
+            }
+            None => {
+                info!("accept_mode = false is enforced");
+                What::AlarmCleared { virtual_router, name }
+            }
+        });
+        self.observer.accept_mode(trouble);
     }
 
     /// Logs a report, tells the hooks, and says what the history keeps of it.

@@ -203,6 +203,7 @@ impl Roster {
                     .map(|&address| Placement { address, interface: new.interface.clone() })
                     .collect(),
                 owner: new.priority.is_owner(),
+                accept_mode: new.accept_mode,
                 lease,
                 may_resume,
             },

@@ -29,6 +29,8 @@ pub(crate) struct Place {
     pub(crate) addresses: Vec<Placement>,
     /// The addresses are the administrator's.
     pub(crate) owner: bool,
+    /// Packets to the addresses are accepted, though they are not the administrator's.
+    pub(crate) accept_mode: bool,
     /// Kernel lifetime of the addresses in seconds.
     pub(crate) lease: Option<u32>,
     /// Addresses that an earlier daemon left may be kept: it did not crash over and over.
@@ -250,6 +252,7 @@ mod tests {
             global_source: false,
             addresses: Vec::new(),
             owner: false,
+            accept_mode: true,
             lease: None,
             may_resume: true,
         }
