@@ -3,31 +3,55 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::Priority;
+use crate::{Priority, Version};
 
-/// Advertisement_Interval of VRRPv3 in centiseconds, 1 to 4095: 10 ms to 40.95 s
-/// (RFC 9568 5.2.7, erratum 8301: never 0).
+/// Advertisement_Interval, as one version of VRRP counts it, and the times that follow from it there.
+///
+/// VRRPv3: 1 to 4095 centiseconds, 10 ms to 40.95 s (RFC 9568 5.2.7, erratum 8301: never 0).
+/// VRRPv2: 1 to 255 whole seconds (RFC 3768 5.3.7). The same time is another interval in the other
+/// version: its Skew_Time differs, and so do its octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AdverInterval(u16);
+pub struct AdverInterval {
+    /// 25500 at most.
+    centiseconds: u16,
+    version: Version,
+}
 
 impl AdverInterval {
-    /// One second (RFC 9568 6.1).
-    pub const DEFAULT: Self = Self(100);
-    /// 10 ms.
-    pub const MIN: Self = Self(1);
-    /// 40.95 s: the twelve bits of the field.
-    pub const MAX: Self = Self(4095);
+    /// One second of VRRPv3 (RFC 9568 6.1).
+    pub const DEFAULT: Self = Self::v3(100);
+    /// 10 ms, of VRRPv3.
+    pub const MIN: Self = Self::v3(1);
+    /// 40.95 s, of VRRPv3: the twelve bits of the field.
+    pub const MAX: Self = Self::v3(4095);
 
-    /// `None` outside of 1 to 4095.
+    const fn v3(centiseconds: u16) -> Self {
+        Self { centiseconds, version: Version::V3 }
+    }
+
+    /// One second (RFC 9568 6.1, RFC 3768 6.1).
+    pub const fn default_of(version: Version) -> Self {
+        Self { version, ..Self::DEFAULT }
+    }
+
+    /// Of VRRPv3; `None` outside of 1 to 4095.
     pub const fn from_centiseconds(centiseconds: u16) -> Option<Self> {
-        if centiseconds >= Self::MIN.0 && centiseconds <= Self::MAX.0 {
-            Some(Self(centiseconds))
+        if centiseconds >= Self::MIN.centiseconds && centiseconds <= Self::MAX.centiseconds {
+            Some(Self::v3(centiseconds))
         } else {
             None
         }
     }
 
-    /// `None` outside of 10 ms to 40.95 s and between the steps of 10 ms.
+    /// Of VRRPv2; `None` for 0.
+    pub const fn from_seconds(seconds: u8) -> Option<Self> {
+        if seconds == 0 {
+            return None;
+        }
+        Some(Self { centiseconds: seconds as u16 * 100, version: Version::V2 })
+    }
+
+    /// Of VRRPv3; `None` outside of 10 ms to 40.95 s and between the steps of 10 ms.
     pub fn from_duration(duration: Duration) -> Option<Self> {
         const STEP_NS: u128 = 10_000_000;
         let nanos = duration.as_nanos();
@@ -37,29 +61,50 @@ impl AdverInterval {
         Self::from_centiseconds(u16::try_from(nanos / STEP_NS).ok()?)
     }
 
-    /// The number on the wire.
+    /// Hundredths of a second: the number on the wire of VRRPv3, 1 to 4095; in VRRPv2 up to 25500.
     pub const fn centiseconds(self) -> u16 {
-        self.0
+        self.centiseconds
+    }
+
+    /// Whole seconds: the number on the wire of VRRPv2, 1 to 255.
+    pub const fn seconds(self) -> u8 {
+        (self.centiseconds / 100) as u8
+    }
+
+    /// The version that counts it so.
+    pub const fn version(self) -> Version {
+        self.version
     }
 
     /// As a time.
     pub const fn duration(self) -> Duration {
-        Duration::from_millis(self.0 as u64 * 10)
+        Duration::from_millis(self.centiseconds as u64 * 10)
     }
 
-    /// Skew_Time: `((256 - priority) * interval) / 256` (RFC 9568 6.1), in whole nanoseconds and
-    /// never rounded to centiseconds, so that the order of takeover survives the shortest interval.
+    /// Skew_Time, in whole nanoseconds and never rounded to centiseconds, so that the order of takeover
+    /// survives the shortest interval. VRRPv3: `((256 - priority) * interval) / 256` (RFC 9568 6.1);
+    /// VRRPv2: `(256 - priority) / 256` seconds, whatever the interval (RFC 3768 6.1).
     pub const fn skew_time(self, priority: Priority) -> Duration {
-        let interval_ns = self.0 as u64 * 10_000_000;
-        Duration::from_nanos((256 - priority.get() as u64) * interval_ns / 256)
+        let whole_ns = match self.version {
+            Version::V2 => 1_000_000_000,
+            Version::V3 => self.centiseconds as u64 * 10_000_000,
+        };
+        Duration::from_nanos((256 - priority.get() as u64) * whole_ns / 256)
     }
 
-    /// Active_Down_Interval: three intervals and [`skew_time`](Self::skew_time) (RFC 9568 6.1).
+    /// Skew_Time of the first of all backups, priority 254: what three intervals and a little more are.
+    pub const fn least_skew_time(self) -> Duration {
+        self.skew_time(Priority::new(254))
+    }
+
+    /// Active_Down_Interval: three intervals and [`skew_time`](Self::skew_time) (RFC 9568 6.1; RFC 3768
+    /// 6.1 calls it Master_Down_Interval).
     ///
-    /// With the defaults (priority 100, interval 1 s) this is 3.609375 s. The interval is the one
-    /// that the Active Router announced, which may differ from ours.
+    /// With the defaults (priority 100, interval 1 s) this is 3.609375 s. In VRRPv3 the interval is the
+    /// one that the Active Router announced, which may differ from ours.
     pub const fn active_down_interval(self, priority: Priority) -> Duration {
-        let Some(sum) = Duration::from_millis(self.0 as u64 * 30).checked_add(self.skew_time(priority))
+        let Some(sum) =
+            Duration::from_millis(self.centiseconds as u64 * 30).checked_add(self.skew_time(priority))
         else {
             return Duration::MAX;
         };
@@ -70,10 +115,10 @@ impl AdverInterval {
 impl fmt::Display for AdverInterval {
     /// As in the configuration: `1s`, `100ms`, `2500ms`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_multiple_of(100) {
-            write!(f, "{}s", self.0 / 100)
+        if self.centiseconds.is_multiple_of(100) {
+            write!(f, "{}s", self.centiseconds / 100)
         } else {
-            write!(f, "{}ms", u32::from(self.0) * 10)
+            write!(f, "{}ms", u32::from(self.centiseconds) * 10)
         }
     }
 }
@@ -100,5 +145,16 @@ mod tests {
             let sooner = AdverInterval::MIN.skew_time(Priority::new(priority + 1));
             assert!(later > sooner, "priority {priority}");
         }
+    }
+
+    #[test]
+    fn version_2_counts_whole_seconds_and_skews_by_a_second_at_most() {
+        assert_eq!(AdverInterval::from_seconds(0), None);
+        let longest = AdverInterval::from_seconds(255).expect("an octet of seconds");
+        assert_eq!((longest.seconds(), longest.duration()), (255, Duration::from_secs(255)));
+        assert_eq!(longest.least_skew_time(), Duration::from_nanos(7_812_500));
+        let second = AdverInterval::from_seconds(1).expect("one second");
+        assert_eq!(second, AdverInterval::default_of(Version::V2));
+        assert_ne!(second, AdverInterval::DEFAULT, "of the other version");
     }
 }

@@ -1,4 +1,5 @@
-//! What VRRP says: values, packets, timers and the state machine of RFC 9568.
+//! What VRRP says: values, packets, timers and the state machine of RFC 9568, and of
+//! RFC 3768 for old peers.
 //!
 //! Nothing in this package opens a socket, reads a clock, starts a task, logs or draws a random
 //! number. Time and bytes come in as arguments, actions go out as values; the same code runs under
@@ -20,6 +21,7 @@ mod router;
 pub mod snapshot;
 pub mod time;
 pub mod tracking;
+pub mod version;
 pub mod vrid;
 
 pub use interval::AdverInterval;
@@ -27,4 +29,5 @@ pub use mac::MacAddress;
 pub use node::Node;
 pub use priority::Priority;
 pub use time::Instant;
+pub use version::Version;
 pub use vrid::{Family, Vrid};

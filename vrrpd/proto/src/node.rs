@@ -5,9 +5,7 @@ use std::net::IpAddr;
 
 use crate::action::{Action, Input, Order, OrderOutcome, Report};
 use crate::packet::ip::{self, ETHERNET_HEADER};
-use crate::packet::{
-    Advert, ChecksumPolicy, Datagram, DiscardReason, ParseError, Rules, arp, ndisc, peek_vrid,
-};
+use crate::packet::{Advert, Datagram, DiscardReason, ParseError, Rules, arp, ndisc, peek_vrid};
 use crate::parameters::{LinkId, Parameters, RouterId};
 use crate::router::{Context, Event, REPORT_SPACING, VirtualRouter};
 use crate::snapshot::{AddressSnapshot, LinkStatistics, RouterSnapshot};
@@ -181,8 +179,7 @@ impl Node {
         }
         // Nobody's: find out what it would have been, so that a foreign VRID is not counted as a
         // damaged packet.
-        let lenient = Rules { checksum: ChecksumPolicy::Either, strict: false, ..Rules::LAX };
-        let error = match Advert::parse(datagram, &lenient) {
+        let error = match Advert::parse(datagram, &Rules::to_identify(datagram)) {
             Ok(advert) => ParseError::UnknownVrid { vrid: advert.vrid },
             Err(error) => error,
         };
@@ -197,6 +194,7 @@ impl Node {
             DiscardReason::Checksum => &mut record.statistics.checksum_errors,
             DiscardReason::Version => &mut record.statistics.version_errors,
             DiscardReason::Length => &mut record.statistics.packet_length_errors,
+            DiscardReason::Authentication => &mut record.statistics.auth_errors,
             _ => &mut record.statistics.other_errors,
         };
         *counter += 1;

@@ -11,10 +11,12 @@ pub mod checksum;
 pub mod error;
 pub mod ip;
 pub mod ndisc;
+pub mod password;
 pub mod sighting;
 
-pub use advert::{Addresses, Advert, Rules, encode, message_len, peek_vrid};
+pub use advert::{Addresses, Advert, Rules, encode, message_len, peek_version, peek_vrid};
 pub use checksum::{ChecksumForm, ChecksumPolicy};
 pub use error::{DiscardReason, EncodeError, ParseError};
 pub use ip::Datagram;
+pub use password::{AuthPolicy, AuthType, Password};
 pub use sighting::Sighting;

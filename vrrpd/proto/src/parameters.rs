@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::packet::{ChecksumForm, ChecksumPolicy};
+use crate::packet::{AuthPolicy, ChecksumForm, ChecksumPolicy, Password};
 use crate::tracking::Tracking;
-use crate::{AdverInterval, Family, Instant, MacAddress, Priority, Vrid};
+use crate::{AdverInterval, Family, Instant, MacAddress, Priority, Version, Vrid};
 
 /// Number of a Virtual Router, given by the caller and kept across reconfiguration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,8 +58,10 @@ pub struct Parameters {
     pub family: Family,
     /// Configured priority; 255: the addresses are the administrator's and are never touched.
     pub priority: Priority,
-    /// Advertisement_Interval.
+    /// Advertisement_Interval, and with it the version that is spoken.
     pub interval: AdverInterval,
+    /// How advertisements show that they belong to the group.
+    pub authentication: Authentication,
     /// The virtual addresses in the order in which they are advertised. None: only the role moves,
     /// and the address that the service has meanwhile is the node's own, which is what is advertised.
     pub addresses: Arc<[VirtualAddress]>,
@@ -94,6 +96,11 @@ pub struct Parameters {
 }
 
 impl Parameters {
+    /// The version that is spoken.
+    pub const fn version(&self) -> Version {
+        self.interval.version()
+    }
+
     /// The one destination or the many that an advertisement goes to.
     pub fn destinations(&self) -> impl ExactSizeIterator<Item = IpAddr> {
         let count = if self.peers.is_empty() { 1 } else { self.peers.len() };
@@ -111,6 +118,26 @@ impl Parameters {
             self.allowed.is_empty() || self.allowed.iter().any(|network| network.contains(source))
         } else {
             self.peers.contains(&source)
+        }
+    }
+}
+
+/// How advertisements show that they belong to the group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Authentication {
+    /// Not at all, as RFC 9568 9 and RFC 3768 10 have it.
+    #[default]
+    None,
+    /// The simple password of VRRPv2 (RFC 2338 5.3.10).
+    Password(Password),
+}
+
+impl Authentication {
+    /// What is accepted in the fields of VRRPv2.
+    pub(crate) const fn policy(self) -> AuthPolicy {
+        match self {
+            Self::None => AuthPolicy::None,
+            Self::Password(password) => AuthPolicy::Password(password),
         }
     }
 }

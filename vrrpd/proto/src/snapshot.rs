@@ -121,14 +121,14 @@ pub struct Statistics {
     pub priority_zero_pkts_rcvd: u64,
     /// Advertisements with priority 0 sent.
     pub priority_zero_pkts_sent: u64,
-    /// Discarded: Max Advertise Interval is 0. Also counts accepted ones that differ from ours.
+    /// Discarded: the interval is 0, or in VRRPv2 not ours. Also counts accepted ones that differ from ours.
     pub interval_errors: u64,
     /// Discarded: TTL or Hop Limit is not 255.
     pub ip_ttl_errors: u64,
     /// Discarded: type is not ADVERTISEMENT.
     pub invalid_type_pkts_rcvd: u64,
-    /// Discarded: no address, or (strict) IPv6 without a link-local address first. Also counts
-    /// accepted ones whose addresses differ from ours.
+    /// Discarded: no address, or (strict) IPv6 without a link-local address first, or VRRPv2 with other
+    /// addresses than ours. Also counts accepted ones whose addresses differ from ours.
     pub address_list_errors: u64,
     /// Discarded: shorter or longer than its fields.
     pub packet_length_errors: u64,
@@ -142,6 +142,10 @@ pub struct Statistics {
     pub source_errors: u64,
     /// Discarded: from a router that is not in `peers`, or not in `allowed_sources`.
     pub peer_errors: u64,
+    /// Discarded, VRRPv2: another authentication type, or another password.
+    pub auth_errors: u64,
+    /// Discarded, VRRPv2: advertised for addresses that this router owns.
+    pub owner_conflicts: u64,
     /// The two checksum forms were heard from different routers within one interval.
     pub checksum_form_conflicts: u64,
     /// Advertisements and announcements that could not be sent.
@@ -171,6 +175,8 @@ pub struct LinkStatistics {
     pub version_errors: u64,
     /// Too short to carry a VRID, or damaged otherwise.
     pub packet_length_errors: u64,
+    /// VRRPv2 in an IP Authentication Header, which tells no VRID.
+    pub auth_errors: u64,
     /// Any other fault in a packet for a VRID that nobody has.
     pub other_errors: u64,
 }

@@ -5,14 +5,14 @@ mod vectors;
 use vrrp_proto::packet::{
     Advert, ChecksumForm, ChecksumPolicy, DiscardReason, ParseError, Rules, Sighting, arp, ndisc,
 };
-use vrrp_proto::{Family, MacAddress};
+use vrrp_proto::{Family, MacAddress, Version};
 
-use crate::vectors::{Vector, canonical, encode_again, octets, parse_ip, vectors, vectors_of_version_3};
+use crate::vectors::{Vector, canonical, encode_again, octets, packets_of, parse_ip, vectors};
 
 #[test]
 fn every_single_bit_error_is_refused_unless_nobody_reads_the_bit() {
-    for vector in &vectors_of_version_3("valid") {
-        let rules = Rules { checksum: ChecksumPolicy::Only(vector.sent_form()), ..Rules::STRICT };
+    for vector in &packets_of("valid") {
+        let rules = Rules { checksum: ChecksumPolicy::Only(vector.sent_form()), ..vector.strict_rules() };
         let datagram = vector.datagram().expect(&vector.id);
         let original = Advert::parse(&datagram, &rules).expect(&vector.id);
         let header_octets = vector.packet.len() - datagram.payload.len();
@@ -50,7 +50,7 @@ fn unread(vector: &Vector, bit: usize) -> bool {
 /// checksum, so that the checks behind it are reached too.
 #[test]
 fn no_octets_cause_a_panic_and_what_is_accepted_is_consistent() {
-    let packets: Vec<_> = ["valid", "malformed"].iter().flat_map(|f| vectors_of_version_3(f)).collect();
+    let packets: Vec<_> = ["valid", "malformed"].iter().flat_map(|f| packets_of(f)).collect();
     let frames: Vec<_> = vectors("link").iter().map(|v| octets(&v["frame_hex"])).collect();
     let mut random = Random(0x5eed);
     let (mut accepted, mut reasons) = (0, [0; DiscardReason::ALL.len()]);
@@ -86,8 +86,8 @@ fn no_octets_cause_a_panic_and_what_is_accepted_is_consistent() {
     }
     assert!(accepted > 1000, "only {accepted} were accepted");
     for reason in DiscardReason::ALL {
-        use DiscardReason::{Destination, Peer, Source};
-        let of_the_node = matches!(reason, Destination | Source | Peer);
+        use DiscardReason::{Destination, Owner, Peer, Source};
+        let of_the_node = matches!(reason, Destination | Owner | Source | Peer);
         assert_eq!(reasons[reason as usize] == 0, of_the_node, "{}", reason.name());
     }
 }
@@ -115,9 +115,18 @@ fn inspect_frame(octets: &[u8]) {
 
 fn inspect_packet(family: Family, octets: &[u8]) -> Result<(), ParseError> {
     let datagram = parse_ip(family, octets)?;
-    let advert = Advert::parse(&datagram, &Rules::LAX)?;
-    assert_eq!(encode_again(&datagram, &advert), canonical(&datagram, advert.form));
-    Ok(())
+    let mut verdict = Err(ParseError::MixedFamilies);
+    for version in [Version::V2, Version::V3] {
+        let parsed = Advert::parse(&datagram, &Rules { version, ..Rules::LAX });
+        if let Ok(advert) = parsed {
+            assert_eq!(encode_again(&datagram, &advert), canonical(&datagram, advert.form));
+        }
+        // Of the version that it says it is.
+        if verdict.is_err() && !matches!(parsed, Err(ParseError::Version { found: 2 | 3, .. })) {
+            verdict = parsed.map(|_| ());
+        }
+    }
+    verdict
 }
 
 /// SplitMix64: the same sequence in every run.

@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use vrrp_proto::action::Input;
 use vrrp_proto::packet::arp::GarpForm;
 use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy};
-use vrrp_proto::parameters::{Announcements, LinkId, Network, Parameters, RouterId, VirtualAddress};
+use vrrp_proto::parameters::{
+    Announcements, Authentication, LinkId, Network, Parameters, RouterId, VirtualAddress,
+};
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState, Tracking};
 use vrrp_proto::{AdverInterval, Family, Vrid};
 
@@ -158,6 +160,7 @@ impl Roster {
                 family: new.family,
                 priority: new.priority,
                 interval: new.advertisement_interval,
+                authentication: Authentication::None,
                 addresses: new
                     .addresses
                     .iter()

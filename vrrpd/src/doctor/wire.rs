@@ -124,7 +124,9 @@ fn refused(case: &Case, router: &VirtualRouter) -> Finding {
 fn reasons(running: &protocol::VirtualRouter) -> Vec<(u64, &'static str, &'static str)> {
     let counted = &running.statistics;
     let all = [
-        (counted.version_errors, "of another VRRP version", "version 3 on every node"),
+        (counted.version_errors, "of another VRRP version", "the same version on every node"),
+        (counted.auth_errors, "with other authentication", "the same authentication on every node"),
+        (counted.owner_conflicts, "for addresses of this node", "priority 255 on the node that has them"),
         (counted.checksum_errors, "with a wrong checksum", "ipv4_checksum = \"auto\" on every node"),
         (
             counted.ip_ttl_errors,

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use nix::sched::{CloneFlags, unshare};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy, encode};
-use vrrp_proto::parameters::{Announcements, Facts, InterfaceState, Parameters, VirtualAddress};
+use vrrp_proto::parameters::{
+    Announcements, Authentication, Facts, InterfaceState, Parameters, VirtualAddress,
+};
 use vrrp_proto::snapshot::StateName;
 use vrrp_proto::{AdverInterval, MacAddress, Priority, Vrid};
 
@@ -28,6 +30,7 @@ fn parameters() -> Parameters {
         family: Family::Ipv4,
         priority: Priority::new(150),
         interval: AdverInterval::from_centiseconds(1).expect("in range"),
+        authentication: Authentication::None,
         addresses: [VirtualAddress { ip: VIP.into(), prefix_len: 32 }].into(),
         peers: [PEER.into()].into(),
         virtual_mac: false,

@@ -44,6 +44,11 @@ impl ChecksumForm {
         self.sum(source, destination, message, FIELD)
     }
 
+    /// The value for the field of a message that has no pseudo-header.
+    pub(super) fn of_message(message: &[u8]) -> u16 {
+        util::checksum(message, FIELD)
+    }
+
     /// Does the checksum verify? Both one's complement zeros do (RFC 1071).
     pub(super) fn holds(self, source: IpAddr, destination: IpAddr, message: &[u8]) -> bool {
         self.sum(source, destination, message, NOTHING) == 0

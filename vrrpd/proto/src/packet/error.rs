@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::ChecksumForm;
-use crate::{Family, Vrid};
+use super::{AuthType, ChecksumForm};
+use crate::{AdverInterval, Family, Priority, Version, Vrid};
 
 /// Why a received packet was discarded: one variant for each check, in the order of the checks.
 ///
@@ -36,7 +36,12 @@ pub enum ParseError {
     /// A fragment. Advertisements fit every link; whoever splits one has something to hide.
     #[error("packet is a fragment; fragments of VRRP are never put together")]
     Fragment,
-    /// Not VRRP, or VRRP behind another header (IPv6 extension, AH).
+    /// VRRPv2 in an Authentication Header, as RFC 2338 5.3.6 had it (IP protocol 51).
+    #[error(
+        "packet is in an IP Authentication Header (`auth_type AH`), which vrrpd does not speak; hmac-sha256 does more"
+    )]
+    AuthenticationHeader,
+    /// Not VRRP, or VRRP behind another header (IPv6 extension).
     #[error("IP protocol is {found}, VRRP is 112")]
     Protocol {
         /// The protocol or next header.
@@ -85,10 +90,12 @@ pub enum ParseError {
         octets: usize,
     },
     /// Another version of VRRP (RFC 9568 7.1).
-    #[error("VRRP version is {found} where 3 is configured")]
+    #[error("VRRP version is {found} where {expected} is configured")]
     Version {
         /// The version in the message, 0 to 15.
         found: u8,
+        /// The one of the virtual router.
+        expected: Version,
     },
     /// Not an ADVERTISEMENT (RFC 9568 5.2.2, 7.1).
     #[error("VRRP type is {found}, only 1 (advertisement) is defined")]
@@ -96,7 +103,7 @@ pub enum ParseError {
         /// The type in the message, 0 to 15.
         found: u8,
     },
-    /// Shorter than its address count says, or longer (RFC 9568 7.1).
+    /// Shorter than its address count says, or longer (RFC 9568 7.1, RFC 3768 7.1).
     #[error("message has {octets} octets, but {count} {family} addresses make {expected}")]
     Length {
         /// Octets of the message.
@@ -134,8 +141,8 @@ pub enum ParseError {
     /// IPvX Addr Count is 0 (RFC 9568 5.2.5, erratum 8299).
     #[error("address count is 0, at least 1 is required")]
     NoAddress,
-    /// Max Advertise Interval is 0 (RFC 9568 5.2.7, erratum 8301).
-    #[error("advertisement interval is 0, the range is 1..=4095 centiseconds")]
+    /// The interval is 0 (RFC 9568 5.2.7, erratum 8301; RFC 3768 5.3.7).
+    #[error("advertisement interval is 0, which is none")]
     ZeroInterval,
     /// IPv6: the first address is not the link-local one (RFC 9568 5.2.9, erratum 8300). Only with
     /// [`Rules::strict`](super::Rules::strict).
@@ -143,6 +150,35 @@ pub enum ParseError {
     FirstAddress {
         /// The first address.
         address: IpAddr,
+    },
+    /// VRRPv2: another type of authentication (RFC 3768 5.3.6, 7.1).
+    #[error("authentication is {} where {} is configured", found.name(), expected.name())]
+    AuthType {
+        /// That of the message.
+        found: AuthType,
+        /// That of the virtual router.
+        expected: AuthType,
+    },
+    /// VRRPv2: another password (RFC 2338 5.3.10).
+    #[error("the password is not the one that is configured here")]
+    Password,
+    /// VRRPv2: this router owns the addresses, and listens to nobody (RFC 3768 7.1).
+    #[error("priority {priority} is advertised for addresses that this router owns: VRRPv2 has one owner")]
+    Owner {
+        /// Of the message.
+        priority: Priority,
+    },
+    /// VRRPv2: the addresses are others, and the sender does not own them (RFC 3768 7.1). Only with
+    /// `strict`.
+    #[error("the addresses are not the configured ones, which `strict` requires of VRRPv2")]
+    OtherAddresses,
+    /// VRRPv2: the interval is another (RFC 3768 7.1).
+    #[error("advertisement interval is {found} where {expected} is configured: VRRPv2 wants the same on all")]
+    OtherInterval {
+        /// Of the message.
+        found: AdverInterval,
+        /// Of the virtual router.
+        expected: AdverInterval,
     },
 }
 
@@ -164,8 +200,12 @@ impl ParseError {
             Self::Type { .. } => DiscardReason::Type,
             Self::Checksum { .. } | Self::ChecksumForm { .. } => DiscardReason::Checksum,
             Self::ZeroVrid | Self::UnknownVrid { .. } => DiscardReason::Vrid,
-            Self::NoAddress | Self::FirstAddress { .. } => DiscardReason::AddressList,
-            Self::ZeroInterval => DiscardReason::Interval,
+            Self::NoAddress | Self::FirstAddress { .. } | Self::OtherAddresses => DiscardReason::AddressList,
+            Self::ZeroInterval | Self::OtherInterval { .. } => DiscardReason::Interval,
+            Self::AuthenticationHeader | Self::AuthType { .. } | Self::Password => {
+                DiscardReason::Authentication
+            }
+            Self::Owner { .. } => DiscardReason::Owner,
         }
     }
 }
@@ -209,11 +249,17 @@ pub enum DiscardReason {
     /// Sent by a stranger (vendor).
     #[serde(rename = "peer_errors")]
     Peer,
+    /// VRRPv2: other authentication (vendor).
+    #[serde(rename = "auth_errors")]
+    Authentication,
+    /// VRRPv2: heard by the owner of the addresses (vendor).
+    #[serde(rename = "owner_conflicts")]
+    Owner,
 }
 
 impl DiscardReason {
-    /// Every reason, in the order of the checks; `ALL[reason as usize] == reason`.
-    pub const ALL: [Self; 12] = [
+    /// Every reason; `ALL[reason as usize] == reason`.
+    pub const ALL: [Self; 14] = [
         Self::Header,
         Self::Destination,
         Self::Source,
@@ -226,6 +272,8 @@ impl DiscardReason {
         Self::AddressList,
         Self::Interval,
         Self::Peer,
+        Self::Authentication,
+        Self::Owner,
     ];
 
     /// The name of the counter in JSON and metrics.
@@ -243,6 +291,8 @@ impl DiscardReason {
             Self::AddressList => "address_list_errors",
             Self::Interval => "interval_errors",
             Self::Peer => "peer_errors",
+            Self::Authentication => "auth_errors",
+            Self::Owner => "owner_conflicts",
         }
     }
 }
@@ -264,6 +314,9 @@ pub enum EncodeError {
         /// The family of the destination.
         family: Family,
     },
+    /// VRRPv2 over IPv6.
+    #[error("VRRPv2 is for IPv4 only")]
+    Version,
     /// The buffer is too small.
     #[error("the advertisement takes {needed} octets, the buffer has {available}")]
     Buffer {

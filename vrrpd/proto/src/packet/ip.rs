@@ -13,6 +13,8 @@ use crate::{Family, MacAddress};
 /// IP protocol number of VRRP (RFC 9568 5.1.1.4, 5.1.2.4).
 pub const PROTOCOL: u8 = 112;
 
+/// IP protocol number of the Authentication Header (RFC 2402).
+const AUTHENTICATION_HEADER: u8 = 51;
 /// Octets of an IPv4 header without options.
 const IPV4_HEADER: usize = 20;
 /// Octets of the fixed IPv6 header.
@@ -139,8 +141,10 @@ impl<'a> Datagram<'a> {
         if header.get_flags() & MORE_FRAGMENTS != 0 || header.get_fragment_offset() != 0 {
             return Err(ParseError::Fragment);
         }
-        if header.get_next_level_protocol().0 != PROTOCOL {
-            return Err(ParseError::Protocol { found: header.get_next_level_protocol().0 });
+        match header.get_next_level_protocol().0 {
+            PROTOCOL => {}
+            AUTHENTICATION_HEADER => return Err(ParseError::AuthenticationHeader),
+            found => return Err(ParseError::Protocol { found }),
         }
         Ok(Self {
             source: header.get_source().into(),

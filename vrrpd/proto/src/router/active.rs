@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Advertisement, Context, Counting, HANDOVER, LEAVING_MAX, Next, State, VirtualRouter};
 use crate::action::OrderOutcome;
 use crate::snapshot::{Alarm, Evidence, Reason, Standing, StateName};
-use crate::{Instant, Priority};
+use crate::{Instant, Priority, Version};
 
 /// An Adver_Timer that is overdue by so many intervals means that the loop was away.
 const STALL: u32 = 2;
@@ -64,7 +64,7 @@ impl VirtualRouter {
         }
     }
 
-    /// Rows 12 to 15.
+    /// Rows 12 to 16: who loses is answered, in VRRPv2 by silence (RFC 3768 6.4.3).
     pub(super) fn active_advertisement(&mut self, advert: Advertisement, cx: &mut Context<'_>) {
         self.heard(advert);
         if advert.priority.is_release() {
@@ -74,7 +74,7 @@ impl VirtualRouter {
         } else if self.outranked_by(advert.priority, advert.source) {
             self.give_way(advert, Reason::HigherPriority, cx);
         } else {
-            if self.may_answer(cx.now) {
+            if self.parameters.version() == Version::V3 && self.may_answer(cx.now) {
                 self.advertise(cx);
             }
             self.lower_rank_shown(advert.source, cx);
@@ -173,7 +173,8 @@ impl VirtualRouter {
         now - adver >= self.parameters.interval.duration().saturating_mul(STALL)
     }
 
-    /// By when a successor has shown itself, if there is one: Skew_Time is below one interval.
+    /// By when a successor has shown itself, if there is one: Skew_Time is below one interval, and in
+    /// VRRPv2 below one second, which is the shortest.
     pub(super) fn successor_by(&self, now: Instant) -> Instant {
         now + (self.parameters.interval.duration() + HANDOVER).min(LEAVING_MAX)
     }

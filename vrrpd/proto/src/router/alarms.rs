@@ -18,12 +18,13 @@ const FORM_SPACING: Duration = Duration::from_secs(60);
 /// A condition that nothing has shown for so long is over: more than three of the longest intervals.
 const REMEMBERED: Duration = Duration::from_secs(300);
 /// Conditions that keep a router from being heard: over when it is heard.
-const UNHEARD: [Alarm; 5] = [
+const UNHEARD: [Alarm; 6] = [
     Alarm::VersionMismatch,
     Alarm::TtlTooLow,
     Alarm::ChecksumFormMismatch,
     Alarm::TransportMismatch,
     Alarm::UnknownSender,
+    Alarm::AuthenticationMismatch,
 ];
 
 /// What packets show.
@@ -156,8 +157,8 @@ impl VirtualRouter {
     /// A packet of `source` was discarded, which may say something about how the two are configured.
     pub(super) fn unheard(&mut self, source: IpAddr, error: &ParseError, cx: &mut Context<'_>) {
         let (alarm, theirs, ours) = match *error {
-            ParseError::Version { found } => {
-                (Alarm::VersionMismatch, Value::Number(found.into()), Value::Number(3))
+            ParseError::Version { found, expected } => {
+                (Alarm::VersionMismatch, Value::Number(found.into()), Value::Number(expected.number().into()))
             }
             ParseError::HopLimit { found, required } => {
                 (Alarm::TtlTooLow, Value::Number(found.into()), Value::Number(required.into()))
@@ -173,6 +174,23 @@ impl VirtualRouter {
                 (Alarm::TransportMismatch, Value::Address(destination), ours)
             }
             ParseError::UnknownPeer { .. } => (Alarm::UnknownSender, Value::Nothing, Value::Nothing),
+            ParseError::AuthType { found, expected } => {
+                (Alarm::AuthenticationMismatch, Value::Word(found.name()), Value::Word(expected.name()))
+            }
+            ParseError::Password => {
+                (Alarm::AuthenticationMismatch, Value::Word("another password"), Value::Word("password"))
+            }
+            ParseError::OtherInterval { found, expected } => {
+                (Alarm::IntervalMismatch, Value::Interval(found), Value::Interval(expected))
+            }
+            ParseError::OtherAddresses => (Alarm::AddressListMismatch, Value::Nothing, Value::Nothing),
+            ParseError::Owner { priority } if priority.is_owner() => {
+                let value = Value::Number(priority.get().into());
+                (Alarm::DuplicateOwner, value, value)
+            }
+            ParseError::Owner { priority } if !priority.is_release() => {
+                (Alarm::TwoActiveRouters, Value::Nothing, Value::Nothing)
+            }
             ParseError::OwnAddress { .. } => (Alarm::DuplicateSourceAddress, Value::Nothing, Value::Nothing),
             _ => return,
         };
@@ -183,6 +201,13 @@ impl VirtualRouter {
     pub(super) fn heard_at_last(&mut self, source: IpAddr, cx: &mut Context<'_>) {
         for alarm in UNHEARD {
             self.show(alarm, false, Evidence::of(source), cx);
+        }
+    }
+
+    /// Another configuration decides who is heard.
+    pub(super) fn unheard_is_over(&mut self, cx: &mut Context<'_>) {
+        for alarm in UNHEARD.into_iter().chain([Alarm::IntervalMismatch, Alarm::AddressListMismatch]) {
+            self.over(alarm, cx);
         }
     }
 

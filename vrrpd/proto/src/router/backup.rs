@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Advertisement, CLAIM_WAIT, Context, State, VirtualRouter};
 use crate::snapshot::{Reason, Standing, StateName};
 use crate::tracking::Health;
-use crate::{AdverInterval, Instant, Priority};
+use crate::{AdverInterval, Instant, Priority, Version};
 
 /// What the Active_Down_Timer counts from and how far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +52,9 @@ impl VirtualRouter {
             self.state = State::Backup { active_down: self.back_off.over_at() };
             return;
         }
-        let interval = self.active_adver_interval.duration();
-        if cx.now - active_down > 2 * interval + interval / 128 {
+        let interval = self.active_adver_interval;
+        let (interval, skew_time) = (interval.duration(), interval.least_skew_time());
+        if cx.now - active_down > 2 * interval + skew_time {
             // The loop was away, not the Active Router: listen for one interval before a claim, and
             // let no change of priority call that back.
             self.counting = Counting { from: cx.now, resigned: false };
@@ -213,10 +214,14 @@ impl VirtualRouter {
         advert.arrived < from
     }
 
-    /// Adopts the interval and starts the Active_Down_Timer anew, from when the packet came.
+    /// Adopts the interval, which VRRPv2 knows nothing of (RFC 3768 6.4.2), and starts the
+    /// Active_Down_Timer anew, from when the packet came.
     pub(super) fn accept(&mut self, advert: Advertisement) {
         self.lower_ignored = false;
-        self.active_adver_interval = advert.interval;
+        self.active_adver_interval = match self.parameters.version() {
+            Version::V2 => self.parameters.interval,
+            Version::V3 => advert.interval,
+        };
         self.counting = Counting { from: advert.arrived, resigned: false };
     }
 

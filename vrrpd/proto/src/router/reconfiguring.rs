@@ -1,6 +1,7 @@
 //! New parameters while the router runs: what stays is not touched.
 
-use super::{Context, Heard, State, VirtualRouter};
+use super::{Context, Counting, Heard, State, VirtualRouter};
+use crate::Version;
 use crate::parameters::Parameters;
 
 impl VirtualRouter {
@@ -12,6 +13,9 @@ impl VirtualRouter {
             let heard = Heard { form: self.parameters.checksum_form, from: None };
             self.shown.begin_with(heard.form);
             self.forms = vec![heard; self.parameters.peers.len().max(1)].into();
+        }
+        if heard_by(&before) != heard_by(&self.parameters) {
+            self.unheard_is_over(cx);
         }
         if matches!(self.state, State::Initialize) {
             self.active_adver_interval = self.parameters.interval;
@@ -26,9 +30,27 @@ impl VirtualRouter {
             self.became_owner(cx);
         }
         let interval_changed = before.interval != self.parameters.interval;
+        if interval_changed && [before.version(), self.parameters.version()].contains(&Version::V2) {
+            self.interval_of_all_changed(&before, cx);
+        }
         if (addresses_changed || interval_changed) && matches!(self.state, State::Active { .. }) {
             // Backups learn of it before they time out by the old promise.
             self.advertise_and_rearm(cx);
+        }
+    }
+
+    /// In VRRPv2 the interval is that of the whole group (RFC 3768 7.1), and another version is another
+    /// group: what was heard does not count any more. A Backup gives the others, who are reconfigured as
+    /// well, its whole wait from now.
+    fn interval_of_all_changed(&mut self, before: &Parameters, cx: &Context<'_>) {
+        self.active_adver_interval = self.parameters.interval;
+        if before.version() != self.parameters.version() {
+            self.rival = None;
+            self.lower_ignored = false;
+        }
+        if matches!(self.state, State::Backup { .. }) {
+            self.counting = Counting { from: cx.now, resigned: false };
+            self.state = State::Backup { active_down: self.active_down() };
         }
     }
 
@@ -46,4 +68,11 @@ impl VirtualRouter {
         let holds = matches!(self.state, State::Active { .. } | State::Asking { .. });
         self.trust_pending |= holds && !self.health().pending;
     }
+}
+
+/// What decides who is heard; with another of it, whoever is not will show it anew.
+fn heard_by(parameters: &Parameters) -> impl PartialEq + '_ {
+    let Parameters { interval, authentication, peers, min_hop_limit, checksum_policy, strict, .. } =
+        parameters;
+    (interval, authentication, peers, min_hop_limit, checksum_policy, strict)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{BackOff, Context, Counting, State, VirtualRouter};
 use crate::action::{Action, Report};
 use crate::packet::encode;
-use crate::parameters::Parameters;
+use crate::parameters::{Authentication, Parameters};
 use crate::snapshot::{Delivery, Reason};
 use crate::{Instant, Priority};
 
@@ -41,13 +41,17 @@ impl VirtualRouter {
         out: &mut [u8],
     ) -> Option<usize> {
         let peer = self.parameters.destinations().position(|each| each == destination)?;
-        let Parameters { vrid, interval, .. } = self.parameters;
+        let Parameters { vrid, interval, authentication, .. } = self.parameters;
         let form = self.forms[peer].form;
         let source = self.facts.source?;
         // At least one is advertised (RFC 9568 5.2.5).
         let own = [source];
         let listed = if self.listed.is_empty() { &own[..] } else { &self.listed };
-        encode(out, vrid, priority, interval, listed, source, destination, form).ok()
+        let octets = encode(out, vrid, priority, interval, listed, source, destination, form).ok()?;
+        if let Authentication::Password(password) = authentication {
+            password.stamp(&mut out[..octets]);
+        }
+        Some(octets)
     }
 
     /// Sends one advertisement with the priority in force. The lease is renewed when it has left.

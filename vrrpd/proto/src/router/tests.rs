@@ -17,4 +17,5 @@ mod resuming;
 mod sending;
 mod stranger;
 mod transport;
+mod version_2;
 mod virtual_mac;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{Advertisement, Context, VirtualRouter};
 use crate::action::Report;
 use crate::packet::{Advert, ChecksumForm, ChecksumPolicy, Datagram, DiscardReason, ParseError, Rules};
-use crate::parameters::LinkId;
+use crate::parameters::{LinkId, Parameters};
 use crate::snapshot::{Alarm, Evidence, Value};
-use crate::{Family, Instant};
+use crate::{Family, Instant, Version};
 
 /// Hop Limit that Linux gives an IPv6 packet when nothing else is said.
 const KERNEL_HOP_LIMIT: u8 = 64;
@@ -71,6 +71,8 @@ impl VirtualRouter {
         let kernel_default =
             unicast && !self.parameters.strict && least == u8::MAX && datagram.hop_limit == KERNEL_HOP_LIMIT;
         let rules = Rules {
+            version: self.parameters.version(),
+            authentication: self.parameters.authentication.policy(),
             checksum: self.parameters.checksum_policy,
             strict: self.parameters.strict,
             min_hop_limit: if kernel_default && source.is_ipv6() { KERNEL_HOP_LIMIT } else { least },
@@ -79,7 +81,31 @@ impl VirtualRouter {
         if !self.parameters.may_speak(source) {
             return Err(ParseError::UnknownPeer { source_address: source });
         }
+        if self.parameters.version() == Version::V2 {
+            self.validate_v2(&advert)?;
+        }
         Ok(advert)
+    }
+
+    /// What RFC 3768 7.1 asks for beyond RFC 9568. To compare the addresses is up to us, and a mistake in
+    /// them is no reason for two Active Routers.
+    fn validate_v2(&self, advert: &Advert<'_>) -> Result<(), ParseError> {
+        let Parameters { interval, strict, .. } = self.parameters;
+        if self.owner() {
+            return Err(ParseError::Owner { priority: advert.priority });
+        }
+        if strict && self.lists_others(advert) && !advert.priority.is_owner() {
+            return Err(ParseError::OtherAddresses);
+        }
+        if advert.interval != interval {
+            return Err(ParseError::OtherInterval { found: advert.interval, expected: interval });
+        }
+        Ok(())
+    }
+
+    /// Without virtual addresses each node lists its own, and none of them is wrong.
+    fn lists_others(&self, advert: &Advert<'_>) -> bool {
+        !self.listed.is_empty() && !advert.addresses.same_set(&self.listed)
     }
 
     fn accepted(&mut self, advert: &Advert<'_>, advertisement: &Advertisement, cx: &mut Context<'_>) {
@@ -107,10 +133,9 @@ impl VirtualRouter {
     /// Does an accepted advertisement list other addresses than ours?
     fn compare_lists(&mut self, advert: &Advert<'_>, source: IpAddr, cx: &mut Context<'_>) -> bool {
         if self.listed.is_empty() {
-            // Without virtual addresses each node lists its own, and none of them is wrong.
             return false;
         }
-        let other = !advert.addresses.same_set(&self.listed);
+        let other = self.lists_others(advert);
         let (evidence, disjoint) = if other {
             let value = |address: Option<IpAddr>| address.map_or(Value::Nothing, Value::Address);
             let theirs = advert.addresses.iter().find(|theirs| !self.listed.contains(theirs));
@@ -132,7 +157,8 @@ impl VirtualRouter {
     /// The form that the peer speaks is the form that it understands.
     fn learn_form(&mut self, form: ChecksumForm, advertisement: &Advertisement, cx: &mut Context<'_>) {
         let auto = self.parameters.checksum_policy == ChecksumPolicy::Either;
-        if self.parameters.family == Family::Ipv6 || !auto {
+        let has_forms = self.parameters.family == Family::Ipv4 && self.parameters.version() == Version::V3;
+        if !auto || !has_forms {
             return;
         }
         let source = advertisement.source;
@@ -168,6 +194,8 @@ impl VirtualRouter {
             DiscardReason::Checksum => &mut statistics.checksum_errors,
             DiscardReason::AddressList => &mut statistics.address_list_errors,
             DiscardReason::Interval => &mut statistics.interval_errors,
+            DiscardReason::Authentication => &mut statistics.auth_errors,
+            DiscardReason::Owner => &mut statistics.owner_conflicts,
             DiscardReason::Header | DiscardReason::Vrid | DiscardReason::Length => {
                 &mut statistics.packet_length_errors
             }

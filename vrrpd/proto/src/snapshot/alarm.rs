@@ -12,7 +12,7 @@ use crate::{AdverInterval, MacAddress};
 pub enum Alarm {
     /// The other router lists other addresses, some of ours among them.
     AddressListMismatch,
-    /// The other router has another advertisement interval.
+    /// The other router has another advertisement interval; in VRRPv2 it is not heard.
     IntervalMismatch,
     /// Both IPv4 checksum forms are spoken in one group.
     ChecksumFormConflict,
@@ -44,11 +44,13 @@ pub enum Alarm {
     DuplicateSourceAddress,
     /// The other router is neither a peer nor an allowed source, and is not heard.
     UnknownSender,
+    /// The other router has other authentication, or another password, and is not heard.
+    AuthenticationMismatch,
 }
 
 impl Alarm {
     /// Every alarm, in the order in which they are shown; `ALL[alarm as usize] == alarm`.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::AddressListMismatch,
         Self::IntervalMismatch,
         Self::ChecksumFormConflict,
@@ -65,6 +67,7 @@ impl Alarm {
         Self::TransportMismatch,
         Self::DuplicateSourceAddress,
         Self::UnknownSender,
+        Self::AuthenticationMismatch,
     ];
 
     /// The word in files, JSON and logs.
@@ -86,6 +89,7 @@ impl Alarm {
             Self::TransportMismatch => "transport_mismatch",
             Self::DuplicateSourceAddress => "duplicate_source_address",
             Self::UnknownSender => "unknown_sender",
+            Self::AuthenticationMismatch => "authentication_mismatch",
         }
     }
 }

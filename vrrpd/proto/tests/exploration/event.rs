@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use vrrp_proto::Priority;
 use vrrp_proto::action::{Input, Order, Outcome, Ticket};
 use vrrp_proto::packet::ChecksumForm;
 use vrrp_proto::parameters::{Facts, InterfaceState, Parameters};
 use vrrp_proto::tracking::TrackerState::{Failing, Passing, Pending};
-use vrrp_proto::{AdverInterval, Priority};
 
 use super::scene::{ROUTER, Scene, addresses, ip, sent_input};
 use super::situation::{DEMOTE, FAULT, Peers, Place, Setting, Situation, tracked};
@@ -139,7 +139,8 @@ impl Event {
                 let Some(priority) = priority else { return false };
                 let source = setting.sources()[1 + usize::from(above)];
                 let form = ChecksumForm::PseudoHeader;
-                scene.hear_as(source, priority, scaled(setting.centiseconds, factor), form, scene.now);
+                let interval = setting.scaled(factor).centiseconds();
+                scene.hear_as(source, priority, interval, form, scene.now);
             }
             E::Timeout => {
                 let Some(left) = scene.timeout() else { return false };
@@ -188,8 +189,7 @@ impl Event {
                 configured(scene, Parameters { priority, ..setting.parameters() });
             }
             E::IntervalChanged => {
-                let interval = AdverInterval::from_centiseconds(scaled(setting.centiseconds, 2));
-                let interval = interval.expect("in range");
+                let interval = setting.scaled(2);
                 configured(scene, Parameters { interval, ..setting.parameters() });
             }
             E::AddressAdded => {
@@ -253,16 +253,6 @@ fn keep_delay(situation: Situation, parameters: Parameters) -> Parameters {
     Parameters { startup_delay, ..parameters }
 }
 
-/// Times `factor`, or divided by it when that is negative.
-pub(crate) fn scaled(centiseconds: u16, factor: i16) -> u16 {
-    let product = if factor < 0 {
-        centiseconds / factor.unsigned_abs()
-    } else {
-        centiseconds.saturating_mul(factor.unsigned_abs())
-    };
-    product.clamp(1, 4095)
-}
-
 /// Where the event may lead to, with a kernel that does not answer. Rows are those of `protocol.md`
 /// 2.2, numbers in brackets the decisions.
 pub(crate) fn may_lead_to(from: Place, event: Event, setting: Setting, situation: Situation) -> Vec<Place> {
@@ -284,7 +274,8 @@ pub(crate) fn may_lead_to(from: Place, event: Event, setting: Setting, situation
         (Asking, E::FrozenThenFail) if !ordered => vec![Active],
         (_, E::FrozenThenFail) => vec![from],
 
-        // An advertisement that is not for us touches nothing (3.1).
+        // An advertisement that is not for us, or not as it must be, touches nothing (3.1).
+        (_, E::Advert { factor, .. }) if setting.refuses(factor) => vec![from],
         (_, E::Advert { above: true, .. }) if setting.peers == Peers::Sole => vec![from],
         (Initialize, E::Advert { .. }) => vec![Initialize],
         // Row 6; the sole backup claims at once (15).
@@ -305,7 +296,7 @@ pub(crate) fn may_lead_to(from: Place, event: Event, setting: Setting, situation
             }
         }
         (Claiming, E::Advert { .. }) => vec![Backup],
-        // Rows 12 to 15; who is outranked answers for 20 ms more, with the virtual MAC no more (13).
+        // Rows 12 to 16; who is outranked answers for 20 ms more, with the virtual MAC no more (13).
         (Active, E::Advert { rank, above, .. }) => {
             let outranked = rank == Rank::Higher || rank == Rank::Equal && above;
             vec![if !outranked {

@@ -7,7 +7,7 @@ use vrrp_proto::parameters::{Facts, InterfaceState, Parameters};
 use vrrp_proto::snapshot::{Phase, StateName};
 use vrrp_proto::tracking::TrackerState::{self, Failing, Passing, Pending};
 use vrrp_proto::tracking::{Effect, TrackerId, Tracking};
-use vrrp_proto::{AdverInterval, Family, Instant, Priority};
+use vrrp_proto::{AdverInterval, Family, Instant, Priority, Version};
 
 use super::scene::{Kernel, Scene, addresses, facts, ip, parameters};
 
@@ -30,22 +30,29 @@ pub(crate) struct Setting {
     pub(crate) virtual_mac: bool,
     pub(crate) family: Family,
     pub(crate) priority: u8,
+    pub(crate) version: Version,
     pub(crate) centiseconds: u16,
 }
 
 impl Setting {
     pub(crate) fn all() -> Vec<Self> {
         let mut all = Vec::new();
-        for (family, peers, virtual_mac) in [
-            (Family::Ipv4, Peers::Multicast, false),
-            (Family::Ipv4, Peers::Multicast, true),
-            (Family::Ipv4, Peers::Sole, false),
-            (Family::Ipv4, Peers::Two, false),
-            (Family::Ipv6, Peers::Multicast, false),
-            (Family::Ipv6, Peers::Sole, true),
+        for (version, family, peers, virtual_mac) in [
+            (Version::V3, Family::Ipv4, Peers::Multicast, false),
+            (Version::V3, Family::Ipv4, Peers::Multicast, true),
+            (Version::V3, Family::Ipv4, Peers::Sole, false),
+            (Version::V3, Family::Ipv4, Peers::Two, false),
+            (Version::V3, Family::Ipv6, Peers::Multicast, false),
+            (Version::V3, Family::Ipv6, Peers::Sole, true),
+            (Version::V2, Family::Ipv4, Peers::Multicast, false),
+            (Version::V2, Family::Ipv4, Peers::Sole, false),
         ] {
+            let intervals: &[u16] = match version {
+                Version::V2 => &[100, 25500],
+                Version::V3 => &[1, 100, 4095],
+            };
             for priority in [1, 100, 254, 255] {
-                for centiseconds in [1, 100, 4095] {
+                for &centiseconds in intervals {
                     for (preempt_mode, delayed) in [(true, false), (true, true), (false, false)] {
                         all.push(Self {
                             preempt_mode,
@@ -54,6 +61,7 @@ impl Setting {
                             virtual_mac: virtual_mac && priority < 255,
                             family,
                             priority,
+                            version,
                             centiseconds,
                         });
                     }
@@ -61,6 +69,24 @@ impl Setting {
             }
         }
         all
+    }
+
+    /// The interval times `factor`, or divided by it when that is negative, as far as the version has
+    /// such a one.
+    pub(crate) fn scaled(self, factor: i16) -> AdverInterval {
+        let factor = i32::from(factor);
+        let own = i32::from(self.centiseconds);
+        let product = if factor < 0 { own / -factor } else { own * factor };
+        match self.version {
+            Version::V2 => AdverInterval::from_seconds((product / 100).clamp(1, 255) as u8),
+            Version::V3 => AdverInterval::from_centiseconds(product.clamp(1, 4095) as u16),
+        }
+        .expect("in range")
+    }
+
+    /// In VRRPv2 (RFC 3768 7.1): an advertisement of another interval, and any by an owner.
+    pub(crate) fn refuses(self, factor: i16) -> bool {
+        self.version == Version::V2 && (self.owner() || self.scaled(factor) != self.scaled(1))
     }
 
     pub(crate) fn owner(self) -> bool {
@@ -93,7 +119,7 @@ impl Setting {
         Parameters {
             family: self.family,
             priority: Priority::new(self.priority),
-            interval: AdverInterval::from_centiseconds(self.centiseconds).expect("in range"),
+            interval: self.scaled(1),
             addresses: addresses(&list),
             peers: peers.iter().map(|peer| ip(peer)).collect(),
             virtual_mac: self.virtual_mac,

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use vrrp_proto::action::{Action, Input, Order, OrderOutcome, Outcome, Report, Ticket};
 use vrrp_proto::node::MESSAGE_MAX;
-use vrrp_proto::packet::{Advert, ChecksumForm, ChecksumPolicy, Datagram, Rules, Sighting, encode};
+use vrrp_proto::packet::{Advert, ChecksumForm, ChecksumPolicy, Datagram, Password, Rules, Sighting, encode};
 use vrrp_proto::parameters::{
-    Announcements, Facts, InterfaceState, LinkId, Parameters, RouterId, VirtualAddress,
+    Announcements, Authentication, Facts, InterfaceState, LinkId, Parameters, RouterId, VirtualAddress,
 };
 use vrrp_proto::snapshot::{Alarm, Reason, RouterSnapshot, StateName, Statistics};
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState, Tracking};
-use vrrp_proto::{AdverInterval, Family, Instant, MacAddress, Node, Priority, Vrid};
+use vrrp_proto::{AdverInterval, Family, Instant, MacAddress, Node, Priority, Version, Vrid};
 
 pub(crate) const ROUTER: RouterId = RouterId(0);
 pub(crate) const LINK: LinkId = LinkId(0);
@@ -47,6 +47,7 @@ pub(crate) fn parameters() -> Parameters {
         family: Family::Ipv4,
         priority: Priority::new(150),
         interval: AdverInterval::DEFAULT,
+        authentication: Authentication::None,
         addresses: addresses(&["192.0.2.1"]),
         peers: [].into(),
         virtual_mac: false,
@@ -144,6 +145,9 @@ pub(crate) struct Scene {
     pub(crate) hop_limit: u8,
     /// The addresses in what is heard; the router's own unless set.
     pub(crate) list: Option<Vec<IpAddr>>,
+    /// The version of what is heard, and its password; those of the router unless set.
+    pub(crate) version: Version,
+    pub(crate) password: Option<Password>,
     /// Of the last request to the kernel.
     pub(crate) ticket: Ticket,
     actions: Vec<Action>,
@@ -160,6 +164,11 @@ impl Scene {
             unreachable: None,
             hop_limit: 255,
             list: None,
+            version: parameters.version(),
+            password: match parameters.authentication {
+                Authentication::Password(password) => Some(password),
+                Authentication::None => None,
+            },
             ticket: Ticket::default(),
             actions: Vec::new(),
         };
@@ -263,10 +272,17 @@ impl Scene {
             list.push(source);
         }
         let mut message = [0; MESSAGE_MAX];
-        let interval = AdverInterval::from_centiseconds(centiseconds).expect("a valid interval");
+        let interval = match self.version {
+            Version::V2 => AdverInterval::from_seconds((centiseconds / 100) as u8),
+            Version::V3 => AdverInterval::from_centiseconds(centiseconds),
+        };
+        let interval = interval.expect("a valid interval");
         let (vrid, priority) = (Vrid::new(VRID).expect("not zero"), Priority::new(priority));
         let length = encode(&mut message, vrid, priority, interval, &list, source, destination, form)
             .expect("the advertisement is sound");
+        if let Some(password) = self.password {
+            password.stamp(&mut message[..length]);
+        }
         let payload = &message[..length];
         let datagram = Datagram { source, destination, hop_limit: self.hop_limit, payload };
         self.input(Input::Received { link: LINK, datagram, arrived });
@@ -468,6 +484,6 @@ impl Scene {
             .expect("it can be sent");
         let payload = &message[..length];
         let datagram = Datagram { source, destination, hop_limit: 255, payload };
-        what(Advert::parse(&datagram, &Rules::LAX).expect("what we send is sound"))
+        what(Advert::parse(&datagram, &Rules::to_identify(&datagram)).expect("what we send is sound"))
     }
 }

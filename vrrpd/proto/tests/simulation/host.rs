@@ -179,7 +179,10 @@ impl Host {
         if priority == 0 {
             self.release_overheard = now;
         } else {
-            let centiseconds = u64::from(payload[4] & 0x0f) << 8 | u64::from(payload[5]);
+            let centiseconds = match payload[0] >> 4 {
+                2 => u64::from(payload[5]) * 100,
+                _ => u64::from(payload[4] & 0x0f) << 8 | u64::from(payload[5]),
+            };
             self.overheard[from] = Overheard { at: now, priority, interval: centiseconds * 10 * MS };
         }
     }

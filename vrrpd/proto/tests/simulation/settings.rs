@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy};
-use vrrp_proto::parameters::{Announcements, LinkId, Parameters, VirtualAddress};
+use vrrp_proto::parameters::{Announcements, Authentication, LinkId, Parameters, VirtualAddress};
 use vrrp_proto::tracking::{Effect, TrackerId, Tracking};
 use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
 
@@ -106,8 +106,14 @@ impl Settings {
         let flavour = if random.one_in(3) { Flavour::Planned } else { Flavour::Rough };
         let family = if random.one_in(3) { Family::Ipv6 } else { Family::Ipv4 };
         let count = random.pick(&[2, 2, 2, 3, 3, 4]);
-        let base = random.pick(&[1, 2, 5, 10, 20, 30, 50, 100, 133]);
-        let same_interval = flavour == Flavour::Planned || !random.one_in(4);
+        let version_2 = family == Family::Ipv4 && random.one_in(4);
+        let base = if version_2 {
+            random.pick(&[100, 200, 500])
+        } else {
+            random.pick(&[1, 2, 5, 10, 20, 30, 50, 100, 133])
+        };
+        // In VRRPv2 another interval is another group.
+        let same_interval = version_2 || flavour == Flavour::Planned || !random.one_in(4);
         let unicast = random.one_in(3);
         let virtual_mac = random.one_in(4);
         let same_priority = random.one_in(5);
@@ -125,7 +131,12 @@ impl Settings {
                     vrid: Vrid::new(51).expect("51 is in range"),
                     family,
                     priority: priority(random, same_priority),
-                    interval: AdverInterval::from_centiseconds(base * factor).expect("399 at most"),
+                    interval: if version_2 {
+                        AdverInterval::from_seconds((base / 100) as u8).expect("5 at most")
+                    } else {
+                        AdverInterval::from_centiseconds(base * factor).expect("399 at most")
+                    },
+                    authentication: Authentication::None,
                     addresses: addresses.clone().into(),
                     virtual_mac,
                     group: None,
@@ -170,7 +181,7 @@ impl Settings {
 
     /// By when all is still again after the last disturbance. One after the other: a router that
     /// leaves waits for a successor, another one starts and counts its silence (3A + Skew_Time, below
-    /// 4A), a third one lets its preempt_delay pass and does the same, each has its addresses added,
+    /// 4A in either version), a third one lets its preempt_delay pass and does the same, each has its addresses added,
     /// the loser of a tie hears the winner's next advertisement, and goes on answering for 20 ms.
     pub(crate) fn settle(&self) -> u64 {
         let (a, kernel) = (self.interval, 6 * self.kernel_delay);

@@ -5,13 +5,15 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use serde_json::Value;
-use vrrp_proto::Family;
-use vrrp_proto::packet::{Advert, ChecksumForm, ChecksumPolicy, Datagram, ParseError, Rules, encode};
+use vrrp_proto::packet::{
+    Advert, AuthPolicy, ChecksumForm, ChecksumPolicy, Datagram, ParseError, Password, Rules, encode,
+};
+use vrrp_proto::{Family, Version};
 
-/// The packet vectors whose receiver speaks version 3.
-pub(crate) fn vectors_of_version_3(file: &str) -> Vec<Vector> {
-    let of_version_3 = vectors(file).into_iter().filter(|json| json["receiver"]["version"] == 3);
-    of_version_3
+/// The packet vectors.
+pub(crate) fn packets_of(file: &str) -> Vec<Vector> {
+    let vectors = vectors(file).into_iter();
+    vectors
         .map(|json| Vector {
             id: json["id"].as_str().expect("an id is a string").to_owned(),
             family: if json["receiver"]["family"] == "ipv6" { Family::Ipv6 } else { Family::Ipv4 },
@@ -59,14 +61,33 @@ impl Vector {
             Some("either") | None => ChecksumPolicy::Either,
             Some(other) => panic!("{}: unknown v4_checksum {other}", self.id),
         };
-        Rules { checksum, ..Rules::STRICT }
+        let authentication = self.password().map_or(AuthPolicy::None, AuthPolicy::Password);
+        Rules { version: self.version(), checksum, authentication, ..Rules::STRICT }
+    }
+
+    /// The vector's receiver, as lax as the daemon is unless it is told otherwise.
+    pub(crate) fn lax_rules(&self) -> Rules {
+        Rules { checksum: ChecksumPolicy::Either, strict: false, ..self.strict_rules() }
+    }
+
+    /// The version that the vector's receiver speaks.
+    pub(crate) fn version(&self) -> Version {
+        let number = self.json["receiver"]["version"].as_u64().expect("a number");
+        Version::from_number(number as u8).expect("2 or 3")
+    }
+
+    /// The password of the vector's receiver.
+    pub(crate) fn password(&self) -> Option<Password> {
+        let password = self.json["receiver"]["auth"]["password"].as_str()?;
+        Some(Password::new(password.as_bytes()).expect("8 octets at most"))
     }
 
     /// The form that the sender of a valid vector used.
     pub(crate) fn sent_form(&self) -> ChecksumForm {
-        match self.strict_rules().checksum {
-            ChecksumPolicy::Only(form) => form,
-            ChecksumPolicy::Either => ChecksumForm::PseudoHeader,
+        match (self.strict_rules().checksum, self.version()) {
+            (_, Version::V2) => ChecksumForm::MessageOnly,
+            (ChecksumPolicy::Only(form), _) => form,
+            (ChecksumPolicy::Either, _) => ChecksumForm::PseudoHeader,
         }
     }
 }
@@ -86,11 +107,17 @@ pub(crate) fn parse_ip(family: Family, octets: &[u8]) -> Result<Datagram<'_>, Pa
     }
 }
 
-/// The message as we would send it: reserved bits zero, checksum by a second implementation of
-/// RFC 1071 that shares nothing with the one under test.
+/// The message as we would send it: reserved bits and unused authentication data zero, checksum by a
+/// second implementation of RFC 1071 that shares nothing with the one under test.
 pub(crate) fn canonical(datagram: &Datagram<'_>, form: ChecksumForm) -> Vec<u8> {
     let mut message = datagram.payload.to_vec();
-    message[4] &= 0x0f;
+    if message[0] >> 4 == 3 {
+        message[4] &= 0x0f;
+    } else if message[4] == 0
+        && let Some(unused) = message.len().checked_sub(8)
+    {
+        message[unused..].fill(0);
+    }
     message[6..8].fill(0);
     let mut summed = message.clone();
     if form == ChecksumForm::PseudoHeader {
@@ -110,7 +137,7 @@ pub(crate) fn canonical(datagram: &Datagram<'_>, form: ChecksumForm) -> Vec<u8> 
     message
 }
 
-/// What we send when we say the same as a received advertisement.
+/// What we send when we say the same as a received advertisement, its password apart.
 pub(crate) fn encode_again(datagram: &Datagram<'_>, advert: &Advert<'_>) -> Vec<u8> {
     let mut out = vec![0xee; datagram.payload.len() + 1];
     let addresses: Vec<_> = advert.addresses.iter().collect();

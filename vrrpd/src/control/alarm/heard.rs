@@ -1,5 +1,6 @@
 //! What received packets show, in words: who, its value, ours, and what to type.
 
+use vrrp_proto::Version;
 use vrrp_proto::snapshot::{self, Evidence, Raised, Value};
 
 use super::{Alarm, Level};
@@ -35,7 +36,8 @@ fn words(
     &Evidence { source: peer, theirs, ours }: &Evidence,
     router: &VirtualRouter,
 ) -> (Level, String, String) {
-    let VirtualRouter { interface, vrid, .. } = router;
+    let VirtualRouter { interface, vrid, advertisement_interval, .. } = router;
+    let version = advertisement_interval.version();
     let on_both = |key: &str| format!("configure the same {key} on both nodes, then vrrpctl reload");
     let (message, remedy) = match alarm {
         snapshot::Alarm::AddressListMismatch => (
@@ -46,6 +48,16 @@ fn words(
             ),
             on_both("addresses"),
         ),
+        snapshot::Alarm::IntervalMismatch if version == Version::V2 => {
+            return (
+                Level::Critical,
+                format!(
+                    "{peer} advertises every {theirs}, this node every {ours}: in VRRPv2 neither hears the \
+                     other, and both become Active"
+                ),
+                on_both("advertisement_interval"),
+            );
+        }
         snapshot::Alarm::IntervalMismatch => (
             format!("{peer} advertises every {theirs}, this node every {ours}"),
             on_both("advertisement_interval"),
@@ -106,6 +118,16 @@ fn words(
             format!("{peer} speaks VRRP version {theirs}, this node version {ours}: neither hears the other"),
             format!("the same version on every node (keepalived: vrrp_version {ours})"),
         ),
+        snapshot::Alarm::AuthenticationMismatch => {
+            return (
+                Level::Critical,
+                format!(
+                    "{peer} has authentication {theirs}, this node {ours}: neither hears the other, and \
+                     both become Active"
+                ),
+                on_both("authentication"),
+            );
+        }
         snapshot::Alarm::TransportMismatch => (
             format!("{peer} sends to {theirs}, this node expects {ours}: it is not heard"),
             String::from("peers on both nodes (unicast) or on neither (multicast), then vrrpctl reload"),
