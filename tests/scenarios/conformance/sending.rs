@@ -178,3 +178,29 @@ fn an_owner_advertises_announces_and_answers_and_keeps_its_address() {
     assert!(daemon.terminate().success());
     assert!(a.has(VIP), "it is the administrator's");
 }
+
+#[test]
+fn what_does_not_fit_the_link_is_told_and_not_cut() {
+    let Some(lab) = Lab::open() else { return };
+    let a = lab.node("a");
+    let addresses: Vec<String> = (1..=78).map(|host| format!("fe80::201:{host:x}")).collect();
+    let config = |count: usize| {
+        router(PRIMARY, &addresses[..count].iter().map(String::as_str).collect::<Vec<_>>(), "")
+    };
+    a.ip("link set eth0 mtu 1280");
+    let capture = lab.capture();
+    let daemon = a.vrrpd(&config(78));
+    let failing = |router: &Value| {
+        let alarms = router["alarms"].as_array().expect("a list");
+        alarms.iter().any(|alarm| alarm["name"] == "cannot_send")
+    };
+    let router = a.wait_for_router("web", "that cannot send", failing);
+    let told = router["alarms"].to_string();
+    assert!(told.contains("EMSGSIZE"), "{told}");
+    assert!(capture.adverts_of("a").is_empty());
+
+    a.write_vrrpd_config(&config(77));
+    daemon.reload();
+    let largest = capture.wait_for_advert("a", 0);
+    assert_eq!(largest.octets.len(), ETHERNET + 40 + 8 + 77 * 16);
+}
