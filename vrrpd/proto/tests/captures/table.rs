@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use vrrp_proto::MacAddress;
 use vrrp_proto::packet::{Advert, ChecksumForm, Rules, arp, ndisc};
+use vrrp_proto::{MacAddress, Version};
 
 use crate::pcap::Frame;
 
@@ -66,8 +66,17 @@ fn advert(frame: &Frame, rules: &Rules) -> Option<String> {
         ChecksumForm::MessageOnly => "message alone",
         ChecksumForm::PseudoHeader => "with pseudo-header",
     };
+    let interval = match advert.interval.version() {
+        Version::V2 => format!("auth {}, {} s", message[4], advert.interval.seconds()),
+        Version::V3 => format!("{} cs", advert.interval.centiseconds()),
+    };
+    let end = 8 + datagram.family().expect("one family").address_octets() * addresses.len();
+    let mut data: String = message[end..].iter().map(|octet| format!("{octet:02x}")).collect();
+    if !data.is_empty() {
+        data.insert_str(0, ", ");
+    }
     Some(format!(
-        "{}, {} > {}, TTL {}, v{}, VRID {}, priority {}, {} cs, {}, {} octets, {:02x}{:02x} {holds}",
+        "{}, {} > {}, TTL {}, v{}, VRID {}, priority {}, {interval}, {}, {} octets, {:02x}{:02x} {holds}{data}",
         ethernet(&frame.octets),
         datagram.source,
         datagram.destination,
@@ -75,7 +84,6 @@ fn advert(frame: &Frame, rules: &Rules) -> Option<String> {
         message[0] >> 4,
         advert.vrid,
         advert.priority.get(),
-        advert.interval.centiseconds(),
         addresses.join(" "),
         message.len(),
         message[6],
