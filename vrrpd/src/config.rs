@@ -16,6 +16,8 @@ mod diagnostic;
 mod differences;
 mod digest;
 mod dns_update;
+mod garp;
+mod interface;
 mod keys;
 mod load;
 mod probe;
@@ -49,6 +51,8 @@ pub struct Config {
     pub daemon: Daemon,
     /// `[peer_link]`; without it there is none.
     pub peer_link: Option<PeerLink>,
+    /// `[interface.NAME]`, in the order of the file; an interface need not be named to be used.
+    pub interfaces: Vec<Interface>,
     /// `[virtual_router.NAME]`, in the order of the file.
     pub virtual_routers: Vec<VirtualRouter>,
     /// `[check.NAME]`, in the order of the file.
@@ -94,6 +98,16 @@ pub enum Scheduling {
     Realtime,
     /// Whatever the process was started with.
     Normal,
+}
+
+/// `[interface.NAME]`: what all virtual routers of one interface have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The table's name, which is the interface's.
+    pub name: String,
+    /// Least time between two announcements (gratuitous ARP, neighbour advertisement) that leave it,
+    /// 0 to 1 s; default 0: they leave as they come.
+    pub announcement_spacing: Duration,
 }
 
 /// `[virtual_router.NAME]` (RFC 9568 6.1).
@@ -168,8 +182,8 @@ pub enum Lease {
     Seconds(u32),
 }
 
-/// `garp`: when the role's new place is announced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `garp`: when the role's new place is announced, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcements {
     /// Gratuitous ARPs in a burst, for each address; default 5, 1 to 255. IPv6: always at 0, 1 and 2 s.
     pub count: u8,
@@ -179,8 +193,17 @@ pub struct Announcements {
     pub second_after: Duration,
     /// Time between later repetitions while Active; 0: none; default 60 s.
     pub refresh: Duration,
+    /// Gratuitous ARPs in each of these repetitions; default 1, 1 to 255. IPv6: always 1.
+    pub refresh_count: u8,
+    /// As `count`, after an advertisement of lower priority was heard while Active; default `count`;
+    /// 0: nothing is announced then.
+    pub lower_priority_count: u8,
+    /// As `second_after`, for these; default `second_after`.
+    pub lower_priority_second_after: Duration,
     /// ARP request or reply; default request.
     pub form: GarpForm,
+    /// Further interfaces over which neighbours reach the addresses, up to 16; default none.
+    pub interfaces: Vec<String>,
 }
 
 /// `garp.form`.

@@ -149,6 +149,9 @@ fn request(command: &Command, now: WallTime) -> Result<Request, String> {
         Command::Switchover { name, reason, force } => {
             Request::Switchover { name: name.clone(), reason: reason.clone(), force: *force }
         }
+        Command::Announce { name, reason } => {
+            Request::Announce { name: name.clone(), reason: reason.clone() }
+        }
     })
 }
 

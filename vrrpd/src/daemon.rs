@@ -351,7 +351,8 @@ impl Daemon {
             | Request::Undrain { .. }
             | Request::Freeze { .. }
             | Request::Unfreeze { .. }
-            | Request::Switchover { .. } => self.ordered(call),
+            | Request::Switchover { .. }
+            | Request::Announce { .. } => self.ordered(call),
             _ => self.observer.ask(&self.roster, &self.wires, call),
         }
     }

@@ -60,6 +60,9 @@ fn table() -> Result<Table, netlink::Error> {
 
 fn place(router: &VirtualRouter, table: &Table, findings: &mut Vec<String>) {
     let (name, interface) = (&router.name, &router.interface);
+    for further in router.garp.interfaces.iter().filter(|name| table.link_by_name(name).is_none()) {
+        findings.push(format!("virtual_router.{name}: garp.interfaces: there is no interface {further} now"));
+    }
     let Some(link) = table.link_by_name(interface) else {
         return findings.push(format!("virtual_router.{name}: there is no interface {interface} now"));
     };
@@ -81,6 +84,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_and_what_is_there_is_not() {
         let text = "[virtual_router.a]\ninterface = \"nosuch0\"\nvrid = 7\npriority = 150\naddresses = [\"192.0.2.7\"]\n\
+                    garp = { interfaces = [\"nosuch1\"] }\n\
                     checks = [\"missing\", \"there\"]\n\
                     [dns_update.d]\nvirtual_router = \"a\"\nserver = \"192.0.2.192\"\nzone = \"example.net\"\n\
                     name = \"example.net\"\nvalue = \"192.0.2.193\"\n\
@@ -90,7 +94,7 @@ mod tests {
                     [check.missing]\nexec = [\"/no/such/program\"]\n[check.there]\nexec = [\"/bin/sh\"]\n";
         let (config, _) = crate::config::parse("test.toml", text).expect("a valid configuration");
         let findings = machine(&config);
-        let missing = ["nosuch0", "/no/such/program", "/no/such/key", "/no/such/peer.key"];
+        let missing = ["nosuch1", "nosuch0", "/no/such/program", "/no/such/key", "/no/such/peer.key"];
         assert_eq!(findings.len(), missing.len(), "{findings:?}");
         for (finding, named) in findings.iter().zip(missing) {
             assert!(finding.contains(named), "{findings:?}");

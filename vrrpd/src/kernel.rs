@@ -20,9 +20,9 @@ use std::thread::JoinHandle;
 
 use netlink::{Address, Connections, LinkIndex, Monitor, Requester, Table};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use vrrp_proto::Family;
 use vrrp_proto::action::{Input, Outcome, Ticket};
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId, RouterId};
+use vrrp_proto::{Family, MacAddress};
 
 use crate::mailbox::Mailbox;
 use crate::net::Aim;
@@ -111,6 +111,8 @@ struct Worker {
     acceptance: Acceptance,
     /// Of a link and family; absent: none are open.
     sockets: BTreeMap<(LinkId, Family), Opened>,
+    /// What announces on further interfaces, and where that is.
+    announcers: BTreeMap<LinkId, (LinkIndex, MacAddress)>,
     /// What was told of each interface last.
     interfaces: BTreeMap<String, InterfaceState>,
     /// Sockets could not be opened, or nothing could be listed; try again soon.
@@ -181,6 +183,7 @@ impl Worker {
             places: BTreeMap::new(),
             acceptance: Acceptance::default(),
             sockets: BTreeMap::new(),
+            announcers: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             retry: false,
             stale: false,

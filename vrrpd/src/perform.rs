@@ -14,11 +14,11 @@ use vrrp_proto::node::{ANNOUNCEMENT_MAX, MESSAGE_MAX};
 use vrrp_proto::packet::arp::GarpForm;
 use vrrp_proto::packet::ip::{HEADER_MAX, header_len, write_header};
 use vrrp_proto::parameters::{LinkId, RouterId};
-use vrrp_proto::{Family, Instant, Node, Priority};
+use vrrp_proto::{Family, Instant, MacAddress, Node, Priority};
 
 use crate::clock;
 use crate::kernel;
-use crate::net::{Incoming, LinkSockets};
+use crate::net::{Announcer, Incoming, LinkSockets};
 use crate::protocol::{Gauges, Kernel, Note, Wires, socket_number};
 
 /// Part of the number in the epoll of a watcher, where the receiver beside it has none.
@@ -31,16 +31,20 @@ pub(crate) struct Performer {
     routers: Vec<Option<Wiring>>,
     /// By [`socket_number`].
     sockets: Vec<Option<Box<LinkSockets>>>,
+    /// By [`LinkId`]: of interfaces that announcements leave from beside those of the routers.
+    announcers: Vec<Option<(Announcer, MacAddress)>>,
     packet: Box<[u8; HEADER_MAX + MESSAGE_MAX]>,
     /// What the kernel thread was too busy to take. Empty but for the worst of times.
     backlog: VecDeque<Kernel>,
 }
 
-#[derive(Clone, Copy)]
-struct Wiring {
-    link: LinkId,
-    family: Family,
-    form: GarpForm,
+/// Where a router runs, and how it announces its addresses.
+pub(crate) struct Wiring {
+    pub(crate) link: LinkId,
+    pub(crate) family: Family,
+    pub(crate) form: GarpForm,
+    /// Further interfaces that announcements leave from.
+    pub(crate) further: Box<[LinkId]>,
 }
 
 impl Performer {
@@ -50,6 +54,7 @@ impl Performer {
             gauges,
             routers: Vec::new(),
             sockets: Vec::new(),
+            announcers: Vec::new(),
             packet: Box::new([0; HEADER_MAX + MESSAGE_MAX]),
             backlog: VecDeque::with_capacity(64),
         }
@@ -61,11 +66,8 @@ impl Performer {
             Action::Announce { router, range } => {
                 let (mut sent, mut failed) = (0, 0);
                 for index in range {
-                    match self.announce(router, index, node) {
-                        Some(Ok(())) => sent += 1,
-                        Some(Err(_)) => failed += 1,
-                        None => {}
-                    }
+                    let [left, stayed] = self.announce(router, index, node);
+                    (sent, failed) = (sent + left, failed + stayed);
                 }
                 node.handle(Input::Announced { router, sent, failed }, clock::now(), next);
             }
@@ -101,12 +103,21 @@ impl Performer {
     }
 
     /// Says where a router runs.
-    pub(crate) fn wire(&mut self, router: RouterId, link: LinkId, family: Family, form: GarpForm) {
+    pub(crate) fn wire(&mut self, router: RouterId, wiring: Wiring) {
         let index = usize::from(router.0);
         if self.routers.len() <= index {
-            self.routers.resize(index + 1, None);
+            self.routers.resize_with(index + 1, || None);
         }
-        self.routers[index] = Some(Wiring { link, family, form });
+        self.routers[index] = Some(wiring);
+    }
+
+    /// Takes another socket for announcements on a further interface, with its address, or none.
+    pub(crate) fn announce_on(&mut self, link: LinkId, announcer: Option<(Announcer, MacAddress)>) {
+        let index = usize::from(link.0);
+        if self.announcers.len() <= index {
+            self.announcers.resize_with(index + 1, || None);
+        }
+        self.announcers[index] = announcer;
     }
 
     /// Takes other sockets for a link and family. The old ones close.
@@ -168,11 +179,23 @@ impl Performer {
         self.sockets_of(router).ok_or(libc::ENODEV)?.transmitter.send(packet, destination)
     }
 
-    fn announce(&self, router: RouterId, index: u16, node: &Node) -> Option<Result<(), i32>> {
+    /// Announces one address wherever it is to be, and says how many frames left and how many did not.
+    fn announce(&self, router: RouterId, index: u16, node: &Node) -> [u16; 2] {
+        let mut counted = [0; 2];
         let mut frame = [0; ANNOUNCEMENT_MAX];
-        let form = self.wiring(router)?.form;
-        let octets = node.announcement(router, index, form, &mut frame)?;
-        Some(self.sockets_of(router)?.announcer.send(&frame[..octets]))
+        let Some(wiring) = self.wiring(router) else { return counted };
+        let own = self.sockets_of(router).map(|sockets| (&sockets.announcer, None));
+        let further = wiring.further.iter().filter_map(|link| {
+            let (announcer, mac) = self.announcers.get(usize::from(link.0))?.as_ref()?;
+            Some((announcer, Some(*mac)))
+        });
+        for (announcer, station) in own.into_iter().chain(further) {
+            let Some(octets) = node.announcement(router, index, wiring.form, station, &mut frame) else {
+                return counted;
+            };
+            counted[usize::from(announcer.send(&frame[..octets]).is_err())] += 1;
+        }
+        counted
     }
 
     fn tell_kernel(&mut self, request: Kernel) {
@@ -181,8 +204,8 @@ impl Performer {
         self.send_backlog();
     }
 
-    fn wiring(&self, router: RouterId) -> Option<Wiring> {
-        *self.routers.get(usize::from(router.0))?
+    fn wiring(&self, router: RouterId) -> Option<&Wiring> {
+        self.routers.get(usize::from(router.0))?.as_ref()
     }
 
     fn sockets_of(&self, router: RouterId) -> Option<&LinkSockets> {

@@ -20,16 +20,15 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use vrrp_proto::action::{Action, Input, Outcome, Ownership, Report};
-use vrrp_proto::packet::arp::GarpForm;
 use vrrp_proto::parameters::{LinkId, RouterId};
 use vrrp_proto::snapshot::{AddressSnapshot, LinkStatistics, RouterSnapshot};
-use vrrp_proto::{Family, Instant, Node};
+use vrrp_proto::{Family, Instant, MacAddress, Node};
 
 use crate::clock;
 use crate::config::Scheduling;
 use crate::mailbox::Mailbox;
-use crate::net::{self, Incoming, LinkSockets};
-use crate::perform::Performer;
+use crate::net::{self, Announcer, Incoming, LinkSockets};
+use crate::perform::{Performer, Wiring};
 
 /// Packets of one socket that are read before the others get their turn, and before the timers are
 /// looked at: far more than all routers of a link say in one interval.
@@ -49,9 +48,12 @@ pub(crate) enum Message {
     /// For the node.
     Input(Input<'static>),
     /// How a router announces its addresses, and where it runs.
-    Wiring { router: RouterId, link: LinkId, family: Family, form: GarpForm },
+    Wiring(RouterId, Wiring),
     /// The sockets of a link and family were opened, or have no interface any more.
     Sockets { link: LinkId, family: Family, sockets: Option<Box<LinkSockets>> },
+    /// An interface that announcements leave from beside those of the routers was opened, or is not there
+    /// any more.
+    Announcer { link: LinkId, announcer: Option<(Announcer, MacAddress)> },
     /// Fill in what an observer may see, and send it back.
     Observe(Box<Observation>),
     /// End the thread.
@@ -296,9 +298,8 @@ impl Loop {
                     }
                     self.handle(input);
                 }
-                Some(Message::Wiring { router, link, family, form }) => {
-                    self.performer.wire(router, link, family, form);
-                }
+                Some(Message::Wiring(router, wiring)) => self.performer.wire(router, wiring),
+                Some(Message::Announcer { link, announcer }) => self.performer.announce_on(link, announcer),
                 Some(Message::Sockets { link, family, sockets }) => {
                     self.performer.replace_sockets(&self.epoll, link, family, sockets);
                 }

@@ -55,6 +55,7 @@ fn hook(name: &str, script: &str) -> Hook {
 fn config(routers: &[&str], hooks: &[Hook]) -> Config {
     let names: Vec<String> = hooks.iter().map(|hook| hook.name.clone()).collect();
     Config {
+        interfaces: Vec::new(),
         peer_link: None,
         daemon: Daemon {
             node: "bootstrap-a".to_owned(),
@@ -100,6 +101,10 @@ fn virtual_router(name: &str, hooks: &[String]) -> VirtualRouter {
             interval: Duration::from_millis(100),
             second_after: Duration::from_secs(5),
             refresh: Duration::from_secs(60),
+            refresh_count: 1,
+            lower_priority_count: 5,
+            lower_priority_second_after: Duration::from_secs(5),
+            interfaces: Vec::new(),
             form: GarpForm::Request,
         },
     }

@@ -237,7 +237,7 @@ fn the_manual_describes_the_keys_that_the_program_knows() {
 #[test]
 fn the_manual_has_the_defaults_of_the_program() {
     let text = format!(
-        "{SHORTEST}\n[check.e]\nexec = [\"/bin/true\"]\n[check.h]\nhttp = {{ url = \"https://192.0.2.193/\" }}\n\
+        "{SHORTEST}\n[interface.eth0]\n[check.e]\nexec = [\"/bin/true\"]\n[check.h]\nhttp = {{ url = \"https://192.0.2.193/\" }}\n\
          [check.s]\ns3 = {{ url = \"https://192.0.2.193/a/b\" }}\n\
          [check.r]\nregistry = {{ url = \"https://192.0.2.193\", canary = [\"a/b:c\"] }}\n\
          [check.c]\nchart_repository = {{ url = \"https://192.0.2.193\" }}\ninterval = \"1s\"\n\
@@ -258,7 +258,7 @@ fn the_manual_has_the_defaults_of_the_program() {
 
     let mut defaults = Vec::new();
     filled_in("daemon", &full["daemon"], None, &mut defaults);
-    for kind in ["virtual_router", "check", "hook", "dns_update"] {
+    for kind in ["interface", "virtual_router", "check", "hook", "dns_update"] {
         for (name, table) in full[kind].as_table().expect("a table of tables") {
             filled_in(kind, table, Some(&given[kind][name]), &mut defaults);
         }

@@ -144,6 +144,8 @@ pub enum Order {
     Freeze(Box<[(TrackerId, TrackerState)]>),
     /// Trackers count as they are.
     Unfreeze,
+    /// Announce the addresses now, as on becoming Active.
+    Announce,
 }
 
 /// What became of an [`Order`].
@@ -182,8 +184,10 @@ pub struct HandedOver {
 pub enum OrderRefusal {
     /// The addresses are the administrator's (priority 255).
     Owner,
-    /// There is no role to hand over.
+    /// There is no role to hand over, or nothing to announce without it.
     NotActive,
+    /// None of the addresses is on the interface.
+    NoAddress,
     /// There is nothing to take back: this router has not handed over to one of lower rank.
     NotYielded,
     /// No living Active Router is heard.

@@ -29,12 +29,18 @@ pub struct Node {
     by_key: BTreeMap<(LinkId, Family, Vrid), RouterId>,
     trackers: Vec<TrackerState>,
     links: Vec<LinkRecord>,
+    /// Announcements keep a distance somewhere.
+    spaced: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct LinkRecord {
     statistics: LinkStatistics,
     last_report: Option<Instant>,
+    /// When the next announcement may leave, where they keep a distance.
+    announce_from: Instant,
+    /// The number of the router whose turn it is.
+    turn: usize,
 }
 
 impl Node {
@@ -89,11 +95,17 @@ impl Node {
             }
             Input::Order { router, number, order } => self.order(router, number, order, cx),
         }
+        if self.spaced {
+            self.announce_in_turn(cx);
+        }
     }
 
     /// When [`Input::Woke`] and [`Input::Drained`] are due at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.routers.iter().flatten().filter_map(VirtualRouter::poll_timeout).min()
+        let timers = |router: &VirtualRouter| {
+            [router.poll_timeout(), router.waits_to_announce().then(|| self.announce_from(router))]
+        };
+        self.routers.iter().flatten().flat_map(timers).flatten().min()
     }
 
     /// Where the advertisements of a router go to: the group, or each peer.
@@ -128,17 +140,19 @@ impl Node {
     }
 
     /// Writes the Ethernet frame that announces one address of a router: a gratuitous ARP or an
-    /// unsolicited neighbour advertisement. `None` while the address is not on the interface.
+    /// unsolicited neighbour advertisement, at `station` or, without one, at the router's interface.
+    /// `None` while the address is not on that interface.
     pub fn announcement(
         &self,
         router: RouterId,
         index: u16,
         form: arp::GarpForm,
+        station: Option<MacAddress>,
         out: &mut [u8; ANNOUNCEMENT_MAX],
     ) -> Option<usize> {
         let router = self.router(router)?;
         let address = router.announceable(index)?;
-        let mac = router.mac();
+        let mac = station.unwrap_or(router.mac());
         match address {
             IpAddr::V4(address) => {
                 let frame = out.first_chunk_mut::<{ arp::FRAME_LEN }>()?;
@@ -233,6 +247,32 @@ impl Node {
             let assessment = Assessment::new(parameters.priority, states);
             self.routers[index] = Some(VirtualRouter::new(id, parameters, assessment, cx.now));
         }
+        let spacing = |router: &VirtualRouter| router.parameters().announcements.spacing;
+        self.spaced = self.routers.iter().flatten().any(|router| !spacing(router).is_zero());
+    }
+
+    /// Where announcements keep a distance, one of those that wait leaves each interface that may be
+    /// sent on: the routers of it take turns, so that each gets its first address out early.
+    fn announce_in_turn(&mut self, cx: &mut Context<'_>) {
+        let (now, Self { routers, links, .. }) = (cx.now, self);
+        let free = links.iter_mut().enumerate().filter(|(_, record)| record.announce_from <= now);
+        for (link, record) in free {
+            let count = routers.len();
+            for index in (0..count).map(|nth| (record.turn + nth) % count) {
+                let on_link = |router: &&mut VirtualRouter| usize::from(router.parameters().link.0) == link;
+                let Some(router) = routers[index].as_mut().filter(on_link) else { continue };
+                if router.announce_in_turn(cx) {
+                    record.turn = index + 1;
+                    record.announce_from = now + router.parameters().announcements.spacing;
+                    break;
+                }
+            }
+        }
+    }
+
+    fn announce_from(&self, router: &VirtualRouter) -> Instant {
+        let record = self.links.get(usize::from(router.parameters().link.0));
+        record.map_or(Instant::ZERO, |record| record.announce_from)
     }
 
     fn order(&mut self, id: RouterId, number: u32, order: Order, cx: &mut Context<'_>) {

@@ -149,10 +149,18 @@ pub struct Announcements {
     pub count: u8,
     /// Between those of a burst.
     pub interval: Duration,
-    /// From the start of the first burst to a second one; zero: none.
+    /// From the start of the first burst to a second one; zero: none. IPv4 only, as the two before.
     pub second_after: Duration,
     /// Between later repetitions while Active; zero: none.
     pub refresh: Duration,
+    /// In each of those repetitions, for each IPv4 address; at least 1.
+    pub refresh_count: u8,
+    /// In a burst after a losing advertisement was heard; 0: there is none.
+    pub lower_priority_count: u8,
+    /// From the start of that burst to a second one; zero: none.
+    pub lower_priority_second_after: Duration,
+    /// Between two announcements that leave the interface, over all its routers; zero: no distance.
+    pub spacing: Duration,
 }
 
 /// What the host tells about the place where a Virtual Router runs.

@@ -37,7 +37,7 @@ use crate::tracking::{Assessment, Health, TrackerId, TrackerState};
 use crate::{AdverInterval, Instant, MacAddress, Priority};
 
 use alarms::Shown;
-use announcing::Announcing;
+use announcing::{Announcing, Turns};
 use asking::{Asked, KnownRouters, Question};
 use back_off::BackOff;
 use backup::{Counting, Rival};
@@ -93,6 +93,7 @@ pub(crate) struct VirtualRouter {
     known: KnownRouters,
     announcing: Option<Announcing>,
     announced_at: Option<Instant>,
+    turns: Turns,
     sending: Sending,
     forms: Box<[Heard]>,
     shown: Shown,
@@ -221,6 +222,7 @@ impl VirtualRouter {
             known: KnownRouters::default(),
             announcing: None,
             announced_at: None,
+            turns: Turns::new(parameters.addresses.len()),
             sending: Sending::new(now),
             forms: vec![heard; parameters.peers.len().max(1)].into(),
             shown: Shown::new(parameters.checksum_form),
@@ -396,6 +398,7 @@ impl VirtualRouter {
         let before = self.priority();
         if to != StateName::Active {
             self.announcing = None;
+            self.turns.clear();
             // The priority may sink with it, which is told after what made it so.
             self.trust_pending = false;
             self.one_active_at_most(cx);

@@ -171,7 +171,7 @@ impl Watched {
                 written += usize::from(length.is_some());
             }
             for index in 0..2 {
-                let length = self.node.announcement(router, index, GarpForm::Request, &mut frame);
+                let length = self.node.announcement(router, index, GarpForm::Request, None, &mut frame);
                 written += usize::from(length.is_some());
             }
         }

@@ -6,20 +6,9 @@ use std::time::Duration;
 use vrrp_proto::{AdverInterval, Priority};
 
 use super::table::{At, Field};
-use super::{
-    Announcements, Check, Config, Daemon, GarpForm, Hook, Ipv4Checksum, Lease, PeerLink, Scheduling,
-    VirtualRouter, When,
-};
-use super::{dns_update, raw};
+use super::{Check, Config, Daemon, Hook, Ipv4Checksum, Lease, PeerLink, Scheduling, VirtualRouter, When};
+use super::{dns_update, garp, interface, raw};
 
-/// `garp` unless set.
-pub(super) const GARP: Announcements = Announcements {
-    count: 5,
-    interval: Duration::from_millis(100),
-    second_after: Duration::from_secs(5),
-    refresh: Duration::from_secs(60),
-    form: GarpForm::Request,
-};
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The configuration with its defaults; `None` when a value of the file is wrong, and reported.
@@ -27,6 +16,7 @@ pub(super) fn config(file: &raw::File) -> Option<Config> {
     Some(Config {
         daemon: daemon(&file.daemon)?,
         peer_link: peer_link(&file.peer_link)?,
+        interfaces: file.interfaces.iter().map(interface::config).collect::<Option<_>>()?,
         virtual_routers: file.virtual_routers.iter().map(virtual_router).collect::<Option<_>>()?,
         checks: file.checks.iter().map(check).collect::<Option<_>>()?,
         hooks: file.hooks.iter().map(hook).collect::<Option<_>>()?,
@@ -71,7 +61,6 @@ fn host_name() -> String {
 }
 
 fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
-    let garp = &raw.garp;
     Some(VirtualRouter {
         name: raw.name.value.clone(),
         interface: raw.interface.given()?.clone(),
@@ -94,13 +83,7 @@ fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
         lease: raw.lease.or(Lease::Auto)?,
         checks: values(&raw.checks)?,
         hooks: values(&raw.hooks)?,
-        garp: Announcements {
-            count: garp.count.or(GARP.count)?,
-            interval: garp.interval.or(GARP.interval)?,
-            second_after: garp.second_after.or(GARP.second_after)?,
-            refresh: garp.refresh.or(GARP.refresh)?,
-            form: garp.form.or(GARP.form)?,
-        },
+        garp: garp::announcements(&raw.garp)?,
     })
 }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::show::{self, Entries};
-use super::{Config, dns_update};
+use super::{Config, dns_update, interface};
 
 /// One table that is not the same in both configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Section {
     Daemon,
     /// `[peer_link]`.
     PeerLink,
+    /// `[interface.NAME]`.
+    Interface(String),
     /// `[virtual_router.NAME]`.
     VirtualRouter(String),
     /// `[check.NAME]`.
@@ -69,6 +71,7 @@ pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
     let mut all = Vec::new();
     compare(&[(Section::Daemon, daemon.0)], &[(Section::Daemon, daemon.1)], &mut all);
     compare(&peer_link(old), &peer_link(new), &mut all);
+    compare(&interfaces(old), &interfaces(new), &mut all);
     compare(&virtual_routers(old), &virtual_routers(new), &mut all);
     compare(&checks(old), &checks(new), &mut all);
     compare(&hooks(old), &hooks(new), &mut all);
@@ -80,6 +83,11 @@ type Tables = Vec<(Section, Entries)>;
 
 fn peer_link(config: &Config) -> Tables {
     config.peer_link.iter().map(|link| (Section::PeerLink, show::peer_link(link))).collect()
+}
+
+fn interfaces(config: &Config) -> Tables {
+    let all = config.interfaces.iter();
+    all.map(|one| (Section::Interface(one.name.clone()), interface::entries(one))).collect()
 }
 
 fn virtual_routers(config: &Config) -> Tables {
@@ -135,6 +143,7 @@ impl fmt::Display for Section {
         match self {
             Self::Daemon => f.write_str("daemon"),
             Self::PeerLink => f.write_str("peer_link"),
+            Self::Interface(name) => write!(f, "interface.{name}"),
             Self::VirtualRouter(name) => write!(f, "virtual_router.{name}"),
             Self::Check(name) => write!(f, "check.{name}"),
             Self::Hook(name) => write!(f, "hook.{name}"),

@@ -51,6 +51,7 @@ pub const TABLES: &[(&str, &[Key])] = &[
     ("", FILE),
     ("daemon", DAEMON),
     ("peer_link", PEER_LINK),
+    ("interface", INTERFACE),
     ("virtual_router", VIRTUAL_ROUTER),
     ("garp", GARP),
     ("check", CHECK),
@@ -97,6 +98,7 @@ const fn not_yet(name: &'static str) -> Key {
 pub(super) const FILE: &[Key] = &[
     full("daemon"),
     full("peer_link"),
+    full("interface"),
     full("virtual_router"),
     full("check"),
     full("hook"),
@@ -146,8 +148,19 @@ pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     not_yet("authentication"),
 ];
 
-pub(super) const GARP: &[Key] =
-    &[full("form"), full("count"), full("interval"), full("second_after"), full("refresh")];
+pub(super) const INTERFACE: &[Key] = &[full("announcement_spacing")];
+
+pub(super) const GARP: &[Key] = &[
+    full("form"),
+    full("count"),
+    full("interval"),
+    full("second_after"),
+    full("refresh"),
+    full("refresh_count"),
+    full("lower_priority_count"),
+    full("lower_priority_second_after"),
+    full("interfaces"),
+];
 
 pub(super) const CHECK: &[Key] = &[
     full("exec"),

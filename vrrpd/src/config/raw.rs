@@ -14,8 +14,8 @@ use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
 use super::diagnostic::Faults;
 use super::probe::Usual;
 use super::table::{At, Field, Table};
-use super::{Effect, Exec, GarpForm, HookState, Ipv4Checksum, Lease, Preset, Probe, Scheduling, When};
-use super::{dns_update, keys, probe, value};
+use super::{Effect, Exec, HookState, Ipv4Checksum, Lease, Preset, Probe, Scheduling, When};
+use super::{dns_update, garp, interface, keys, probe, value};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -25,6 +25,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct File {
     pub(super) daemon: Daemon,
     pub(super) peer_link: Field<PeerLink>,
+    pub(super) interfaces: Vec<interface::Raw>,
     pub(super) virtual_routers: Vec<VirtualRouter>,
     pub(super) checks: Vec<Check>,
     pub(super) hooks: Vec<Hook>,
@@ -70,7 +71,7 @@ pub(super) struct VirtualRouter {
     pub(super) lease: Field<Lease>,
     pub(super) checks: Field<Vec<At<String>>>,
     pub(super) hooks: Field<Vec<At<String>>>,
-    pub(super) garp: Garp,
+    pub(super) garp: garp::Raw,
 }
 
 impl VirtualRouter {
@@ -83,15 +84,6 @@ impl VirtualRouter {
         };
         Some(Family::of(first))
     }
-}
-
-/// `garp`.
-pub(super) struct Garp {
-    pub(super) form: Field<GarpForm>,
-    pub(super) count: Field<u8>,
-    pub(super) interval: Field<Duration>,
-    pub(super) second_after: Field<Duration>,
-    pub(super) refresh: Field<Duration>,
 }
 
 /// `[check.NAME]`.
@@ -131,6 +123,7 @@ pub(super) fn read(entries: &DeTable<'_>, faults: &mut Faults) -> File {
     let file = Table::open(String::new(), 0..0, entries, keys::FILE, faults);
     let daemon = file.table("daemon", keys::DAEMON, faults);
     let peer_link = file.table("peer_link", keys::PEER_LINK, faults);
+    let interfaces = file.named("interface", keys::INTERFACE, faults);
     let virtual_routers = file.named("virtual_router", keys::VIRTUAL_ROUTER, faults);
     let checks = file.named("check", keys::CHECK, faults);
     let hooks = file.named("hook", keys::HOOK, faults);
@@ -141,6 +134,7 @@ pub(super) fn read(entries: &DeTable<'_>, faults: &mut Faults) -> File {
     File {
         daemon: read_daemon(&daemon, faults),
         peer_link: read_peer_link(&peer_link, faults),
+        interfaces: read_each(interfaces, faults, interface::read),
         virtual_routers: read_each(virtual_routers, faults, virtual_router),
         checks: read_each(checks, faults, check),
         hooks: read_each(hooks, faults, hook),
@@ -198,7 +192,7 @@ fn read_peer_link(table: &Field<Table<'_>>, faults: &mut Faults) -> Field<PeerLi
 }
 
 /// A key of a table that may itself be left out.
-fn within<T>(
+pub(super) fn within<T>(
     table: &Field<Table<'_>>,
     key: &str,
     faults: &mut Faults,
@@ -212,7 +206,6 @@ fn within<T>(
 }
 
 fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> VirtualRouter {
-    let garp = table.table("garp", keys::GARP, faults);
     VirtualRouter {
         name,
         interface: table.required(
@@ -244,17 +237,7 @@ fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> V
         lease: table.field("lease", faults, value::lease),
         checks: table.list("checks", faults, value::reference),
         hooks: table.list("hooks", faults, value::reference),
-        garp: Garp {
-            form: within(&garp, "form", faults, value::garp_form),
-            count: within(&garp, "count", faults, value::garp_count),
-            interval: within(&garp, "interval", faults, |key, value| {
-                value::duration(key, value, MILLISECOND..=Duration::from_secs(60))
-            }),
-            second_after: within(&garp, "second_after", faults, |key, value| {
-                value::duration(key, value, Duration::ZERO..=HOUR)
-            }),
-            refresh: within(&garp, "refresh", faults, value::refresh),
-        },
+        garp: garp::read(table, faults),
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::probe::Kind;
 use super::value::show_duration;
 use super::{
-    Check, Config, Daemon, Effect, GarpForm, Hook, HookState, Ipv4Checksum, Lease, PeerLink, Scheduling, Url,
-    VirtualRouter, When, dns_update,
+    Check, Config, Daemon, Effect, Hook, HookState, Ipv4Checksum, Lease, PeerLink, Scheduling, Url,
+    VirtualRouter, When, dns_update, garp, interface,
 };
 
 /// Keys with their values in TOML.
@@ -19,6 +19,9 @@ pub fn to_toml(config: &Config) -> String {
     table(&mut text, "[daemon]", &daemon(&config.daemon));
     if let Some(link) = &config.peer_link {
         table(&mut text, "[peer_link]", &peer_link(link));
+    }
+    for one in &config.interfaces {
+        table(&mut text, &header("interface", &one.name), &interface::entries(one));
     }
     for router in &config.virtual_routers {
         table(&mut text, &header("virtual_router", &router.name), &virtual_router(router));
@@ -115,7 +118,6 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
         entries.push(("peers", list(&router.peers, |peer| quoted(&peer.to_string()))));
         entries.push(("min_ttl", router.min_ttl.to_string()));
     }
-    let garp = &router.garp;
     entries.extend([
         ("ipv4_checksum", quoted(checksum(router.ipv4_checksum))),
         ("on_conflict", quoted("claim")),
@@ -129,20 +131,7 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
         ("lease", lease(router.lease)),
         ("checks", list(&router.checks, |name| quoted(name))),
         ("hooks", list(&router.hooks, |name| quoted(name))),
-        (
-            "garp",
-            format!(
-                "{{ form = {}, count = {}, interval = {}, second_after = {}, refresh = {} }}",
-                quoted(match garp.form {
-                    GarpForm::Request => "request",
-                    GarpForm::Reply => "reply",
-                }),
-                garp.count,
-                duration(garp.interval),
-                duration(garp.second_after),
-                duration(garp.refresh),
-            ),
-        ),
+        ("garp", garp::show(&router.garp)),
     ]);
     entries
 }

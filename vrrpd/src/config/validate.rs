@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use vrrp_proto::{AdverInterval, Family, Priority};
 
-use super::defaults::GARP;
 use super::diagnostic::{Faults, Span};
 use super::keys::nearest;
 use super::raw::{self, no_duplicates};
 use super::table::{At, Field};
 use super::value::show_duration;
-use super::{Effect, Lease, When, dns_update, transport};
+use super::{Effect, Lease, When, dns_update, garp, interface, transport};
 
 /// The least MTU that Ethernet is run with; a larger one is not known to the file (`protocol.md` 1.6).
 const MTU: usize = 1500;
@@ -33,6 +32,7 @@ pub(super) fn check(file: &raw::File, faults: &mut Faults) {
         check_others(router, &file.checks, faults);
     }
     check_uniqueness(&file.virtual_routers, faults);
+    interface::check(&file.interfaces, &file.virtual_routers, faults);
     check_peer_link(&file.peer_link, faults);
     for check in &file.checks {
         check_timeout(check, faults);
@@ -184,32 +184,7 @@ fn check_times(router: &raw::VirtualRouter, faults: &mut Faults) {
     if let Some(At { value: Lease::Seconds(seconds), span }) = router.lease.at() {
         check_lease(router, *seconds, span, faults);
     }
-    let garp = &router.garp;
-    let (Some(count), Some(interval), Some(second_after)) =
-        (garp.count.or(GARP.count), garp.interval.or(GARP.interval), garp.second_after.or(GARP.second_after))
-    else {
-        return;
-    };
-    let burst = interval * u32::from(count - 1);
-    let place = [
-        garp.second_after.at().map(|at| &at.span),
-        garp.interval.at().map(|at| &at.span),
-        garp.count.at().map(|at| &at.span),
-    ];
-    if let Some(span) = place.into_iter().flatten().next()
-        && !second_after.is_zero()
-        && burst >= second_after
-    {
-        faults.error(
-            span,
-            format!(
-                "the second burst begins {} after a first one that takes {}",
-                show_duration(second_after),
-                show_duration(burst)
-            ),
-            "a longer second_after, a shorter interval or a lower count",
-        );
-    }
+    garp::check(&router.garp, &router.interface, faults);
 }
 
 fn check_lease(router: &raw::VirtualRouter, seconds: u32, span: &Span, faults: &mut Faults) {

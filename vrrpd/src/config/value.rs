@@ -173,6 +173,11 @@ pub(super) fn garp_count(key: &str, value: &DeValue<'_>) -> Read<u8> {
     integer(key, value, 1..=255).map(|number| u8::try_from(number).unwrap_or(u8::MAX))
 }
 
+/// As [`garp_count`], where none is a wish as well.
+pub(super) fn garp_count_or_none(key: &str, value: &DeValue<'_>) -> Read<u8> {
+    integer(key, value, 0..=255).map(|number| u8::try_from(number).unwrap_or(u8::MAX))
+}
+
 pub(super) fn min_ttl(key: &str, value: &DeValue<'_>) -> Read<u8> {
     integer(key, value, 1..=255).map(|number| u8::try_from(number).unwrap_or(u8::MAX))
 }

@@ -30,7 +30,7 @@ impl Facts<'_> {
                 return None;
             }
             Request::Drain { .. } | Request::Undrain { .. } | Request::Switchover { .. } => return None,
-            Request::Freeze { .. } | Request::Unfreeze { .. } => return None,
+            Request::Freeze { .. } | Request::Unfreeze { .. } | Request::Announce { .. } => return None,
         };
         Some(answer.unwrap_or_else(Answer::Error))
     }

@@ -113,6 +113,13 @@ pub enum Request {
         #[serde(default)]
         force: bool,
     },
+    /// Tell the neighbours again where the addresses are.
+    Announce {
+        /// Name of the virtual router.
+        name: String,
+        /// Why.
+        reason: Option<String>,
+    },
 }
 
 impl Request {
@@ -121,7 +128,7 @@ impl Request {
         match self {
             Self::Reload { .. } | Self::Check { now: true, .. } => true,
             Self::Drain { .. } | Self::Undrain { .. } | Self::Switchover { .. } => true,
-            Self::Freeze { .. } | Self::Unfreeze { .. } => true,
+            Self::Freeze { .. } | Self::Unfreeze { .. } | Self::Announce { .. } => true,
             Self::State { .. }
             | Self::Check { now: false, .. }
             | Self::Why { .. }
@@ -150,6 +157,7 @@ impl Request {
             Self::Freeze { .. } => "freeze",
             Self::Unfreeze { .. } => "unfreeze",
             Self::Switchover { .. } => "switchover",
+            Self::Announce { .. } => "announce",
         }
     }
 }

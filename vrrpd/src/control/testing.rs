@@ -51,6 +51,10 @@ pub(crate) fn config() -> config::VirtualRouter {
             interval: Duration::from_millis(100),
             second_after: Duration::from_secs(5),
             refresh: Duration::from_secs(60),
+            refresh_count: 1,
+            lower_priority_count: 5,
+            lower_priority_second_after: Duration::from_secs(5),
+            interfaces: Vec::new(),
             form: config::GarpForm::Request,
         },
     }

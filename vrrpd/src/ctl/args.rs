@@ -137,6 +137,15 @@ pub(super) enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Tell the neighbours again where the addresses are: gratuitous ARP, neighbour advertisements
+    /// (root only).
+    Announce {
+        /// The virtual router, which is Active here.
+        name: String,
+        /// Why, for the history.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
     /// Check or show the configuration.
     Config {
         #[command(subcommand)]

@@ -99,9 +99,9 @@ impl Daemon {
             Request::Drain { name, reason, force } => (name, reason, with_force(*force)),
             Request::Switchover { name, reason, force } => (name, reason, with_force(*force)),
             Request::Freeze { name, lasts, reason } => (name, reason, format!(" --for {lasts}")),
-            Request::Undrain { name, reason } | Request::Unfreeze { name, reason } => {
-                (name, reason, String::new())
-            }
+            Request::Undrain { name, reason }
+            | Request::Unfreeze { name, reason }
+            | Request::Announce { name, reason } => (name, reason, String::new()),
             // Not an order; the caller sends none such.
             _ => return,
         };
@@ -123,7 +123,8 @@ impl Daemon {
         | Request::Undrain { name, .. }
         | Request::Freeze { name, .. }
         | Request::Unfreeze { name, .. }
-        | Request::Switchover { name, .. }) = request
+        | Request::Switchover { name, .. }
+        | Request::Announce { name, .. }) = request
         else {
             return;
         };
@@ -132,7 +133,8 @@ impl Daemon {
             let refusal = Refusal::unknown_name("virtual router", name, known);
             return self.reply(answer, Err(refusal));
         };
-        let refusal = if config.priority.is_owner() {
+        let moves = !matches!(request, Request::Announce { .. });
+        let refusal = if config.priority.is_owner() && moves {
             let message = "priority 255 owns the addresses, which are the administrator's to move, and its \
                            checks move nothing";
             Some(message.to_owned())
@@ -151,6 +153,7 @@ impl Daemon {
             Request::Freeze { lasts, .. } => self.freeze(given, *lasts),
             Request::Unfreeze { .. } => self.unfreeze(given),
             Request::Switchover { force, .. } => self.switch_over(given, *force),
+            Request::Announce { .. } => self.give(given, Order::Announce, "announce", Vec::new()),
             _ => {}
         }
     }

@@ -74,7 +74,11 @@ impl Daemon {
                     InterfaceState::Missing => LinkChange::Vanished,
                 };
                 info!(interface = name, "interface is {}", interface_word(state));
-                let on_it = self.config.virtual_routers.iter().filter(|router| router.interface == name);
+                let on_it = self
+                    .config
+                    .virtual_routers
+                    .iter()
+                    .filter(|router| router.interface == name || router.garp.interfaces.contains(&name));
                 let virtual_routers = on_it.map(|router| router.name.clone()).collect();
                 self.record(What::LinkChanged { interface: name, change, virtual_routers });
             }

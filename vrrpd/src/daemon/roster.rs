@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use vrrp_proto::action::Input;
 use vrrp_proto::packet::arp::GarpForm;
@@ -15,6 +16,7 @@ use vrrp_proto::{AdverInterval, Family, Vrid};
 
 use crate::config::{self, Config, Ipv4Checksum, Lease};
 use crate::kernel::{self, Place, Placement};
+use crate::perform::Wiring;
 use crate::protocol;
 
 /// Numbers given out so far. A number of an interface or a check stays its own for ever; that of a
@@ -67,8 +69,13 @@ impl Roster {
                 .as_ref()
                 .is_none_or(|before| before.parameters != entry.parameters || before.config.garp != new.garp)
             {
-                let (link, family, form) = (entry.place.link, new.family, garp_form(new));
-                orders.push(Order::Protocol(protocol::Message::Wiring { router, link, family, form }));
+                let wiring = Wiring {
+                    link: entry.place.link,
+                    family: new.family,
+                    form: garp_form(new),
+                    further: entry.place.further.iter().map(|(link, _)| *link).collect(),
+                };
+                orders.push(Order::Protocol(protocol::Message::Wiring(router, wiring)));
                 let parameters = Box::new(entry.parameters.clone());
                 orders
                     .push(Order::Protocol(protocol::Message::Input(Input::Configure { router, parameters })));
@@ -187,6 +194,10 @@ impl Roster {
                     interval: new.garp.interval,
                     second_after: new.garp.second_after,
                     refresh: new.garp.refresh,
+                    refresh_count: new.garp.refresh_count,
+                    lower_priority_count: new.garp.lower_priority_count,
+                    lower_priority_second_after: new.garp.lower_priority_second_after,
+                    spacing: spacing(config, &new.interface),
                 },
                 tracking,
             },
@@ -209,8 +220,15 @@ impl Roster {
                 accept_mode: new.accept_mode,
                 lease,
                 may_resume,
+                further: self.numbered(&new.garp.interfaces),
             },
         }
+    }
+
+    /// Interfaces with their numbers; they get one when they have none.
+    fn numbered(&mut self, interfaces: &[String]) -> Vec<(LinkId, String)> {
+        let number = |name: &String| (LinkId(number(index_of(&mut self.links, name))), name.clone());
+        interfaces.iter().map(number).collect()
     }
 
     fn free_number(&self) -> RouterId {
@@ -265,6 +283,12 @@ fn effect(effect: config::Effect) -> Effect {
         config::Effect::Alert => Effect::Alert,
         config::Effect::Weight(weight) => Effect::Weight(weight),
     }
+}
+
+/// Distance of the announcements that leave an interface.
+fn spacing(config: &Config, interface: &str) -> Duration {
+    let named = config.interfaces.iter().find(|one| one.name == interface);
+    named.map_or(Duration::ZERO, |one| one.announcement_spacing)
 }
 
 fn garp_form(config: &config::VirtualRouter) -> GarpForm {

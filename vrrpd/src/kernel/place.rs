@@ -35,6 +35,8 @@ pub(crate) struct Place {
     pub(crate) lease: Option<u32>,
     /// Addresses that an earlier daemon left may be kept: it did not crash over and over.
     pub(crate) may_resume: bool,
+    /// Further interfaces that announcements leave from.
+    pub(crate) further: Vec<(LinkId, String)>,
 }
 
 /// A virtual address and where it goes.
@@ -63,7 +65,7 @@ impl Place {
     ) -> Facts {
         let Some(link) = table.link_by_name(&self.interface) else { return Facts::UNKNOWN };
         Facts {
-            interface: if link.up && link.carrier { InterfaceState::Up } else { InterfaceState::Down },
+            interface: state(Some(link)),
             mac: MacAddress::new(link.mac.unwrap_or_default()),
             device: false,
             source: self.source(table, link, virtual_addresses, before),
@@ -134,6 +136,15 @@ impl Placement {
     fn is_there(&self, table: &Table) -> bool {
         let mut on_link = self.link(table).into_iter().flat_map(|link| table.addresses_of(link.index));
         on_link.any(|entry| entry.address.ip == self.address.ip)
+    }
+}
+
+/// State of an interface that is there, or is not.
+pub(super) fn state(link: Option<&Link>) -> InterfaceState {
+    match link {
+        None => InterfaceState::Missing,
+        Some(link) if link.up && link.carrier => InterfaceState::Up,
+        Some(_) => InterfaceState::Down,
     }
 }
 
@@ -255,6 +266,7 @@ mod tests {
             accept_mode: true,
             lease: None,
             may_resume: true,
+            further: Vec::new(),
         }
     }
 

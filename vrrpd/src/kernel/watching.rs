@@ -1,6 +1,6 @@
 //! What the kernel tells: links and addresses that come and go, and the sockets that follow them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use netlink::{Address, Event, LinkIndex};
@@ -8,8 +8,8 @@ use vrrp_proto::action::{Input, Outcome};
 use vrrp_proto::parameters::{InterfaceState, LinkId, RouterId};
 use vrrp_proto::{Family, MacAddress};
 
-use super::{Note, Opened, Placed, Worker};
-use crate::net::LinkSockets;
+use super::{Note, Opened, Placed, Worker, place};
+use crate::net::{Announcer, LinkSockets};
 use crate::protocol;
 
 impl Worker {
@@ -110,7 +110,51 @@ impl Worker {
                 self.protocol.push_waiting(protocol::Message::Input(Input::Facts { router, facts }));
             }
         }
+        self.announcers_follow();
         self.watch_addresses();
+    }
+
+    /// Opens what announces on further interfaces while they are up.
+    fn announcers_follow(&mut self) {
+        let wanted: BTreeMap<LinkId, String> =
+            self.places.values().flat_map(|placed| placed.place.further.iter().cloned()).collect();
+        let unwanted: Vec<LinkId> =
+            self.announcers.keys().filter(|link| !wanted.contains_key(link)).copied().collect();
+        for link in unwanted {
+            self.close_announcer(link);
+        }
+        for (link, interface) in wanted {
+            let here = self.table.link_by_name(&interface);
+            let state = place::state(here);
+            let station = here.map(|here| (here.index, MacAddress::new(here.mac.unwrap_or_default())));
+            if self.interfaces.insert(interface.clone(), state) != Some(state) {
+                drop(self.notes.send(Note::Interface { name: interface.clone(), state }));
+            }
+            let Some((index, mac)) = station.filter(|_| state == InterfaceState::Up) else {
+                self.close_announcer(link);
+                continue;
+            };
+            if self.announcers.get(&link) == Some(&(index, mac)) {
+                continue;
+            }
+            match Announcer::open(index.get()) {
+                Ok(announcer) => {
+                    self.announcers.insert(link, (index, mac));
+                    let announcer = Some((announcer, mac));
+                    self.protocol.push_waiting(protocol::Message::Announcer { link, announcer });
+                }
+                Err(error) => {
+                    self.retry = true;
+                    drop(self.notes.send(Note::Trouble(format!("{interface}: {error}"))));
+                }
+            }
+        }
+    }
+
+    fn close_announcer(&mut self, link: LinkId) {
+        if self.announcers.remove(&link).is_some() {
+            self.protocol.push_waiting(protocol::Message::Announcer { link, announcer: None });
+        }
     }
 
     /// Has the sockets hear who else has the addresses of the routers that are there now.

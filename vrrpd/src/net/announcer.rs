@@ -14,7 +14,12 @@ pub(crate) struct Announcer {
 }
 
 impl Announcer {
-    pub(super) fn open(index: u32) -> io::Result<Self> {
+    /// Opens one on the interface with this index.
+    ///
+    /// # Errors
+    ///
+    /// With the operation that failed.
+    pub(crate) fn open(index: u32) -> io::Result<Self> {
         // Protocol 0: nothing is received.
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), None)
             .map_err(doing("open a packet socket (it takes CAP_NET_RAW)"))?;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use nix::sched::{CloneFlags, unshare};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use vrrp_proto::packet::arp::GarpForm;
 use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy, encode};
 use vrrp_proto::parameters::{
     Announcements, Authentication, Facts, InterfaceState, Parameters, VirtualAddress,
@@ -49,6 +50,10 @@ fn parameters() -> Parameters {
             interval: Duration::from_millis(10),
             second_after: Duration::from_millis(100),
             refresh: Duration::from_millis(100),
+            refresh_count: 1,
+            lower_priority_count: 1,
+            lower_priority_second_after: Duration::ZERO,
+            spacing: Duration::ZERO,
         },
         tracking: Vec::new(),
     }
@@ -130,7 +135,8 @@ fn the_loop_allocates_nothing_while_it_receives_decides_and_sends() {
         LinkSockets::open("lo", LOOPBACK.get(), Family::Ipv4, &[].into()).expect("we are root");
     let (router, family) = (ROUTER, Family::Ipv4);
     others.tell(Message::Sockets { link: LINK, family, sockets: Some(Box::new(sockets)) });
-    others.tell(Message::Wiring { router, link: LINK, family, form: GarpForm::Request });
+    let wiring = Wiring { link: LINK, family, form: GarpForm::Request, further: [].into() };
+    others.tell(Message::Wiring(router, wiring));
     others.tell(Message::Input(Input::Configure { router, parameters: Box::new(parameters()) }));
     let facts = Facts {
         interface: InterfaceState::Up,

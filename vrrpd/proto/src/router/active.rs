@@ -49,7 +49,6 @@ impl VirtualRouter {
             self.clear_two_active(cx);
             self.judge_conflict(cx);
             if missed >= STALL {
-                // The neighbours may have followed another router meanwhile.
                 self.announce_again(cx);
             }
         }
@@ -203,7 +202,7 @@ impl VirtualRouter {
             rival.is_active = false;
         }
         self.raise(Alarm::TwoActiveRouters, Evidence::of(source), cx);
-        self.announce_again(cx);
+        self.announce_over_another(cx);
     }
 
     fn clear_two_active(&mut self, cx: &mut Context<'_>) {

@@ -16,6 +16,10 @@ use crate::{Instant, MacAddress};
 /// address shows it now and then, when it looks for a neighbour.
 const CONFLICT_REMEMBERED: Duration = Duration::from_secs(300);
 
+/// An address that another station claims is announced at most so often (RFC 5227 1.1:
+/// DEFEND_INTERVAL), however often it is claimed.
+const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
+
 /// What is known of our addresses at other stations.
 #[derive(Debug)]
 pub(super) struct Elsewhere {
@@ -24,6 +28,8 @@ pub(super) struct Elsewhere {
     /// When the role was given up last: what was announced before that, no successor announced.
     pub(super) given_up_at: Instant,
     conflict: Option<Conflict>,
+    /// When an address was announced because another station claimed it.
+    defended_at: Option<Instant>,
 }
 
 /// Another station claims an address while we are Active.
@@ -37,7 +43,12 @@ struct Conflict {
 
 impl Elsewhere {
     pub(super) fn new(count: usize) -> Self {
-        Self { announced: vec![None; count].into(), given_up_at: Instant::ZERO, conflict: None }
+        Self {
+            announced: vec![None; count].into(),
+            given_up_at: Instant::ZERO,
+            conflict: None,
+            defended_at: None,
+        }
     }
 
     /// The addresses are others now.
@@ -91,6 +102,18 @@ impl VirtualRouter {
             let evidence = Evidence { theirs, ..Evidence::of(conflict.address) };
             self.raise(Alarm::AddressConflict, evidence, cx);
             self.shown.seen_at(Alarm::AddressConflict, conflict.last);
+            self.defend(conflict, cx);
+        }
+    }
+
+    /// Has the neighbours follow us again, and never gives the address up (RFC 5227 2.4 (c)).
+    fn defend(&mut self, conflict: Conflict, cx: &mut Context<'_>) {
+        let again =
+            self.elsewhere.defended_at.is_none_or(|at| conflict.last > at && cx.now - at >= DEFEND_INTERVAL);
+        let index = self.listed.iter().position(|&address| address == conflict.address);
+        if let Some(index) = index.and_then(|index| u16::try_from(index).ok()).filter(|_| again) {
+            self.elsewhere.defended_at = Some(cx.now);
+            self.announce(index..index + 1, cx);
         }
     }
 

@@ -32,6 +32,8 @@ impl VirtualRouter {
     pub(super) fn order(&mut self, number: u32, order: Order, cx: &mut Context<'_>) {
         let decided = if order == Order::Undrain {
             self.undrain(cx)
+        } else if order == Order::Announce {
+            Some(self.announce_by_order(cx))
         } else if self.owner() {
             Some(OrderOutcome::Refused(OrderRefusal::Owner))
         } else if self.handing_over.is_some() || self.standing == Standing::TakingBack {
@@ -43,7 +45,7 @@ impl VirtualRouter {
                 Order::Yield => self.yield_again(),
                 Order::TakeBack => self.take_back(number, cx),
                 // The trackers are the node's, and what is undone waits for nothing.
-                Order::Freeze(_) | Order::Unfreeze | Order::Undrain => None,
+                Order::Freeze(_) | Order::Unfreeze | Order::Undrain | Order::Announce => None,
             }
         };
         if let Some(outcome) = decided {

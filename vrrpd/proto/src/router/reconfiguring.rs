@@ -24,8 +24,10 @@ impl VirtualRouter {
         if addresses_changed {
             self.listed = self.parameters.addresses.iter().map(|address| address.ip).collect();
             self.elsewhere.become_others(self.listed.len());
+            self.turns.become_others(self.listed.len());
             self.addresses_reconfigured(&before.addresses, cx);
         }
+        self.respace(cx);
         if self.owner() && !before.priority.is_owner() {
             self.became_owner(cx);
         }

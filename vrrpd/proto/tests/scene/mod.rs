@@ -66,6 +66,10 @@ pub(crate) fn parameters() -> Parameters {
             interval: ms(100),
             second_after: Duration::ZERO,
             refresh: Duration::ZERO,
+            refresh_count: 1,
+            lower_priority_count: 1,
+            lower_priority_second_after: Duration::ZERO,
+            spacing: Duration::ZERO,
         },
         tracking: Vec::new(),
     }
@@ -406,6 +410,15 @@ impl Scene {
 
     pub(crate) fn count(&self, deed: &str) -> usize {
         self.deeds().iter().filter(|done| done.split(' ').next() == Some(deed)).count()
+    }
+
+    /// Whose addresses were announced.
+    pub(crate) fn announced(&self) -> Vec<(RouterId, std::ops::Range<u16>)> {
+        let announced = |action: &Action| match action {
+            Action::Announce { router, range } => Some((*router, range.clone())),
+            _ => None,
+        };
+        self.actions.iter().filter_map(announced).collect()
     }
 
     pub(crate) fn advertised(&self) -> Vec<u8> {

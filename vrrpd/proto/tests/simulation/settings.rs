@@ -160,6 +160,10 @@ impl Settings {
                         interval: Duration::from_millis(100),
                         second_after: Duration::from_secs(5),
                         refresh: Duration::from_secs(60),
+                        refresh_count: 1,
+                        lower_priority_count: 1,
+                        lower_priority_second_after: Duration::ZERO,
+                        spacing: Duration::ZERO,
                     },
                     tracking: tracking(random),
                 }

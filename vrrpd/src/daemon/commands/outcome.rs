@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tracing::{info, warn};
+use vrrp_proto::Family;
 use vrrp_proto::action::{HandedOver, OrderOutcome, OrderRefusal};
 
 use super::remote::Asked;
@@ -12,6 +13,7 @@ use super::{ANSWER_WITHIN, Commands, Waiting};
 use crate::config;
 use crate::control::exit;
 use crate::control::protocol::{Answer, Done, Handover, Refusal, VERSION, Yielded};
+use crate::control::time::Span;
 use crate::daemon::Daemon;
 use crate::history::What;
 use crate::peer_link::{self, Message};
@@ -48,6 +50,7 @@ impl Daemon {
             notes.push(format!("{trouble}: a restart will not remember this"));
         }
         let message = match outcome {
+            OrderOutcome::Done if command == "announce" => announces(&config),
             OrderOutcome::Done if command == "drain" => "drained; it held no addresses".to_owned(),
             OrderOutcome::Done => "took the role back: this node is Active".to_owned(),
             OrderOutcome::HandedOver(handed) => {
@@ -198,6 +201,27 @@ pub(super) fn done(name: &str, command: &str, message: String, notes: Vec<String
     }
 }
 
+/// What is announced, how often and where.
+fn announces(config: &config::VirtualRouter) -> String {
+    let garp = &config.garp;
+    let bursts = match config.family {
+        Family::Ipv4 => {
+            let spacing = |count, span| format!("{count} times, {} apart", Span(span));
+            let first = format!("with gratuitous ARP {}", spacing(garp.count, garp.interval));
+            let second = format!(", and again after {}", Span(garp.second_after));
+            first + if garp.second_after.is_zero() { "" } else { &second }
+        }
+        Family::Ipv6 => String::from("with neighbour advertisements 3 times, 1s apart"),
+    };
+    let on: Vec<&str> =
+        std::iter::once(&config.interface).chain(&garp.interfaces).map(String::as_str).collect();
+    let addresses = match config.addresses.len() {
+        1 => String::from("its address"),
+        count => format!("its {count} addresses"),
+    };
+    format!("announces {addresses} on {} {bursts}", on.join(", "))
+}
+
 /// Why an order came to nothing, and what to do.
 fn failure(config: &config::VirtualRouter, command: &str, outcome: OrderOutcome) -> String {
     let name = &config.name;
@@ -209,7 +233,13 @@ fn failure(config: &config::VirtualRouter, command: &str, outcome: OrderOutcome)
         }
         OrderOutcome::Refused(why) => match why {
             OrderRefusal::Owner => "priority 255 owns the addresses, which are the administrator's to move".to_owned(),
+            OrderRefusal::NotActive if command == "announce" => format!(
+                "is not Active here, and only the Active Router announces the addresses; vrrpctl state {name} says who is"
+            ),
             OrderRefusal::NotActive => format!("is not Active here any more; vrrpctl why {name}"),
+            OrderRefusal::NoAddress => {
+                format!("none of its addresses is on the interface: nothing to announce; vrrpctl state {name}")
+            }
             OrderRefusal::NotYielded => "has not handed over to a router of lower rank: nothing to take back".to_owned(),
             OrderRefusal::NoActiveRouter => "no Active Router is heard; this node claims the addresses by itself".to_owned(),
             OrderRefusal::Outranked => {

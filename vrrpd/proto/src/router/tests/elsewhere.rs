@@ -43,7 +43,7 @@ fn a_station_with_our_address_is_told_of_an_interval_later_and_shown_while_it_is
     assert_eq!((shown.evidence.source, shown.evidence.theirs), (ip(ADDRESS), Value::Mac(OTHER_MAC)));
     assert_eq!(shown.seen, scene.now - heard);
     assert_eq!(scene.statistics().address_conflicts, 1);
-    assert_eq!(scene.state(), StateName::Active, "more is not done about it");
+    assert_eq!(scene.state(), StateName::Active, "it is not given up");
 
     scene.run_for(Duration::from_secs(200));
     scene.announced_elsewhere(ADDRESS);
@@ -54,6 +54,24 @@ fn a_station_with_our_address_is_told_of_an_interval_later_and_shown_while_it_is
         (conflict(&scene), scene.snapshot().alarms.get(Alarm::AddressConflict)),
         (vec![true, false], None)
     );
+}
+
+#[test]
+fn an_address_that_is_claimed_all_the_time_is_defended_every_ten_seconds() {
+    let mut scene = settled();
+    let mut announced = Vec::new();
+    for _ in 0..400 {
+        scene.forget();
+        scene.announced_elsewhere(ADDRESS);
+        scene.run_for(A / 10);
+        announced.extend(scene.announced().iter().map(|_| scene.now));
+    }
+    assert_eq!(announced.len(), 4, "{announced:?}");
+    assert!(announced.windows(2).all(|pair| pair[1] - pair[0] >= 10 * A), "{announced:?}");
+    assert_eq!(scene.state(), StateName::Active);
+    scene.forget();
+    scene.run_for(100 * A);
+    assert_eq!(scene.announced().len(), 1, "what was claimed last is not left to the other one");
 }
 
 #[test]

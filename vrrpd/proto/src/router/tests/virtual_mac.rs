@@ -53,7 +53,8 @@ fn announcements_carry_it_and_the_interface_may_change_its_own() {
     let mut scene = Scene::active(with_virtual_mac(parameters()));
     let announced = |scene: &Scene| {
         let mut frame = [0; ANNOUNCEMENT_MAX];
-        let octets = scene.node.announcement(ROUTER, 0, GarpForm::Reply, &mut frame).expect("is present");
+        let octets =
+            scene.node.announcement(ROUTER, 0, GarpForm::Reply, None, &mut frame).expect("is present");
         assert_eq!(frame[6..12], frame[22..28], "Ethernet source and sender of the ARP");
         assert_eq!(octets, 42);
         MacAddress::new(frame[6..12].try_into().expect("six"))
