@@ -1,5 +1,7 @@
 //! What leaves a node: headers, senders, order.
 
+use std::net::Ipv6Addr;
+
 use lab::story::{PRIMARY, SECONDARY, VIP, VIP6, VIP6_LINK_LOCAL, router, web, web6};
 use lab::{Capture, Frame, Lab, Pair, Prober, now_ns};
 use serde_json::Value;
@@ -40,17 +42,20 @@ fn an_advertisement_over_ipv4_has_the_headers_of_the_standard() {
     }
 }
 
+fn octets_of(address: &str) -> [u8; 16] {
+    address.parse::<Ipv6Addr>().expect("an address").octets()
+}
+
 #[test]
 fn an_advertisement_over_ipv6_has_the_headers_of_the_standard() {
     let Some(frames) = advertisements_of_a_life(&web6(PRIMARY, ""), "") else { return };
-    let octets = |address: &str| address.parse::<std::net::Ipv6Addr>().expect("an address").octets();
     for frame in frames {
         assert_eq!(frame.destination().to_string(), "33:33:00:00:00:12");
         let header = &frame.octets[ETHERNET..ETHERNET + 40];
         assert_eq!(header[..2], [0x6c, 0x00], "network control");
         assert_eq!(header[6..8], [112, 255], "next header and Hop Limit");
-        assert_eq!(header[8..24], octets("fe80::ff:fe00:c1"), "the link-local address of the interface");
-        assert_eq!(header[24..], octets("ff02::12"));
+        assert_eq!(header[8..24], octets_of("fe80::ff:fe00:c1"), "the link-local address of the interface");
+        assert_eq!(header[24..], octets_of("ff02::12"));
     }
 }
 
@@ -161,6 +166,13 @@ fn who_takes_over_advertises_and_then_announces_each_ipv6_address() {
     let a = lab.node("a");
     let _daemon = a.vrrpd(&router(PRIMARY, &addresses, ANNOUNCED_ONCE));
     announced_after_the_first_advertisement(&capture, &addresses);
+    // As a router, though this node forwards nothing, and overriding what was known.
+    let announced = capture.wait_for("an announcement", 0, |frame| frame.announces(octets_of(VIP6).into()));
+    let (header, message) = announced.octets[ETHERNET..].split_at(40);
+    assert_eq!(announced.destination().to_string(), "33:33:00:00:00:01");
+    assert_eq!((header[7], &header[8..24]), (255, &octets_of(VIP6)[..]), "Hop Limit, source");
+    assert_eq!(header[24..], octets_of("ff02::1"));
+    assert_eq!((message[0], message[4]), (136, 0xa0), "neighbour advertisement, flags R and O");
 }
 
 #[test]
