@@ -142,6 +142,8 @@ pub struct VirtualRouter {
     pub ipv4_checksum: Ipv4Checksum,
     /// Time after start during which nothing is claimed; default 0.
     pub startup_delay: Duration,
+    /// Time after its interface came up during which nothing is claimed; default 0.
+    pub carrier_delay: Duration,
     /// Does a higher priority take over from a living lower one? Default true.
     pub preempt_mode: bool,
     /// How long a lower-priority Active Router is left alone; default 0.

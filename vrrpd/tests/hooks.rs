@@ -89,6 +89,7 @@ fn virtual_router(name: &str, hooks: &[String]) -> VirtualRouter {
         min_ttl: 255,
         ipv4_checksum: Ipv4Checksum::Auto,
         startup_delay: Duration::ZERO,
+        carrier_delay: Duration::ZERO,
         preempt_mode: true,
         preempt_delay: Duration::ZERO,
         accept_mode: true,

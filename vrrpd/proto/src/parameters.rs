@@ -81,6 +81,10 @@ pub struct Parameters {
     pub preempt_delay: Duration,
     /// Time after start during which the router stays in Initialize.
     pub startup_delay: Duration,
+    /// Time after its interface came up during which the router stays in Initialize: a switch port may
+    /// carry nothing at first. An interface that was up when the router was made is taken to have been
+    /// up for long.
+    pub carrier_delay: Duration,
     /// Refuse what deployed peers do against the letter of the RFC.
     pub strict: bool,
     /// IPv4 checksum forms that are accepted.

@@ -79,6 +79,8 @@ pub(crate) struct VirtualRouter {
     /// What the trackers said when they were frozen.
     frozen: Option<Box<[(TrackerId, TrackerState)]>>,
     start_at: Instant,
+    /// When the interface will have been up for long enough; none before the first word on it.
+    carrier_at: Option<Instant>,
     active_adver_interval: AdverInterval,
     /// Since when the Active_Down_Timer of the Backup counts, and what.
     counting: Counting,
@@ -210,6 +212,7 @@ impl VirtualRouter {
             order_number: 0,
             frozen: None,
             start_at: now + parameters.startup_delay,
+            carrier_at: None,
             active_adver_interval: parameters.interval,
             counting: Counting { from: now, resigned: false },
             rival: None,
@@ -298,7 +301,11 @@ impl VirtualRouter {
             return None;
         }
         let timers = match self.state {
-            State::Initialize => (self.reason == Reason::StartupDelay).then_some(self.start_at),
+            State::Initialize => match self.reason {
+                Reason::StartupDelay => Some(self.start_at),
+                Reason::CarrierDelay => self.carrier_at,
+                _ => None,
+            },
             State::Backup { active_down } => Some(active_down),
             State::Claiming { advertise_at, give_up, .. } => {
                 Some(advertise_at.unwrap_or(give_up).min(give_up))

@@ -61,6 +61,8 @@ pub enum Reason {
     CannotSend,
     /// Initialize: the configured start-up delay runs.
     StartupDelay,
+    /// Initialize: the interface has come up, and its `carrier_delay` runs.
+    CarrierDelay,
     /// Initialize: there is no such interface.
     InterfaceMissing,
     /// Initialize: the interface is down or has no carrier.
@@ -95,6 +97,7 @@ impl Reason {
             Self::AddressRefused => "address_refused",
             Self::CannotSend => "cannot_send",
             Self::StartupDelay => "startup_delay",
+            Self::CarrierDelay => "carrier_delay",
             Self::InterfaceMissing => "interface_missing",
             Self::InterfaceDown => "interface_down",
             Self::NoPrimaryIpAddress => "no_primary_ip_address",

@@ -76,6 +76,7 @@ fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
         min_ttl: raw.min_ttl.or(u8::MAX)?,
         ipv4_checksum: raw.ipv4_checksum.or(Ipv4Checksum::Auto)?,
         startup_delay: raw.startup_delay.or(Duration::ZERO)?,
+        carrier_delay: raw.carrier_delay.or(Duration::ZERO)?,
         preempt_mode: raw.preempt_mode.or(true)?,
         preempt_delay: raw.preempt_delay.or(Duration::ZERO)?,
         accept_mode: raw.accept_mode.or(true)?,

@@ -133,7 +133,7 @@ pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     full("ipv4_checksum"),
     only("on_conflict", Fixed::Text("claim")),
     full("startup_delay"),
-    only("carrier_delay", Fixed::Text("0s")),
+    full("carrier_delay"),
     full("preempt_mode"),
     full("preempt_delay"),
     full("accept_mode"),

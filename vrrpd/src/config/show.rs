@@ -122,7 +122,7 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
         ("ipv4_checksum", quoted(checksum(router.ipv4_checksum))),
         ("on_conflict", quoted("claim")),
         ("startup_delay", duration(router.startup_delay)),
-        ("carrier_delay", quoted("0s")),
+        ("carrier_delay", duration(router.carrier_delay)),
         ("preempt_mode", router.preempt_mode.to_string()),
         ("preempt_delay", duration(router.preempt_delay)),
         ("accept_mode", router.accept_mode.to_string()),

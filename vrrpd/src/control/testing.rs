@@ -39,6 +39,7 @@ pub(crate) fn config() -> config::VirtualRouter {
         min_ttl: 255,
         ipv4_checksum: config::Ipv4Checksum::Auto,
         startup_delay: Duration::ZERO,
+        carrier_delay: Duration::ZERO,
         preempt_mode: true,
         preempt_delay: Duration::ZERO,
         accept_mode: true,

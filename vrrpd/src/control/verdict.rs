@@ -193,9 +193,9 @@ fn of_initialize(router: &VirtualRouter) -> Finding {
                 format!("ip address add {address} dev {interface}; or set a priority of 1 to 254"),
             )
         }
-        Reason::StartupDelay => Finding {
+        Reason::StartupDelay | Reason::CarrierDelay => Finding {
             level: Level::Degraded,
-            message: "waits for startup_delay to end".to_owned(),
+            message: format!("waits for {} to end", router.reason.as_str()),
             remedy: None,
         },
         Reason::Shutdown => Finding {

@@ -185,6 +185,7 @@ impl Roster {
                 preempt_mode: new.preempt_mode,
                 preempt_delay: new.preempt_delay,
                 startup_delay: new.startup_delay,
+                carrier_delay: new.carrier_delay,
                 strict: new.strict,
                 checksum_policy: policy,
                 checksum_form: form,

@@ -185,6 +185,7 @@ pub(super) fn because(
         Reason::AddressRefused => "the kernel refused an address; tries again later".to_owned(),
         Reason::CannotSend => "advertisements could not be sent; tries again later".to_owned(),
         Reason::StartupDelay => "startup_delay has not ended yet".to_owned(),
+        Reason::CarrierDelay => "the interface has come up, and carrier_delay has not ended yet".to_owned(),
         Reason::InterfaceMissing => "there is no such interface".to_owned(),
         Reason::InterfaceDown => "the interface is down or has no carrier".to_owned(),
         Reason::NoPrimaryIpAddress => "the interface has no address to send from".to_owned(),

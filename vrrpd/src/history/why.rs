@@ -126,6 +126,9 @@ fn cause(earlier: &[&Event], effect: &What) -> Option<usize> {
                     || matches!(what, What::Started { .. })
                     || matches!(what, What::CheckChanged { to: CheckState::Passing, .. })
             }),
+            Reason::CarrierDelay => {
+                last(earlier, |what| is_link(what, &[LinkChange::Up, LinkChange::Appeared]))
+            }
             Reason::Priority | Reason::NoResponse | Reason::StartupDelay => None,
             Reason::NoVirtualIpAddresses | Reason::NoVirtualMac => None,
         },

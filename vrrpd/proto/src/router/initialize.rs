@@ -17,6 +17,13 @@ impl VirtualRouter {
     /// Facts can start a router, stop it, or change the way it speaks.
     pub(super) fn facts_changed(&mut self, facts: Facts, cx: &mut Context<'_>) {
         let before = std::mem::replace(&mut self.facts, facts);
+        let comes_up = before.interface != InterfaceState::Up && facts.interface == InterfaceState::Up;
+        self.carrier_at = match self.carrier_at {
+            // It may have been up for long.
+            None => Some(cx.now),
+            Some(_) if comes_up => Some(cx.now + self.parameters.carrier_delay),
+            known => known,
+        };
         match (&self.state, self.unfit()) {
             (_, Some(reason)) => self.drop_out(reason, cx),
             (State::Initialize, None) => self.try_startup(cx),
@@ -81,6 +88,9 @@ impl VirtualRouter {
         }
         if cx.now < self.start_at {
             return self.enter_initialize(Reason::StartupDelay, cx);
+        }
+        if self.carrier_at.is_some_and(|at| cx.now < at) {
+            return self.enter_initialize(Reason::CarrierDelay, cx);
         }
         self.active_adver_interval = self.parameters.interval;
         let left_over = self.facts.left_over.take();

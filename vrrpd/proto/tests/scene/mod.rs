@@ -57,6 +57,7 @@ pub(crate) fn parameters() -> Parameters {
         preempt_mode: true,
         preempt_delay: Duration::ZERO,
         startup_delay: Duration::ZERO,
+        carrier_delay: Duration::ZERO,
         strict: false,
         checksum_policy: ChecksumPolicy::Either,
         checksum_form: ChecksumForm::PseudoHeader,

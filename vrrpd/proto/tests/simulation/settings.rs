@@ -151,6 +151,7 @@ impl Settings {
                     preempt_mode: preempt_mode != mixed_preempt,
                     preempt_delay: Duration::from_nanos(preempt_delay),
                     startup_delay: Duration::ZERO,
+                    carrier_delay: Duration::from_nanos(preempt_delay),
                     strict: false,
                     checksum_policy: ChecksumPolicy::Either,
                     checksum_form: random.pick(&[ChecksumForm::PseudoHeader, ChecksumForm::MessageOnly]),
@@ -189,7 +190,7 @@ impl Settings {
     /// the loser of a tie hears the winner's next advertisement, and goes on answering for 20 ms.
     pub(crate) fn settle(&self) -> u64 {
         let (a, kernel) = (self.interval, 6 * self.kernel_delay);
-        self.leaving() + 4 * a + self.preempt_delay + 4 * a + a + 20 * MS + kernel + a
+        self.leaving() + self.preempt_delay + 4 * a + self.preempt_delay + 4 * a + a + 20 * MS + kernel + a
     }
 
     /// The longest that a router which resigned holds its addresses.

@@ -40,6 +40,7 @@ fn initialize_is_critical_unless_it_is_wanted() {
         (Reason::CheckFailed, Level::Critical),
         (Reason::AddressRefused, Level::Critical),
         (Reason::StartupDelay, Level::Degraded),
+        (Reason::CarrierDelay, Level::Degraded),
         (Reason::Shutdown, Level::Degraded),
     ] {
         let mut router = router();

@@ -109,6 +109,39 @@ fn startup_delay_keeps_the_router_out_until_it_is_over() {
 }
 
 #[test]
+fn carrier_delay_keeps_the_router_out_after_the_interface_came_up_and_not_at_the_start() {
+    let down = Facts { interface: InterfaceState::Down, ..facts(OWN) };
+    let mut scene = Scene::new(Parameters { carrier_delay: 30 * A, ..parameters() });
+    scene.facts(facts(OWN));
+    assert_eq!(scene.state(), StateName::Backup, "it may have been up for long");
+    scene.next_timeout();
+    assert_eq!(scene.state(), StateName::Active);
+    scene.facts(down);
+    assert_eq!(scene.reason(), Reason::InterfaceDown);
+    scene.facts(facts(OWN));
+    assert_eq!((scene.state(), scene.reason()), (StateName::Initialize, Reason::CarrierDelay));
+    assert_eq!(scene.timeout(), Some(30 * A));
+    scene.run_for(10 * A);
+    scene.facts(down);
+    scene.facts(facts(OWN));
+    assert_eq!(scene.timeout(), Some(30 * A), "a flap begins it anew");
+    scene.facts(Facts { source: None, ..facts(OWN) });
+    scene.run_for(10 * A);
+    scene.facts(facts(OWN));
+    assert_eq!(scene.timeout(), Some(20 * A), "what else is missing meanwhile takes no longer");
+    scene.next_timeout();
+    assert_eq!((scene.state(), scene.timeout()), (StateName::Backup, Some(down_interval(150))));
+}
+
+#[test]
+fn an_interface_that_is_missing_at_the_start_has_its_carrier_delay_when_it_comes() {
+    let mut scene = Scene::new(Parameters { carrier_delay: 30 * A, ..parameters() });
+    scene.facts(Facts::UNKNOWN);
+    scene.facts(facts(OWN));
+    assert_eq!(scene.timeout(), Some(30 * A));
+}
+
+#[test]
 fn the_lease_is_renewed_with_an_advertisement_and_by_nothing_else() {
     let mut scene = Scene::active(leased());
     scene.run_for(3 * A);
