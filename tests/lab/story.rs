@@ -76,10 +76,15 @@ impl Pair {
 
     /// As [`open`](Self::open) with a configuration for each node.
     pub fn with(config: impl Fn(&Node) -> String) -> Option<Self> {
+        Self::with_address(VIP, config)
+    }
+
+    /// As [`with`](Self::with) for an address that is not [`VIP`].
+    pub fn with_address(address: &str, config: impl Fn(&Node) -> String) -> Option<Self> {
         let lab = Lab::open()?;
         let (a, b) = (lab.node("a"), lab.node("b"));
         let (primary, secondary) = (a.vrrpd(&config(&a)), b.vrrpd(&config(&b)));
-        lab.wait_for_holder(VIP, "a");
+        lab.wait_for_holder(address, "a");
         Some(Self { primary, secondary, a, b, lab })
     }
 }

@@ -3,4 +3,5 @@
 
 mod decoded;
 mod hosts;
+mod receiving;
 mod sending;
