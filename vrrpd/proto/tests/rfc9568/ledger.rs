@@ -12,7 +12,7 @@ const ITEMS_OF_A_TEST: usize = 5;
 /// Tests that run each case of a collection stand for any number of items, each with its cases.
 const OF_CASES: [(&str, &[&str]); 8] = [
     ("config::every_input_gets_its_answer", &[".toml"]),
-    ("packets::announcements_are_the_vectors_octet_by_octet", &["L"]),
+    ("neighbours::announcements_are_the_vectors_octet_by_octet", &["L"]),
     ("packets::malformed_vectors_fail_the_check_they_break", &["B"]),
     ("packets::valid_vectors_decode_to_their_fields", &["V2", "V3", "V6"]),
     ("packets::valid_vectors_encode_to_the_same_octets", &["V2", "V3", "V6"]),

@@ -1,11 +1,11 @@
 //! The frames around VRRP (8.1, 8.2): what each of `vectors/link.json` says about our addresses, and that
 //! none of them moves a virtual router.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::packet::{Sighting, arp, ndisc};
 use vrrp_proto::parameters::Parameters;
-use vrrp_proto::{Family, MacAddress};
+use vrrp_proto::{Family, MacAddress, Vrid};
 
 use crate::scene::{A, Scene, addresses, parameters};
 use crate::vectors::{octets, vectors};
@@ -112,4 +112,57 @@ fn a_question_is_written_octet_by_octet() {
         read.encode(&mut out, read.sender_mac, MacAddress::BROADCAST);
         assert_eq!(out, vector[..arp::FRAME_LEN], "{id}");
     }
+}
+
+#[test]
+fn announcements_are_the_vectors_octet_by_octet() {
+    let vrid = Vrid::new(51).expect("51 is in range");
+    let (mac4, mac6) = (vrid.mac(Family::Ipv4), vrid.mac(Family::Ipv6));
+    let address = Ipv4Addr::new(192, 0, 2, 1);
+
+    let mut out = [0xee; arp::FRAME_LEN];
+    for (id, form) in [("L-01", arp::GarpForm::Request), ("L-04", arp::GarpForm::Reply)] {
+        assert_eq!(arp::gratuitous(&mut out, form, mac4, address), arp::FRAME_LEN);
+        assert_padded(&frame(id), &out, id);
+    }
+    // L-02 and L-03 are L-01 with another target hardware address: RFC 5227's and keepalived's.
+    for (id, target_mac) in [("L-02", MacAddress::default()), ("L-03", MacAddress::BROADCAST)] {
+        let arp = arp::Arp::parse(&frame(id)).expect(id);
+        assert_eq!((arp.sender_address, arp.sender_mac, arp.target_mac), (address, mac4, target_mac));
+        arp.encode(&mut out, mac4, MacAddress::BROADCAST);
+        assert_padded(&frame(id), &out, id);
+    }
+
+    let mut out = [0xee; ndisc::FRAME_LEN];
+    for (id, address) in [("L-11", "fe80::5e:1"), ("L-12", "2001:db8:0:1::1")] {
+        let address: Ipv6Addr = address.parse().expect("an IPv6 address");
+        assert_eq!(ndisc::unsolicited_advertisement(&mut out, mac6, address, true), ndisc::FRAME_LEN);
+        assert_eq!(out[..], frame(id), "{id}");
+        let seen = ndisc::NeighbourAdvertisement::parse(&out).expect(id);
+        assert_eq!((seen.target, seen.mac), (address, Some(mac6)));
+        assert!(seen.router && !seen.solicited && seen.override_cached);
+    }
+}
+
+#[test]
+fn a_neighbour_advertisement_with_any_wrong_bit_is_refused_or_says_the_same() {
+    let mut frame = [0; ndisc::FRAME_LEN];
+    let address = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0x5e, 1);
+    ndisc::unsolicited_advertisement(&mut frame, MacAddress::new([2, 0, 0, 0, 0, 1]), address, false);
+    let seen = ndisc::NeighbourAdvertisement::parse(&frame);
+    for bit in 0..frame.len() * 8 {
+        let mut flipped = frame;
+        flipped[bit / 8] ^= 0x80 >> (bit % 8);
+        // Ethernet addresses are the link's affair; traffic class and flow label mean nothing here.
+        let ignored = bit / 8 < 12 || (14 * 8 + 4..18 * 8).contains(&bit);
+        let expected = if ignored { seen } else { None };
+        assert_eq!(ndisc::NeighbourAdvertisement::parse(&flipped), expected, "bit {bit}");
+    }
+}
+
+/// `frame` is `expected` with zeros after it.
+fn assert_padded(frame: &[u8], expected: &[u8], id: &str) {
+    let (head, padding) = frame.split_at(expected.len());
+    assert_eq!(head, expected, "{id}");
+    assert!(padding.iter().all(|octet| *octet == 0), "{id}");
 }

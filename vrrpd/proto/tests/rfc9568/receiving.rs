@@ -281,6 +281,18 @@ fn a_foreign_vrid_is_told_from_damage_whatever_its_checksum_form() {
     }
 }
 
+/// Nobody here is strict with it.
+#[test]
+fn a_foreign_vrid_is_not_blamed_for_what_deployed_routers_do() {
+    let vectors = packets_of("malformed");
+    let vector = vectors.iter().find(|vector| vector.id == "B-33").expect("B-33 is not link-local first");
+    let vrid = vrid(VRID + 1);
+    let mut scene = started(vector, Parameters { vrid, ..configuration(vector) });
+    deliver(vector, &mut scene);
+    let foreign = LinkStatistics { vrid_errors: 1, ..LinkStatistics::default() };
+    assert_eq!(scene.node.link_statistics(LINK), foreign);
+}
+
 #[test]
 fn a_thousand_malformed_packets_are_counted_and_reported_once_a_second() {
     for vector in &packets_of("malformed") {
