@@ -56,10 +56,11 @@ impl From<u32> for Lifetime {
     }
 }
 
-/// How far an address is valid (`RT_SCOPE_*`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How far an address is valid, or how far away a route leads (`RT_SCOPE_*`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// Everywhere.
+    #[default]
     Global,
     /// Within the site, long out of use.
     Site,
@@ -73,7 +74,7 @@ pub enum Scope {
 
 impl Scope {
     /// The kernel's number: the wider the scope, the smaller.
-    pub(crate) const fn number(self) -> u8 {
+    pub const fn number(self) -> u8 {
         match self {
             Self::Global => libc::RT_SCOPE_UNIVERSE,
             Self::Site => libc::RT_SCOPE_SITE,
@@ -94,6 +95,21 @@ impl From<u8> for Scope {
             number => Self::Other(number),
         }
     }
+}
+
+/// How an address of ours is put on a link.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AddressOptions {
+    /// IPv4: what listings call it, up to 15 octets; the link's name unless set. Old programs find it
+    /// under this name if that is the link's, or begins with it and a colon.
+    pub label: Option<String>,
+    /// IPv4: how far it is valid. The kernel gives IPv6 addresses the scope that they have.
+    pub scope: Scope,
+    /// IPv6: chosen as source address of new connections like any other. Without it, never.
+    pub preferred: bool,
+    /// No route to the network of its prefix is added with it (IPv6: Linux 3.14, IPv4: 4.4; older
+    /// kernels add one).
+    pub no_prefix_route: bool,
 }
 
 /// An address on a link.

@@ -30,7 +30,7 @@ mod route;
 mod table;
 mod wire;
 
-pub use address::{Address, AddressEntry, Lifetime, PROTOCOL, Scope};
+pub use address::{Address, AddressEntry, AddressOptions, Lifetime, PROTOCOL, Scope};
 pub use connections::Connections;
 pub use error::Error;
 pub use ipv4_setting::{Ipv4Setting, Ipv4Settings};

@@ -16,7 +16,7 @@ use netlink_packet_route::link::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 
-use crate::{Address, Ipv4Setting, LinkIndex, PROTOCOL, ipv4_setting};
+use crate::{Address, AddressOptions, Ipv4Setting, LinkIndex, PROTOCOL, ipv4_setting};
 
 /// What a request that worked has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,8 @@ pub enum Netns {
 /// One thing to do. The verbs on addresses can be repeated: what is already true has succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Adds an address of ours: marked with [`PROTOCOL`], in use at once (no duplicate address
-    /// detection), and with IPv6 never chosen as source address (preferred lifetime 0).
+    /// Adds an address of ours: marked with [`PROTOCOL`], and in use at once (no duplicate address
+    /// detection).
     ///
     /// [`Change::Unchanged`] when the link has it already, *whoever* added it and whatever its
     /// lifetime is. IPv6 compares the address without the prefix, IPv4 with it.
@@ -53,8 +53,11 @@ pub enum Request {
         /// After how many seconds the kernel removes it unless it is renewed, from 1 on; `None`:
         /// never.
         lifetime: Option<u32>,
+        /// How it is added.
+        options: AddressOptions,
     },
-    /// Sets the lifetime of an address anew, counted from now. Linux knows no way to ask for only
+    /// Sets the lifetime of an address anew, counted from now, and with IPv6 whether it is
+    /// [preferred](AddressOptions::preferred). Linux knows no way to ask for only
     /// that: an address that is gone by now is added again, so a renewal must not overtake or
     /// follow the removal that it was meant to precede.
     RenewAddress {
@@ -64,6 +67,8 @@ pub enum Request {
         address: Address,
         /// As with [`Request::AddAddress`].
         lifetime: Option<u32>,
+        /// As it was added.
+        options: AddressOptions,
     },
     /// Removes an address, whoever added it. [`Change::Unchanged`] when the address or the whole
     /// link is gone.
@@ -238,11 +243,11 @@ impl Request {
     pub(crate) fn message(&self) -> NetlinkMessage<RouteNetlinkMessage> {
         use RouteNetlinkMessage::{DelAddress, DelLink, NewAddress, NewLink, SetLink};
         let (flags, inner) = match self {
-            Self::AddAddress { link, address, lifetime } => {
-                (NLM_F_CREATE | NLM_F_EXCL, NewAddress(own_address(*link, *address, *lifetime)))
+            Self::AddAddress { link, address, lifetime, options } => {
+                (NLM_F_CREATE | NLM_F_EXCL, NewAddress(own_address(*link, *address, *lifetime, options)))
             }
-            Self::RenewAddress { link, address, lifetime } => {
-                (NLM_F_REPLACE, NewAddress(own_address(*link, *address, *lifetime)))
+            Self::RenewAddress { link, address, lifetime, options } => {
+                (NLM_F_REPLACE, NewAddress(own_address(*link, *address, *lifetime, options)))
             }
             Self::RemoveAddress { link, address } => (0, DelAddress(address_message(*link, *address))),
             Self::AddPlainAddress { link, address } => {
@@ -298,20 +303,29 @@ impl Netns {
     }
 }
 
-fn own_address(link: LinkIndex, address: Address, lifetime: Option<u32>) -> AddressMessage {
+fn own_address(
+    link: LinkIndex,
+    address: Address,
+    lifetime: Option<u32>,
+    options: &AddressOptions,
+) -> AddressMessage {
     let mut message = address_message(link, address);
     let valid = lifetime.unwrap_or(FOREVER);
     let mut cache = CacheInfo::default();
     cache.ifa_valid = valid;
     // IPv4 has no such notion: the kernel takes an address as deprecated then, and still uses it.
-    cache.ifa_preferred = if address.ip.is_ipv4() { valid } else { 0 };
+    cache.ifa_preferred = if address.ip.is_ipv4() || options.preferred { valid } else { 0 };
     message.attributes.push(AddressAttribute::CacheInfo(cache));
     message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)));
-    // The kernel would make a route to this host alone, which is in the local table already, and
+    message.header.scope = options.scope.number().into();
+    message.attributes.extend(options.label.clone().map(AddressAttribute::Label));
+    // The kernel would make a route to an IPv6 host alone, which is in the local table already, and
     // leave it behind until the lifetime ends (Linux 3.14; before that it makes one).
-    if address == Address::host(address.ip) && address.ip.is_ipv6() {
-        let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
-        message.attributes.push(AddressAttribute::Flags(flags));
+    let is_ipv6_host = address == Address::host(address.ip) && address.ip.is_ipv6();
+    if options.no_prefix_route || is_ipv6_host {
+        // These 32 bits replace the eight of the header.
+        let flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
+        message.attributes.push(AddressAttribute::Flags(flags | AddressFlags::Noprefixroute));
     }
     message
 }
@@ -388,6 +402,7 @@ const FOREVER: u32 = u32::MAX;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Scope;
     use crate::wire::tests::{hex, only};
 
     const LINK: LinkIndex = LinkIndex::new(4);
@@ -406,7 +421,12 @@ mod tests {
 
     #[test]
     fn an_ipv4_address_goes_with_mark_and_lifetime() {
-        let request = Request::AddAddress { link: LINK, address: address("192.0.2.10"), lifetime: Some(2) };
+        let request = Request::AddAddress {
+            link: LINK,
+            address: address("192.0.2.10"),
+            lifetime: Some(2),
+            options: Default::default(),
+        };
         let expected = "
             44000000 1400 0506 00000000 00000000  02200000 04000000
             08000200 c000020a  08000100 c000020a
@@ -417,11 +437,39 @@ mod tests {
     #[test]
     fn an_ipv6_address_goes_without_detection_and_preference() {
         let address = address("2001:db8::10");
-        let request = Request::RenewAddress { link: LINK, address, lifetime: None };
+        let request =
+            Request::RenewAddress { link: LINK, address, lifetime: None, options: Default::default() };
         let expected = "
             64000000 1400 0501 00000000 00000000  0a800200 04000000
             14000200 20010db8000000000000000000000010  14000100 20010db8000000000000000000000010
             14000600 00000000 ffffffff 00000000 00000000  05000b00 70000000  08000800 02020000";
+        assert_eq!(encoded(&request), hex(expected));
+    }
+
+    #[test]
+    fn the_options_of_an_address_go_with_it() {
+        let options = AddressOptions {
+            label: Some("eth1:vip".into()),
+            scope: Scope::Link,
+            no_prefix_route: true,
+            preferred: false,
+        };
+        let address = Address { prefix_len: 24, ..address("192.0.2.10") };
+        let request = Request::AddAddress { link: LINK, address, lifetime: Some(2), options };
+        let expected = "
+            5c000000 1400 0506 00000000 00000000  021800fd 04000000
+            08000200 c000020a  08000100 c000020a
+            14000600 02000000 02000000 00000000 00000000  05000b00 70000000
+            0d000300 657468313a766970 00000000  08000800 00020000";
+        assert_eq!(encoded(&request), hex(expected));
+
+        let address = Address { prefix_len: 64, ..self::address("2001:db8::10") };
+        let options = AddressOptions { preferred: true, no_prefix_route: true, ..Default::default() };
+        let request = Request::RenewAddress { link: LINK, address, lifetime: Some(2), options };
+        let expected = "
+            64000000 1400 0501 00000000 00000000  0a400200 04000000
+            14000200 20010db8000000000000000000000010  14000100 20010db8000000000000000000000010
+            14000600 02000000 02000000 00000000 00000000  05000b00 70000000  08000800 02020000";
         assert_eq!(encoded(&request), hex(expected));
     }
 
@@ -441,8 +489,9 @@ mod tests {
     #[test]
     fn only_the_refusals_that_mean_it_are_success() {
         let address = address("192.0.2.10");
-        let add = Request::AddAddress { link: LINK, address, lifetime: None };
-        let renew = Request::RenewAddress { link: LINK, address, lifetime: None };
+        let add = Request::AddAddress { link: LINK, address, lifetime: None, options: Default::default() };
+        let renew =
+            Request::RenewAddress { link: LINK, address, lifetime: None, options: Default::default() };
         let remove = Request::RemoveAddress { link: LINK, address };
         let bridge = Request::AddBridge { name: "br0".into() };
         let is = |request: &Request, errno| request.already_true(errno as i32);

@@ -330,7 +330,7 @@ mod tests {
 
     fn addition() -> Request {
         let address = Address::host([192, 0, 2, 10].into());
-        Request::AddAddress { link: LinkIndex::new(4), address, lifetime: None }
+        Request::AddAddress { link: LinkIndex::new(4), address, lifetime: None, options: Default::default() }
     }
 
     fn batch(first: u32, requests: &[Request]) -> Batch<'_> {

@@ -27,6 +27,7 @@ mod table;
 mod transport;
 mod validate;
 mod value;
+mod virtual_address;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Warnings};
 pub use differences::{Change, Difference, KeyChange, Section, differences};
@@ -43,6 +44,7 @@ pub use probe::{
 };
 pub(crate) use probe::{dns_data, rcode_word, show_bytes};
 pub use show::{to_toml, to_toml_expanded};
+pub use virtual_address::VirtualAddress;
 
 /// A whole configuration file, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +129,9 @@ pub struct VirtualRouter {
     pub advertisement_interval: AdverInterval,
     /// The virtual addresses in configured order, no duplicates; none only where a `dns_update` moves
     /// a name instead.
-    pub addresses: Vec<netlink::Address>,
+    pub addresses: Vec<VirtualAddress>,
+    /// Addresses of either family that move along and are not advertised, none of them among `addresses`.
+    pub extra_addresses: Vec<VirtualAddress>,
     /// Source of advertisements; default: the interface's primary (IPv6: link-local) address.
     pub source_address: Option<IpAddr>,
     /// Unicast peers; empty: multicast.

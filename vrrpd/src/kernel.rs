@@ -18,7 +18,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-use netlink::{Address, Connections, LinkIndex, Monitor, Requester, Table};
+use netlink::{Address, AddressOptions, Connections, LinkIndex, Monitor, Requester, Table};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use vrrp_proto::action::{Input, Outcome, Ticket};
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId, RouterId};
@@ -245,9 +245,14 @@ impl Worker {
     }
 
     fn place(&mut self, router: RouterId, place: Place) {
-        let placed = self.places.remove(&router);
-        let (facts, tenure) = placed.map_or((None, None), |placed| (placed.facts, placed.tenure));
-        self.places.insert(router, Placed { place, facts, tenure });
+        let before = match self.places.get_mut(&router) {
+            Some(placed) => Some(std::mem::replace(&mut placed.place, place)),
+            None => {
+                self.places.insert(router, Placed { place, facts: None, tenure: None });
+                None
+            }
+        };
+        before.iter().for_each(|before| self.refit(router, before));
         // Before the router can learn that it may start.
         self.close_addresses();
         // Another router's source must not be an address that this one moves.
@@ -263,6 +268,11 @@ impl Worker {
     fn destination(&self, router: RouterId, address: Address) -> Option<LinkIndex> {
         let interface = self.places.get(&router)?.place.interface_of(address);
         Some(self.table.link_by_name(interface)?.index)
+    }
+
+    /// How an address of a router is put there.
+    fn options(&self, router: RouterId, address: Address) -> AddressOptions {
+        self.places.get(&router).map(|placed| placed.place.options_of(address)).unwrap_or_default()
     }
 
     /// Where an address of a router was put, or would be.

@@ -184,11 +184,15 @@ impl Performer {
         let mut counted = [0; 2];
         let mut frame = [0; ANNOUNCEMENT_MAX];
         let Some(wiring) = self.wiring(router) else { return counted };
-        let own = self.sockets_of(router).map(|sockets| (&sockets.announcer, None));
-        let further = wiring.further.iter().filter_map(|link| {
+        let at = |link: LinkId| {
             let (announcer, mac) = self.announcers.get(usize::from(link.0))?.as_ref()?;
             Some((announcer, Some(*mac)))
-        });
+        };
+        let own = match node.announced_elsewhere(router, index) {
+            Some(link) => at(link),
+            None => self.sockets_of(router).map(|sockets| (&sockets.announcer, None)),
+        };
+        let further = wiring.further.iter().filter_map(|&link| at(link));
         for (announcer, station) in own.into_iter().chain(further) {
             let Some(octets) = node.announcement(router, index, wiring.form, station, &mut frame) else {
                 return counted;

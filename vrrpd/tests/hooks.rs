@@ -14,7 +14,7 @@ use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
 use vrrpd::config::HookState::{Active, Backup, Fault, Stopped};
 use vrrpd::config::{
     Announcements, Config, Daemon, Exec, GarpForm, Hook, HookState, Ipv4Checksum, Lease, Scheduling,
-    VirtualRouter,
+    VirtualAddress, VirtualRouter,
 };
 use vrrpd::hook::{HookResult, Hooks, Transition};
 
@@ -73,7 +73,12 @@ fn config(routers: &[&str], hooks: &[Hook]) -> Config {
 }
 
 fn virtual_router(name: &str, hooks: &[String]) -> VirtualRouter {
-    let address = |last| netlink::Address { ip: IpAddr::from([192, 0, 2, last]), prefix_len: 32 };
+    let address = |last| VirtualAddress {
+        ip: IpAddr::from([192, 0, 2, last]),
+        prefix_len: 32,
+        interface: None,
+        options: netlink::AddressOptions::default(),
+    };
     VirtualRouter {
         name: name.to_owned(),
         interface: "eth0".to_owned(),
@@ -82,6 +87,7 @@ fn virtual_router(name: &str, hooks: &[String]) -> VirtualRouter {
         priority: Priority::new(150),
         advertisement_interval: AdverInterval::DEFAULT,
         addresses: vec![address(201), address(202)],
+        extra_addresses: Vec::new(),
         source_address: None,
         peers: Vec::new(),
         allowed_sources: Vec::new(),

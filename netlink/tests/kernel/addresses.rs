@@ -7,7 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use caps::CapSet;
-use netlink::{Address, AddressEntry, Change, Error, Lifetime, LinkIndex, Request, Requester};
+use netlink::{
+    Address, AddressEntry, AddressOptions, Change, Error, Lifetime, LinkIndex, Request, Requester, Scope,
+};
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
@@ -21,7 +23,7 @@ fn a_verb_that_is_already_true_has_succeeded() {
     in_network_namespace("addresses::a_verb_that_is_already_true_has_succeeded", || {
         let (mut requester, link) = with_veth();
         for address in ADDRESSES.map(host) {
-            let add = Request::AddAddress { link, address, lifetime: None };
+            let add = Request::AddAddress { link, address, lifetime: None, options: Default::default() };
             let remove = Request::RemoveAddress { link, address };
             for expected in [Change::Made, Change::Unchanged] {
                 assert_eq!(perform(&mut requester, add.clone()).expect("is allowed"), expected);
@@ -50,14 +52,45 @@ fn to_remove_from_a_link_that_is_gone_changes_nothing() {
 }
 
 #[test]
+fn an_address_is_added_and_renewed_with_its_options() {
+    in_network_namespace("addresses::an_address_is_added_and_renewed_with_its_options", || {
+        let (mut requester, link) = with_veth();
+        let ipv4 = AddressOptions { label: Some("a:vip".into()), scope: Scope::Link, ..Default::default() };
+        let ipv6 = AddressOptions { preferred: true, ..Default::default() };
+        for (ip, options) in [("192.0.2.10", ipv4), ("2001:db8::10", ipv6)] {
+            let (address, lifetime) = (host(ip), Some(60));
+            make(
+                &mut requester,
+                &[
+                    Request::AddAddress { link, address, lifetime, options: options.clone() },
+                    Request::RenewAddress { link, address, lifetime, options: options.clone() },
+                ],
+            );
+            let entries = addresses(&mut requester, link);
+            let [.., entry] = &entries[..] else { panic!("{ip} is there") };
+            assert_eq!((entry.address, entry.scope), (address, options.scope));
+            assert_eq!((entry.valid, entry.preferred), (Lifetime::Seconds(60), Lifetime::Seconds(60)));
+            let deprecated = AddressOptions { preferred: false, ..options };
+            make(&mut requester, &[Request::RenewAddress { link, address, lifetime, options: deprecated }]);
+            let entries = addresses(&mut requester, link);
+            assert_eq!(entries.last().map(|entry| entry.deprecated), Some(address.ip.is_ipv6()));
+        }
+    });
+}
+
+#[test]
 fn our_addresses_are_marked_and_foreign_ones_are_not() {
     in_network_namespace("addresses::our_addresses_are_marked_and_foreign_ones_are_not", || {
         let (mut requester, link) = with_veth();
         for (ours, foreign) in [("192.0.2.10", "192.0.2.11"), ("2001:db8::10", "2001:db8::11")] {
             let (ours, foreign) = (host(ours), host(foreign));
             make(&mut requester, &[Request::AddPlainAddress { link, address: foreign }]);
-            make(&mut requester, &[Request::AddAddress { link, address: ours, lifetime: None }]);
-            let again = Request::AddAddress { link, address: foreign, lifetime: None };
+            make(
+                &mut requester,
+                &[Request::AddAddress { link, address: ours, lifetime: None, options: Default::default() }],
+            );
+            let again =
+                Request::AddAddress { link, address: foreign, lifetime: None, options: Default::default() };
             assert_eq!(perform(&mut requester, again).expect("is there"), Change::Unchanged);
 
             let entries = addresses(&mut requester, link);
@@ -76,7 +109,10 @@ fn an_ipv6_address_is_in_use_at_once_and_never_a_source() {
         let (mut requester, link) = with_veth();
         for lifetime in [None, Some(30)] {
             let address = host("2001:db8::10");
-            make(&mut requester, &[Request::AddAddress { link, address, lifetime }]);
+            make(
+                &mut requester,
+                &[Request::AddAddress { link, address, lifetime, options: Default::default() }],
+            );
             let entries = addresses(&mut requester, link);
             assert!(!entries[0].tentative, "no duplicate address detection");
             assert!(entries[0].deprecated, "not preferred");
@@ -95,8 +131,14 @@ fn an_ipv6_host_leaves_no_route_behind() {
             String::from_utf8_lossy(&listed.expect("iproute2 is installed").stdout).contains("2001:db8::10")
         };
         let address = host("2001:db8::10");
-        make(&mut requester, &[Request::AddAddress { link, address, lifetime: Some(100) }]);
-        make(&mut requester, &[Request::RenewAddress { link, address, lifetime: Some(100) }]);
+        make(
+            &mut requester,
+            &[Request::AddAddress { link, address, lifetime: Some(100), options: Default::default() }],
+        );
+        make(
+            &mut requester,
+            &[Request::RenewAddress { link, address, lifetime: Some(100), options: Default::default() }],
+        );
         // The kernel acknowledges an IPv6 address a moment before there is a route to it.
         let begun = Instant::now();
         while !routes() {
@@ -112,9 +154,15 @@ fn renewing_sets_the_lifetime_and_keeps_the_mark() {
     in_network_namespace("addresses::renewing_sets_the_lifetime_and_keeps_the_mark", || {
         let (mut requester, link) = with_veth();
         for address in ADDRESSES.map(host) {
-            make(&mut requester, &[Request::AddAddress { link, address, lifetime: Some(1000) }]);
+            make(
+                &mut requester,
+                &[Request::AddAddress { link, address, lifetime: Some(1000), options: Default::default() }],
+            );
             let before = addresses(&mut requester, link);
-            make(&mut requester, &[Request::RenewAddress { link, address, lifetime: Some(2000) }]);
+            make(
+                &mut requester,
+                &[Request::RenewAddress { link, address, lifetime: Some(2000), options: Default::default() }],
+            );
             let after = addresses(&mut requester, link);
             assert_eq!(after.len(), 1);
             let seconds = |lifetime| match lifetime {
@@ -126,7 +174,10 @@ fn renewing_sets_the_lifetime_and_keeps_the_mark() {
             assert_eq!(after[0].protocol, before[0].protocol);
             assert!(after[0].updated_cs >= before[0].updated_cs);
 
-            make(&mut requester, &[Request::RenewAddress { link, address, lifetime: None }]);
+            make(
+                &mut requester,
+                &[Request::RenewAddress { link, address, lifetime: None, options: Default::default() }],
+            );
             assert_eq!(addresses(&mut requester, link)[0].valid, Lifetime::Forever);
             make(&mut requester, &[Request::RemoveAddress { link, address }]);
         }
@@ -138,7 +189,10 @@ fn a_renewal_of_what_is_gone_adds_it_again() {
     in_network_namespace("addresses::a_renewal_of_what_is_gone_adds_it_again", || {
         let (mut requester, link) = with_veth();
         for address in ADDRESSES.map(host) {
-            make(&mut requester, &[Request::RenewAddress { link, address, lifetime: Some(60) }]);
+            make(
+                &mut requester,
+                &[Request::RenewAddress { link, address, lifetime: Some(60), options: Default::default() }],
+            );
             let entries = addresses(&mut requester, link);
             assert_eq!((entries.len(), entries[0].address), (1, address), "as documented, a trap");
             make(&mut requester, &[Request::RemoveAddress { link, address }]);
@@ -151,16 +205,23 @@ fn a_refusal_comes_with_the_words_of_the_kernel() {
     in_network_namespace("addresses::a_refusal_comes_with_the_words_of_the_kernel", || {
         let (mut requester, link) = with_veth();
         let address = Address { prefix_len: 33, ..host("192.0.2.10") };
-        let error = perform(&mut requester, Request::AddAddress { link, address, lifetime: None })
-            .expect_err("no such prefix");
+        let error = perform(
+            &mut requester,
+            Request::AddAddress { link, address, lifetime: None, options: Default::default() },
+        )
+        .expect_err("no such prefix");
         assert_eq!(error.errno(), Some(Errno::EINVAL as i32));
         let text = error.to_string();
         assert!(text.starts_with("cannot add 192.0.2.10/33 to link "), "{text}");
         assert!(text.contains("invalid argument (EINVAL)"), "{text}");
         assert!(text.contains("Invalid prefix length") || before(6, 3), "{text}");
 
-        let nowhere =
-            Request::AddAddress { link: LinkIndex::new(9999), address: host("192.0.2.10"), lifetime: None };
+        let nowhere = Request::AddAddress {
+            link: LinkIndex::new(9999),
+            address: host("192.0.2.10"),
+            lifetime: None,
+            options: Default::default(),
+        };
         let error = perform(&mut requester, nowhere).expect_err("no such link");
         assert_eq!(error.errno(), Some(Errno::ENODEV as i32));
         assert!(error.to_string().ends_with("there is no such link in this network namespace"), "{error}");
@@ -172,8 +233,12 @@ fn in_a_batch_each_request_has_its_own_result() {
     in_network_namespace("addresses::in_a_batch_each_request_has_its_own_result", || {
         let (mut requester, link) = with_veth();
         let mut requests = three_hundred(link);
-        requests[150] =
-            Request::AddAddress { link: LinkIndex::new(9999), address: host("192.0.2.1"), lifetime: None };
+        requests[150] = Request::AddAddress {
+            link: LinkIndex::new(9999),
+            address: host("192.0.2.1"),
+            lifetime: None,
+            options: Default::default(),
+        };
         requests[200] = requests[100].clone();
         requests[250] = Request::AddBridge { name: "longer-than-any-link-may-be".into() };
         let results = requester.perform(&requests);
@@ -235,7 +300,12 @@ fn a_process_without_the_right_is_told_which() {
         caps::clear(None, CapSet::Effective).expect("rights can always be given up");
         let mut requester = Requester::open().expect("needs no right");
         assert!(!requester.links().expect("needs no right").is_empty());
-        let request = Request::AddAddress { link, address: host("192.0.2.10"), lifetime: None };
+        let request = Request::AddAddress {
+            link,
+            address: host("192.0.2.10"),
+            lifetime: None,
+            options: Default::default(),
+        };
         let error = perform(&mut requester, request).expect_err("is not allowed");
         let expected = format!(
             "cannot add 192.0.2.10/32 to link {link}: operation not permitted (EPERM); vrrpd needs CAP_NET_ADMIN"
@@ -287,7 +357,14 @@ fn three_hundred(link: LinkIndex) -> Vec<Request> {
         let ip = if number < 200 { [198, 51, 100, last] } else { [203, 0, 113, last] };
         Address::host(ip.into())
     };
-    (0..300).map(|number| Request::AddAddress { link, address: address(number), lifetime: None }).collect()
+    (0..300)
+        .map(|number| Request::AddAddress {
+            link,
+            address: address(number),
+            lifetime: None,
+            options: Default::default(),
+        })
+        .collect()
 }
 
 /// Whether the running kernel is older.

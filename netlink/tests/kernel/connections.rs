@@ -39,7 +39,10 @@ fn who_only_listens_learns_that_the_address_goes() {
         let link = named(&mut requester, "lo").index;
         make(&mut requester, &[Request::SetUp { link }]);
         for address in [GOES, STAYS].concat().into_iter().map(host) {
-            make(&mut requester, &[Request::AddAddress { link, address, lifetime: None }]);
+            make(
+                &mut requester,
+                &[Request::AddAddress { link, address, lifetime: None, options: Default::default() }],
+            );
         }
         let mut connections = Connections::open().expect("sockets can be had");
         // The listener of both families takes IPv4 connections on IPv6 sockets.
@@ -75,7 +78,10 @@ fn more_connections_than_fit_in_one_call_are_ended() {
         make(&mut requester, &[Request::SetUp { link }]);
         let [goes, stays] = [GOES[0], STAYS[0]].map(host);
         for address in [goes, stays] {
-            make(&mut requester, &[Request::AddAddress { link, address, lifetime: None }]);
+            make(
+                &mut requester,
+                &[Request::AddAddress { link, address, lifetime: None, options: Default::default() }],
+            );
         }
         let listener = TcpListener::bind("0.0.0.0:0").expect("free");
         let pairs: Vec<_> = (0..300).map(|_| connect(stays.ip, &listener, goes.ip)).collect();
@@ -91,7 +97,15 @@ fn an_address_does_not_wait_for_all_of_its_connections() {
         let mut requester = Requester::open().expect("sockets can be had");
         let link = named(&mut requester, "lo").index;
         make(&mut requester, &[Request::SetUp { link }]);
-        make(&mut requester, &[Request::AddAddress { link, address: host(GOES[0]), lifetime: None }]);
+        make(
+            &mut requester,
+            &[Request::AddAddress {
+                link,
+                address: host(GOES[0]),
+                lifetime: None,
+                options: Default::default(),
+            }],
+        );
         let goes = GOES[0].parse().expect("an address");
         let mut connections = Connections::open().expect("sockets can be had");
         let listener = TcpListener::bind((goes, 0)).expect("free");

@@ -40,7 +40,12 @@ fn a_macvlan_is_made_marked_and_filled_before_it_is_set_up() {
         assert_eq!((link.kind.as_deref(), link.alias.as_deref()), (Some("macvlan"), Some("of somebody")));
 
         let held = ["192.0.2.201", "2001:db8::201"].map(host);
-        let add_address = |address| Request::AddAddress { link: link.index, address, lifetime: Some(60) };
+        let add_address = |address| Request::AddAddress {
+            link: link.index,
+            address,
+            lifetime: Some(60),
+            options: Default::default(),
+        };
         make(&mut requester, &held.map(add_address));
         make(&mut requester, &[Request::SetUp { link: link.index }]);
         let mut found: Vec<_> =

@@ -16,9 +16,15 @@ fn events_tell_whose_request_caused_them() {
         assert_ne!(ours.port(), foreign.port());
         let mut monitor = Monitor::open().expect("sockets can be had");
         for address in ["192.0.2.10", "192.0.2.11"].map(host) {
-            make(&mut ours, &[Request::AddAddress { link, address, lifetime: Some(60) }]);
+            make(
+                &mut ours,
+                &[Request::AddAddress { link, address, lifetime: Some(60), options: Default::default() }],
+            );
             assert_eq!(next_about(&mut monitor, address), (true, ours.port()));
-            make(&mut ours, &[Request::RenewAddress { link, address, lifetime: Some(60) }]);
+            make(
+                &mut ours,
+                &[Request::RenewAddress { link, address, lifetime: Some(60), options: Default::default() }],
+            );
             assert_eq!(next_about(&mut monitor, address), (true, ours.port()));
             make(&mut foreign, &[Request::RemoveAddress { link, address }]);
             assert_eq!(next_about(&mut monitor, address), (false, foreign.port()));
@@ -35,9 +41,23 @@ fn additions_of_a_port_that_is_ignored_are_not_told_and_everything_else_is() {
         let mut monitor = Monitor::open().expect("sockets can be had");
         monitor.ignore_additions_by(ours.port()).expect("a filter");
         let [unseen, seen] = ["192.0.2.10", "192.0.2.11"].map(host);
-        make(&mut ours, &[Request::AddAddress { link, address: unseen, lifetime: Some(60) }]);
-        make(&mut ours, &[Request::RenewAddress { link, address: unseen, lifetime: Some(60) }]);
-        make(&mut foreign, &[Request::AddAddress { link, address: seen, lifetime: Some(60) }]);
+        make(
+            &mut ours,
+            &[Request::AddAddress { link, address: unseen, lifetime: Some(60), options: Default::default() }],
+        );
+        make(
+            &mut ours,
+            &[Request::RenewAddress {
+                link,
+                address: unseen,
+                lifetime: Some(60),
+                options: Default::default(),
+            }],
+        );
+        make(
+            &mut foreign,
+            &[Request::AddAddress { link, address: seen, lifetime: Some(60), options: Default::default() }],
+        );
         make(&mut ours, &[Request::RemoveAddress { link, address: unseen }]);
         let waiting = std::iter::from_fn(|| monitor.next().expect("the kernel makes sense"));
         let told: Vec<(Address, bool)> = waiting
@@ -136,7 +156,10 @@ fn after_an_overrun_the_list_tells_what_was_missed() {
         let kept = host("192.0.2.1");
         let removed = host("192.0.2.2");
         for address in [kept, removed] {
-            make(&mut requester, &[Request::AddAddress { link, address, lifetime: Some(1000) }]);
+            make(
+                &mut requester,
+                &[Request::AddAddress { link, address, lifetime: Some(1000), options: Default::default() }],
+            );
         }
         let mut monitor = Monitor::open().expect("sockets can be had");
         let mut table = listed(&mut requester);
@@ -146,9 +169,22 @@ fn after_an_overrun_the_list_tells_what_was_missed() {
         setsockopt(&monitor, sockopt::RcvBuf, &1).expect("anybody may have less");
         let address = |number: u8| Address::host([198, 51, 100, number].into());
         make(&mut requester, &[Request::RemoveAddress { link, address: removed }]);
-        make(&mut requester, &[Request::RenewAddress { link, address: kept, lifetime: Some(2000) }]);
+        make(
+            &mut requester,
+            &[Request::RenewAddress {
+                link,
+                address: kept,
+                lifetime: Some(2000),
+                options: Default::default(),
+            }],
+        );
         let additions: Vec<Request> = (0..200)
-            .map(|number| Request::AddAddress { link, address: address(number), lifetime: None })
+            .map(|number| Request::AddAddress {
+                link,
+                address: address(number),
+                lifetime: None,
+                options: Default::default(),
+            })
             .collect();
         make(&mut requester, &additions);
         assert_eq!(monitor.next().expect("makes sense"), Some(Event::Overrun), "before all else");
@@ -221,7 +257,10 @@ fn an_expired_address_is_gone_by_nobody() {
         let (mut requester, link) = with_veth();
         let mut monitor = Monitor::open().expect("sockets can be had");
         let address = host("192.0.2.10");
-        make(&mut requester, &[Request::AddAddress { link, address, lifetime: Some(1) }]);
+        make(
+            &mut requester,
+            &[Request::AddAddress { link, address, lifetime: Some(1), options: Default::default() }],
+        );
         assert_eq!(next_about(&mut monitor, address), (true, requester.port()));
         assert_eq!(next_about(&mut monitor, address), (false, 0));
     });

@@ -47,7 +47,10 @@ fn with_addresses(addresses: &[&str]) {
     let link = named(&mut requester, "lo").index;
     make(&mut requester, &[Request::SetUp { link }]);
     for address in addresses.iter().copied().map(host) {
-        make(&mut requester, &[Request::AddAddress { link, address, lifetime: None }]);
+        make(
+            &mut requester,
+            &[Request::AddAddress { link, address, lifetime: None, options: Default::default() }],
+        );
         until_in_use(address.ip);
     }
 }

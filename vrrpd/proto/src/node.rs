@@ -139,9 +139,15 @@ impl Node {
         Some(ip::ethernet_header(group, router.mac(), Family::of(destination)))
     }
 
+    /// The interface that one address of a router is announced on, where that is not the router's.
+    pub fn announced_elsewhere(&self, router: RouterId, index: u16) -> Option<LinkId> {
+        self.router(router)?.announceable(index)?.interface
+    }
+
     /// Writes the Ethernet frame that announces one address of a router: a gratuitous ARP or an
     /// unsolicited neighbour advertisement, at `station` or, without one, at the router's interface.
-    /// `None` while the address is not on that interface.
+    /// `None` while the address is not on its interface. `station` is the Ethernet address of the
+    /// interface that [`announced_elsewhere`](Self::announced_elsewhere) names, or of a further one.
     pub fn announcement(
         &self,
         router: RouterId,
@@ -153,7 +159,7 @@ impl Node {
         let router = self.router(router)?;
         let address = router.announceable(index)?;
         let mac = station.unwrap_or(router.mac());
-        match address {
+        match address.ip {
             IpAddr::V4(address) => {
                 let frame = out.first_chunk_mut::<{ arp::FRAME_LEN }>()?;
                 Some(arp::gratuitous(frame, form, mac, address))

@@ -23,6 +23,8 @@ pub struct VirtualAddress {
     pub ip: IpAddr,
     /// Prefix length on the interface; 32 or 128 unless configured.
     pub prefix_len: u8,
+    /// The interface that it is put on, where that is not the router's.
+    pub interface: Option<LinkId>,
 }
 
 /// The addresses that have their first bits in common.
@@ -64,7 +66,12 @@ pub struct Parameters {
     pub authentication: Authentication,
     /// The virtual addresses in the order in which they are advertised. None: only the role moves,
     /// and the address that the service has meanwhile is the node's own, which is what is advertised.
+    ///
+    /// Behind those come the ones that only move along, first those of this family: of either family,
+    /// not advertised, and where the kernel refuses one nothing else changes.
     pub addresses: Arc<[VirtualAddress]>,
+    /// How many of `addresses`, at the end, only move along. None for an owner.
+    pub extra_addresses: u16,
     /// Unicast peers; empty: multicast.
     pub peers: Arc<[IpAddr]>,
     /// Answer with the Virtual Router MAC Address (RFC 9568 7.3) instead of the interface's own.
@@ -103,6 +110,17 @@ impl Parameters {
     /// The version that is spoken.
     pub const fn version(&self) -> Version {
         self.interval.version()
+    }
+
+    /// Those of the addresses that are advertised.
+    pub fn advertised(&self) -> &[VirtualAddress] {
+        let count = self.addresses.len().saturating_sub(usize::from(self.extra_addresses));
+        &self.addresses[..count]
+    }
+
+    /// Is an address on the router's own link, and announced there in its own family?
+    pub(crate) fn is_at_home(&self, address: &VirtualAddress) -> bool {
+        address.interface.is_none() && Family::of(address.ip) == self.family
     }
 
     /// The one destination or the many that an advertisement goes to.

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use crate::action::{Action, Order, Outcome, Report};
 use crate::packet::Sighting;
-use crate::parameters::{Facts, Parameters, RouterId};
+use crate::parameters::{Facts, Parameters, RouterId, VirtualAddress};
 use crate::snapshot::{Reason, Standing, StateName, Statistics};
 use crate::tracking::{Assessment, Health, TrackerId, TrackerState};
 use crate::{AdverInterval, Instant, MacAddress, Priority};
@@ -218,7 +218,7 @@ impl VirtualRouter {
             rival: None,
             lower_ignored: false,
             preempt_from: None,
-            holding: Holding::new(parameters.addresses.len()),
+            holding: Holding::new(&parameters),
             elsewhere: Elsewhere::new(parameters.addresses.len()),
             back_off: BackOff::default(),
             asked: Asked::default(),
@@ -231,7 +231,7 @@ impl VirtualRouter {
             shown: Shown::new(parameters.checksum_form),
             last_discard_report: None,
             statistics: Statistics::default(),
-            listed: parameters.addresses.iter().map(|address| address.ip).collect(),
+            listed: parameters.advertised().iter().map(|address| address.ip).collect(),
             parameters,
         }
     }
@@ -341,9 +341,9 @@ impl VirtualRouter {
     }
 
     /// The address with this index, while it is on the interface.
-    pub(crate) fn announceable(&self, index: u16) -> Option<IpAddr> {
+    pub(crate) fn announceable(&self, index: u16) -> Option<VirtualAddress> {
         let index = usize::from(index);
-        self.holding.is_present(index).then(|| self.listed.get(index).copied()).flatten()
+        self.parameters.addresses.get(index).copied().filter(|_| self.holding.is_present(index))
     }
 
     /// What is configured.

@@ -69,6 +69,7 @@ fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
         priority: raw.priority.or(Priority::DEFAULT)?,
         advertisement_interval: raw.advertisement_interval.or(AdverInterval::DEFAULT)?,
         addresses: values(&raw.addresses)?,
+        extra_addresses: values(&raw.extra_addresses)?,
         source_address: raw.source_address.optional()?,
         peers: values(&raw.peers)?,
         allowed_sources: values(&raw.allowed_sources)?,

@@ -1,7 +1,7 @@
 //! Every key that a configuration file may have. The reader, its suggestions, and the test that
 //! compares the manual page with the program all use these lists.
 
-use super::probe;
+use super::{probe, virtual_address};
 
 /// One key of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,7 @@ pub const TABLES: &[(&str, &[Key])] = &[
     ("peer_link", PEER_LINK),
     ("interface", INTERFACE),
     ("virtual_router", VIRTUAL_ROUTER),
+    ("addresses", virtual_address::KEYS),
     ("garp", GARP),
     ("check", CHECK),
     ("tcp", probe::tcp::KEYS),
@@ -125,6 +126,7 @@ pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     full("priority"),
     full("advertisement_interval"),
     full("addresses"),
+    full("extra_addresses"),
     full("source_address"),
     full("peers"),
     full("allowed_sources"),
@@ -143,7 +145,6 @@ pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     full("checks"),
     full("hooks"),
     full("garp"),
-    not_yet("extra_addresses"),
     not_yet("track_interfaces"),
     not_yet("authentication"),
 ];
@@ -218,6 +219,7 @@ const KEEPALIVED: &[(&str, &str)] = &[
     ("unicast_src_ip", "source_address"),
     ("use_vmac", "virtual_mac"),
     ("virtual_ipaddress", "addresses"),
+    ("virtual_ipaddress_excluded", "extra_addresses"),
     ("virtual_router_id", "vrid"),
     ("vrrp_mcast_group4", "multicast_group"),
     ("vrrp_mcast_group6", "multicast_group"),

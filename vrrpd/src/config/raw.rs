@@ -7,7 +7,6 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use netlink::Address;
 use toml::de::DeTable;
 use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
 
@@ -15,7 +14,7 @@ use super::diagnostic::Faults;
 use super::probe::Usual;
 use super::table::{At, Field, Table};
 use super::{Effect, Exec, HookState, Ipv4Checksum, Lease, Preset, Probe, Scheduling, When};
-use super::{dns_update, garp, interface, keys, probe, value};
+use super::{VirtualAddress, dns_update, garp, interface, keys, probe, value, virtual_address};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -56,10 +55,11 @@ pub(super) struct VirtualRouter {
     pub(super) vrid: Field<Vrid>,
     pub(super) priority: Field<Priority>,
     pub(super) advertisement_interval: Field<AdverInterval>,
-    pub(super) addresses: Field<Vec<At<Address>>>,
+    pub(super) addresses: Field<Vec<At<VirtualAddress>>>,
+    pub(super) extra_addresses: Field<Vec<At<VirtualAddress>>>,
     pub(super) source_address: Field<IpAddr>,
     pub(super) peers: Field<Vec<At<IpAddr>>>,
-    pub(super) allowed_sources: Field<Vec<At<Address>>>,
+    pub(super) allowed_sources: Field<Vec<At<netlink::Address>>>,
     pub(super) multicast_group: Field<IpAddr>,
     pub(super) min_ttl: Field<u8>,
     pub(super) ipv4_checksum: Field<Ipv4Checksum>,
@@ -84,6 +84,12 @@ impl VirtualRouter {
             Field::Unknown => return None,
         };
         Some(Family::of(first))
+    }
+
+    /// What it moves: the addresses that are advertised, and those that only move along.
+    pub(super) fn every_address(&self) -> impl Iterator<Item = &At<VirtualAddress>> {
+        let lists = [&self.addresses, &self.extra_addresses];
+        lists.into_iter().filter_map(Field::given).flatten()
     }
 }
 
@@ -207,14 +213,10 @@ pub(super) fn within<T>(
 }
 
 fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> VirtualRouter {
+    let remedy = "the network device: interface = \"eth0\"";
+    let interface = table.required("interface", remedy, faults, value::interface);
     VirtualRouter {
         name,
-        interface: table.required(
-            "interface",
-            "the network device: interface = \"eth0\"",
-            faults,
-            value::interface,
-        ),
         vrid: table.required(
             "vrid",
             "1..=255, the same on all its nodes and of no other on this link",
@@ -223,7 +225,9 @@ fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> V
         ),
         priority: table.field("priority", faults, value::priority),
         advertisement_interval: table.field("advertisement_interval", faults, value::advertisement_interval),
-        addresses: table.list("addresses", faults, value::address),
+        addresses: virtual_address::list(table, "addresses", &interface, faults),
+        extra_addresses: virtual_address::list(table, "extra_addresses", &interface, faults),
+        interface,
         source_address: table.field("source_address", faults, value::ip),
         peers: table.list("peers", faults, value::ip),
         allowed_sources: table.list("allowed_sources", faults, value::address),

@@ -7,7 +7,7 @@ use super::probe::Kind;
 use super::value::show_duration;
 use super::{
     Check, Config, Daemon, Effect, Hook, HookState, Ipv4Checksum, Lease, PeerLink, Scheduling, Url,
-    VirtualRouter, When, dns_update, garp, interface,
+    VirtualAddress, VirtualRouter, When, dns_update, garp, interface,
 };
 
 /// Keys with their values in TOML.
@@ -102,8 +102,8 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
         ("advertisement_interval", quoted(&router.advertisement_interval.to_string())),
     ];
     if !router.addresses.is_empty() {
-        let shown = |address: &netlink::Address| quoted(&format!("{}/{}", address.ip, address.prefix_len));
-        entries.push(("addresses", list(&router.addresses, shown)));
+        entries.push(("addresses", list(&router.addresses, VirtualAddress::show)));
+        entries.push(("extra_addresses", list(&router.extra_addresses, VirtualAddress::show)));
     }
     if let Some(source) = router.source_address {
         entries.push(("source_address", quoted(&source.to_string())));

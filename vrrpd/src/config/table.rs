@@ -153,6 +153,16 @@ impl<'a> Table<'a> {
         faults: &mut Faults,
         read: impl Fn(&str, &DeValue<'_>) -> Read<T>,
     ) -> Field<Vec<At<T>>> {
+        self.list_of(key, faults, |element, faults| one(key, element, faults, &read))
+    }
+
+    /// As [`list`](Self::list), of values that may be tables: `read` reports what is wrong with one.
+    pub(super) fn list_of<T>(
+        &self,
+        key: &str,
+        faults: &mut Faults,
+        mut read: impl FnMut(&Spanned<DeValue<'_>>, &mut Faults) -> Option<At<T>>,
+    ) -> Field<Vec<At<T>>> {
         let value = match self.entries.get(key) {
             None if faults.incomplete() => return Field::Unknown,
             None => return Field::Absent,
@@ -166,8 +176,7 @@ impl<'a> Table<'a> {
                     faults.error(&value.span(), message, "");
                     return Field::Unknown;
                 }
-                let list: Vec<At<T>> =
-                    elements.iter().filter_map(|element| one(key, element, faults, &read)).collect();
+                let list: Vec<At<T>> = elements.iter().filter_map(|element| read(element, faults)).collect();
                 if list.is_empty() && !elements.is_empty() {
                     return Field::Unknown;
                 }
@@ -249,7 +258,8 @@ impl<'a> Table<'a> {
     }
 }
 
-fn one<T>(
+/// One value that is no table of its own.
+pub(super) fn one<T>(
     key: &str,
     value: &Spanned<DeValue<'_>>,
     faults: &mut Faults,

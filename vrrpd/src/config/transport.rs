@@ -7,7 +7,7 @@ use vrrp_proto::{Family, Priority};
 use super::diagnostic::{Faults, Span};
 use super::raw::{self, no_duplicates};
 use super::table::{At, Field};
-use super::validate::words;
+use super::virtual_address::words;
 
 /// Reports the contradictions of one virtual router.
 pub(super) fn check(router: &raw::VirtualRouter, faults: &mut Faults) {
@@ -157,6 +157,5 @@ fn same_family(key: &str, ip: IpAddr, family: Option<Family>, at: &Span, faults:
 
 /// Where the router has this one as a virtual address.
 fn virtual_at(router: &raw::VirtualRouter, ip: IpAddr) -> Option<&Span> {
-    let mut addresses = router.addresses.given().into_iter().flatten();
-    addresses.find(|at| at.value.ip == ip).map(|at| &at.span)
+    router.every_address().find(|at| at.value.ip == ip).map(|at| &at.span)
 }

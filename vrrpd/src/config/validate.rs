@@ -3,17 +3,16 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use vrrp_proto::{AdverInterval, Family, Priority};
+use vrrp_proto::{AdverInterval, Priority};
 
 use super::diagnostic::{Faults, Span};
 use super::keys::nearest;
 use super::raw::{self, no_duplicates};
 use super::table::{At, Field};
 use super::value::show_duration;
+use super::virtual_address::{self, words};
 use super::{Effect, Lease, When, dns_update, garp, interface, transport};
 
-/// The least MTU that Ethernet is run with; a larger one is not known to the file (`protocol.md` 1.6).
-const MTU: usize = 1500;
 /// VRID that examples and distributions preset, so that strangers meet under it.
 const PRESET_VRID: u8 = 51;
 /// `on_failure = "demote"` leaves a tenth: 25 at most, which has to be below every healthy router.
@@ -23,7 +22,7 @@ const HIGHEST_DEMOTED: u8 = 25;
 pub(super) fn check(file: &raw::File, faults: &mut Faults) {
     for router in &file.virtual_routers {
         check_some_address(router, &file.dns_updates, faults);
-        check_addresses(router, faults);
+        virtual_address::check(router, faults);
         transport::check(router, faults);
         check_election(router, faults);
         check_times(router, faults);
@@ -71,71 +70,6 @@ fn check_some_address(router: &raw::VirtualRouter, updates: &[dns_update::Raw], 
             "at least one: addresses = [\"192.0.2.201\"]",
         ),
     }
-}
-
-fn check_addresses(router: &raw::VirtualRouter, faults: &mut Faults) {
-    let Some(At { value: addresses, span }) = router.addresses.at() else { return };
-    let Some(first) = addresses.first() else {
-        faults.error(span, "addresses is empty", "at least one: addresses = [\"192.0.2.201\"]");
-        return;
-    };
-    let family = Family::of(first.value.ip);
-    let first_line = faults.line(&first.span);
-    for (index, at) in addresses.iter().enumerate() {
-        if Family::of(at.value.ip) != family {
-            faults.error(
-                &at.span,
-                format!("addresses mixes families: {} is {}", at.value.ip, words(Family::of(at.value.ip))),
-                format!(
-                    "{} at line {first_line} is {}; make a second virtual router",
-                    first.value.ip,
-                    words(family)
-                ),
-            );
-        }
-        if let Some(earlier) = addresses[..index].iter().find(|earlier| earlier.value.ip == at.value.ip) {
-            let line = faults.line(&earlier.span);
-            faults.error(
-                &at.span,
-                format!("addresses has {} twice", at.value.ip),
-                format!("first at line {line}"),
-            );
-        }
-    }
-    let most = most_addresses(family);
-    if addresses.len() > most {
-        faults.error(
-            &addresses[most].span,
-            format!("{} addresses are out of range 1..={most}", addresses.len()),
-            format!("an advertisement for {} has no room from here on", words(family)),
-        );
-    }
-    let link_local_first = matches!(first.value.ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-    if family == Family::Ipv6 && !link_local_first {
-        let message = format!("the first IPv6 address, {}, is not link-local", first.value.ip);
-        match router.strict.or(false) {
-            Some(true) => faults.error(
-                &first.span,
-                message,
-                "strict = true requires one of fe80::/10 first (RFC 9568 5.2.9)",
-            ),
-            _ => faults.warning(
-                &first.span,
-                message,
-                "RFC 9568 5.2.9 wants one of fe80::/10 first; strict peers refuse this",
-            ),
-        }
-    }
-}
-
-/// How many addresses an advertisement holds: a count of one octet, and no fragments.
-fn most_addresses(family: Family) -> usize {
-    const VRRP_HEADER: usize = 8;
-    let ip_header = match family {
-        Family::Ipv4 => 20,
-        Family::Ipv6 => 40,
-    };
-    ((MTU - ip_header - VRRP_HEADER) / family.address_octets()).min(255)
 }
 
 fn check_election(router: &raw::VirtualRouter, faults: &mut Faults) {
@@ -338,10 +272,10 @@ fn same_vrid(router: &raw::VirtualRouter, other: &raw::VirtualRouter, faults: &m
 
 fn same_address(router: &raw::VirtualRouter, other: &raw::VirtualRouter, faults: &mut Faults) {
     let same_link = router.interface.given() == other.interface.given();
-    for at in router.addresses.given().into_iter().flatten() {
+    for at in router.every_address() {
         let ip = at.value.ip;
         let per_link = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-        let first = other.addresses.given().into_iter().flatten().find(|first| first.value.ip == ip);
+        let first = other.every_address().find(|first| first.value.ip == ip);
         if let Some(first) = first.filter(|_| same_link || !per_link) {
             let line = faults.line(&first.span);
             faults.error(
@@ -448,19 +382,12 @@ fn own_address_only(router: &raw::VirtualRouter, checks: &[raw::Check], faults: 
             checks.iter().find(|check| check.name.value == name.value).and_then(|check| check.probe.as_ref());
         let Some(probe) = probe else { continue };
         let Some(target) = probe.value.kind().target() else { continue };
-        if router.addresses.given().into_iter().flatten().any(|at| at.value.ip == target) {
+        if router.every_address().any(|at| at.value.ip == target) {
             faults.warning(
                 &probe.span,
                 format!("check {} asks the virtual address {target}", name.value),
                 "a Backup would test the Active node: use this node's own address",
             );
         }
-    }
-}
-
-pub(super) fn words(family: Family) -> &'static str {
-    match family {
-        Family::Ipv4 => "IPv4",
-        Family::Ipv6 => "IPv6",
     }
 }

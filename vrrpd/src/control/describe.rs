@@ -42,6 +42,11 @@ pub fn virtual_router(
         preempt_in_ms: snapshot.preempt_in.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
         active_router: snapshot.active_router.map(ActiveRouter::from),
         addresses: config.addresses.iter().map(|address| virtual_address(address, addresses)).collect(),
+        extra_addresses: config
+            .extra_addresses
+            .iter()
+            .map(|address| virtual_address(address, addresses))
+            .collect(),
         checks,
         dns_updates: Vec::new(),
         alarms: alarms(config, snapshot, addresses, now),
@@ -95,10 +100,11 @@ impl From<vrrp_proto::snapshot::ActiveRouter> for ActiveRouter {
 }
 
 /// An address that the snapshot does not know is one that is not there yet.
-fn virtual_address(address: &netlink::Address, snapshots: &[AddressSnapshot]) -> Address {
+fn virtual_address(address: &config::VirtualAddress, snapshots: &[AddressSnapshot]) -> Address {
     let snapshot = snapshots.iter().find(|snapshot| snapshot.address == address.ip);
     Address {
-        address: with_prefix(address),
+        address: address.to_string(),
+        interface: address.interface.clone(),
         present: snapshot.is_some_and(|snapshot| snapshot.present),
         foreign: snapshot.is_some_and(|snapshot| snapshot.foreign),
         refused: snapshot
@@ -114,18 +120,20 @@ fn alarms(
     addresses: &[AddressSnapshot],
     now: WallTime,
 ) -> Vec<Alarm> {
-    let interface = &config.interface;
     let mut alarms = Vec::new();
     let own_among_peers = snapshot.source.filter(|own| config.peers.contains(own));
     alarms.extend(own_among_peers.map(Alarm::own_address_in_peers));
+    let interface = &config.interface;
     match snapshot.delivery {
         Delivery::Complete => {}
         Delivery::Partial { errno } => alarms.push(Alarm::cannot_send_to_peer(interface, errno)),
         Delivery::Failing { errno } => alarms.push(Alarm::cannot_send(interface, errno)),
     }
     for address in addresses {
-        let configured = config.addresses.iter().find(|configured| configured.ip == address.address);
-        let text = configured.map_or_else(|| address.address.to_string(), with_prefix);
+        let mut every = config.addresses.iter().chain(&config.extra_addresses);
+        let Some(configured) = every.find(|configured| configured.ip == address.address) else { continue };
+        let text = configured.to_string();
+        let interface = configured.interface.as_ref().unwrap_or(interface);
         match address.refused {
             Some(errno) if !address.present => alarms.push(Alarm::address_refused(&text, interface, errno)),
             _ if address.present && address.foreign && !config.priority.is_owner() => {
@@ -139,10 +147,6 @@ fn alarms(
         |(alarm, raised): (snapshot::Alarm, snapshot::Raised)| Alarm::raised(alarm, &raised, config, now);
     alarms.extend(snapshot.alarms.iter().map(raised));
     alarms
-}
-
-fn with_prefix(address: &netlink::Address) -> String {
-    format!("{}/{}", address.ip, address.prefix_len)
 }
 
 #[cfg(test)]

@@ -319,6 +319,9 @@ pub struct VirtualRouter {
     pub active_router: Option<ActiveRouter>,
     /// In configured order.
     pub addresses: Vec<Address>,
+    /// Those that move along and are not advertised, in configured order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra_addresses: Vec<Address>,
     /// In configured order.
     pub checks: Vec<Check>,
     /// Names that follow it, sorted.
@@ -396,6 +399,9 @@ pub struct ActiveRouter {
 pub struct Address {
     /// With its prefix length: `192.0.2.201/32`.
     pub address: String,
+    /// The interface that it is put on, where that is not the virtual router's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
     /// Is it on the interface?
     pub present: bool,
     /// Was it there before us, so that we never remove it?

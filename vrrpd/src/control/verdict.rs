@@ -7,7 +7,9 @@ use std::time::Duration;
 use vrrp_proto::snapshot::{Phase, Reason, StateName};
 
 use super::alarm::Level;
-use super::protocol::{Check, CheckState, DnsState, DnsUpdate, OnFailure, PeerNode, State, VirtualRouter};
+use super::protocol::{
+    Address, Check, CheckState, DnsState, DnsUpdate, OnFailure, PeerNode, State, VirtualRouter,
+};
 use super::time::{Span, WallTime, age};
 
 /// One thing that a person should know.
@@ -225,19 +227,17 @@ fn of_addresses(router: &VirtualRouter) -> Option<Finding> {
     if router.state != StateName::Active || router.phase != Phase::Settled {
         return None;
     }
-    let missing: Vec<&str> = router
-        .addresses
-        .iter()
-        .filter(|address| !address.present)
-        .map(|address| address.address.as_str())
-        .collect();
-    if missing.is_empty() {
-        return None;
+    let missing = |list: &[Address]| {
+        let missing = list.iter().filter(|address| !address.present);
+        let missing: Vec<&str> = missing.map(|address| address.address.as_str()).collect();
+        (!missing.is_empty()).then(|| format!("Active without {}", missing.join(", ")))
+    };
+    let remedy = || format!("vrrpctl history {}; ip address show dev {}", router.name, router.interface);
+    match (missing(&router.addresses), missing(&router.extra_addresses)) {
+        (Some(message), _) => Some(critical(message, remedy())),
+        (None, Some(message)) => Some(degraded(message, remedy())),
+        (None, None) => None,
     }
-    Some(critical(
-        format!("Active without {}", missing.join(", ")),
-        format!("vrrpctl history {}; ip address show dev {}", router.name, router.interface),
-    ))
 }
 
 /// Where the name is all that moves, clients depend on it.

@@ -88,10 +88,11 @@ fn addresses(router: &VirtualRouter) -> String {
     if router.addresses.is_empty() {
         return "-".to_owned();
     }
-    let shown = if router.addresses.len() > 3 { 2 } else { 3 };
-    let mut words: Vec<String> =
-        router.addresses.iter().take(shown).map(|address| marked(address, router)).collect();
-    let more = router.addresses.len().saturating_sub(shown);
+    let all = router.addresses.len() + router.extra_addresses.len();
+    let shown = if all > 3 { 2 } else { 3 };
+    let every = router.addresses.iter().chain(&router.extra_addresses);
+    let mut words: Vec<String> = every.take(shown).map(|address| marked(address, router)).collect();
+    let more = all.saturating_sub(shown);
     if more > 0 {
         words.push(format!("+{more}"));
     }

@@ -314,10 +314,8 @@ impl Daemon {
     }
 
     fn address(&self, router: RouterId, index: u16) -> String {
-        let config = self.roster.get(router).map(|entry| &entry.config);
-        config
-            .and_then(|config| config.addresses.get(usize::from(index)))
-            .map_or_else(|| format!("address {index}"), ToString::to_string)
+        let address = self.roster.get(router).and_then(|entry| entry.address(index));
+        address.map_or_else(|| format!("address {index}"), |address| address.to_string())
     }
 }
 

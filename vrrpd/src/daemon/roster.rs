@@ -38,6 +38,13 @@ pub(super) struct Entry {
     place: Place,
 }
 
+impl Entry {
+    /// The address that the core knows by this number.
+    pub(super) fn address(&self, index: u16) -> Option<netlink::Address> {
+        Some(self.place.addresses.get(usize::from(index))?.address)
+    }
+}
+
 /// A message for one of the threads.
 pub(super) enum Order {
     Protocol(protocol::Message),
@@ -65,6 +72,14 @@ impl Roster {
                 None => (self.free_number(), None),
             };
             let entry = self.entry(new, config, before.as_ref(), form_of(&new.name), may_resume);
+            let place = before
+                .as_ref()
+                .is_none_or(|before| before.place != entry.place)
+                .then(|| Order::Kernel(kernel::Message::Place(router, Box::new(entry.place.clone()))));
+            // What the core asks for next, the kernel thread must know how to place; and what the kernel
+            // thread says of the place, the core must know whose it is.
+            let (sooner, later) = if before.is_some() { (place, None) } else { (None, place) };
+            orders.extend(sooner);
             if before
                 .as_ref()
                 .is_none_or(|before| before.parameters != entry.parameters || before.config.garp != new.garp)
@@ -80,9 +95,7 @@ impl Roster {
                 orders
                     .push(Order::Protocol(protocol::Message::Input(Input::Configure { router, parameters })));
             }
-            if before.is_none_or(|before| before.place != entry.place) {
-                orders.push(Order::Kernel(kernel::Message::Place(router, Box::new(entry.place.clone()))));
-            }
+            orders.extend(later);
             self.routers.insert(router, entry);
         }
         orders
@@ -158,6 +171,7 @@ impl Roster {
             _ => heard.filter(|_| policy == ChecksumPolicy::Either).unwrap_or(first_form),
         };
         let lease = lease_seconds(new);
+        let placements = self.placements(new);
         Entry {
             config: new.clone(),
             leaving: false,
@@ -168,11 +182,13 @@ impl Roster {
                 priority: new.priority,
                 interval: new.advertisement_interval,
                 authentication: Authentication::None,
-                addresses: new
-                    .addresses
+                addresses: placements
                     .iter()
-                    .map(|address| VirtualAddress { ip: address.ip, prefix_len: address.prefix_len })
+                    .map(|&Placement { address: netlink::Address { ip, prefix_len }, apart, .. }| {
+                        VirtualAddress { ip, prefix_len, interface: apart }
+                    })
                     .collect(),
+                extra_addresses: number(new.extra_addresses.len()),
                 peers: new.peers.iter().copied().collect(),
                 virtual_mac: false,
                 group: Some(new.multicast_group),
@@ -212,11 +228,7 @@ impl Roster {
                     IpAddr::V4(_) => false,
                     IpAddr::V6(peer) => !peer.is_unicast_link_local(),
                 }),
-                addresses: new
-                    .addresses
-                    .iter()
-                    .map(|&address| Placement { address, interface: new.interface.clone() })
-                    .collect(),
+                addresses: placements,
                 owner: new.priority.is_owner(),
                 accept_mode: new.accept_mode,
                 lease,
@@ -230,6 +242,25 @@ impl Roster {
     fn numbered(&mut self, interfaces: &[String]) -> Vec<(LinkId, String)> {
         let number = |name: &String| (LinkId(number(index_of(&mut self.links, name))), name.clone());
         interfaces.iter().map(number).collect()
+    }
+
+    /// Where each address goes: those that are advertised, then those that only move along, of the same
+    /// family first.
+    fn placements(&mut self, new: &config::VirtualRouter) -> Vec<Placement> {
+        let mut extra: Vec<&config::VirtualAddress> = new.extra_addresses.iter().collect();
+        extra.sort_by_key(|address| Family::of(address.ip) != new.family);
+        let mut place = |address: &config::VirtualAddress, extra| {
+            let other = address.interface.as_ref().filter(|name| **name != new.interface);
+            Placement {
+                address: address.address(),
+                interface: other.unwrap_or(&new.interface).clone(),
+                apart: other.map(|name| LinkId(number(index_of(&mut self.links, name)))),
+                options: address.options.clone(),
+                extra,
+            }
+        };
+        let advertised: Vec<Placement> = new.addresses.iter().map(|address| place(address, false)).collect();
+        advertised.into_iter().chain(extra.into_iter().map(|address| place(address, true))).collect()
     }
 
     fn free_number(&self) -> RouterId {

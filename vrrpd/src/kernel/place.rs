@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use netlink::{Address, AddressEntry, Lifetime, Link, LinkIndex, Scope, Table};
+use netlink::{Address, AddressEntry, AddressOptions, Lifetime, Link, LinkIndex, Scope, Table};
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId};
 use vrrp_proto::{Family, Instant, MacAddress};
 
@@ -25,7 +25,7 @@ pub(crate) struct Place {
     pub(crate) group: Option<IpAddr>,
     /// Unicast peers are not link-local: IPv6 advertisements leave from a global address.
     pub(crate) global_source: bool,
-    /// The virtual addresses.
+    /// The virtual addresses, the advertised ones and those that only move along.
     pub(crate) addresses: Vec<Placement>,
     /// The addresses are the administrator's.
     pub(crate) owner: bool,
@@ -39,20 +39,33 @@ pub(crate) struct Place {
     pub(crate) further: Vec<(LinkId, String)>,
 }
 
-/// A virtual address and where it goes.
+/// A virtual address, and where and how it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Placement {
     pub(crate) address: Address,
     /// Name of the interface that it is put on.
     pub(crate) interface: String,
+    /// Number of that interface in the core, where it is not the router's.
+    pub(crate) apart: Option<LinkId>,
+    pub(crate) options: AddressOptions,
+    /// It only moves along.
+    pub(crate) extra: bool,
 }
 
 impl Place {
     /// The interface that an address goes on. One that a reload has just taken from the router is
     /// where the router is.
     pub(super) fn interface_of(&self, address: Address) -> &str {
-        let placement = self.addresses.iter().find(|placement| placement.address == address);
-        placement.map_or(&self.interface, |placement| &placement.interface)
+        self.placement(address).map_or(&self.interface, |placement| &placement.interface)
+    }
+
+    /// How an address is put there.
+    pub(super) fn options_of(&self, address: Address) -> AddressOptions {
+        self.placement(address).map(|placement| placement.options.clone()).unwrap_or_default()
+    }
+
+    fn placement(&self, address: Address) -> Option<&Placement> {
+        self.addresses.iter().find(|placement| placement.address == address)
     }
 
     /// What is known of the place; `virtual_addresses` are those of all routers, `before` is the source
@@ -75,19 +88,18 @@ impl Place {
     }
 
     /// When addresses of ours that an earlier daemon left were last renewed: the origin of the clock
-    /// when some are missing, or when they must not be kept: after too many crashes, without a lease,
+    /// when some that are advertised are missing, or when they must not be kept: after too many crashes, without a lease,
     /// and where another lifetime than ours says that the role had been given up.
     pub(super) fn left_over(&self, table: &Table, ours: &BTreeSet<(LinkIndex, Address)>) -> Option<Instant> {
-        let found: Vec<&AddressEntry> = self
-            .addresses
-            .iter()
-            .filter_map(|placement| table.address(placement.link(table)?.index, placement.address))
-            .filter(|entry| ours.contains(&(entry.link, entry.address)))
-            .collect();
+        let entry = |placement: &Placement| {
+            let entry = table.address(placement.link(table)?.index, placement.address)?;
+            ours.contains(&(entry.link, entry.address)).then_some(entry)
+        };
+        let found: Vec<&AddressEntry> = self.addresses.iter().filter_map(entry).collect();
         if found.is_empty() {
             return None;
         }
-        let all = found.len() == self.addresses.len();
+        let all = self.addresses.iter().all(|placement| placement.extra || entry(placement).is_some());
         let held = self.lease.is_some_and(|lease| found.iter().all(|entry| has_lifetime(entry, lease)));
         let oldest = found.iter().map(|entry| age(entry)).max()?;
         Some(if all && held && self.may_resume { clock::now().saturating_sub(oldest) } else { Instant::ZERO })
@@ -300,6 +312,9 @@ mod tests {
         let placement = |text, interface: &str| Placement {
             address: Address::host(ip(text)),
             interface: interface.to_owned(),
+            apart: None,
+            options: AddressOptions::default(),
+            extra: false,
         };
         let place = Place {
             addresses: vec![placement("192.0.2.201", "eth0"), placement("198.51.100.201", "eth1")],

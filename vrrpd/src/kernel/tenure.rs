@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use netlink::{Address, Change, LinkIndex, Request};
+use netlink::{Address, AddressOptions, Change, LinkIndex, Request};
 use vrrp_proto::action::{Outcome, Ownership};
+use vrrp_proto::parameters::RouterId;
 
-use super::{Held, Note, Tenure, Worker};
+use super::{Held, Note, Place, Tenure, Worker};
 
 impl Worker {
     /// Adds addresses, and says of each what became of it as soon as that is known.
@@ -17,10 +18,7 @@ impl Worker {
         // The first alone, because somebody waits for it.
         let (first, rest) = targets.split_at(targets.len().min(1));
         for chunk in std::iter::once(first).chain(batches(rest)) {
-            let requests: Vec<Request> = chunk
-                .iter()
-                .map(|&Target { link, address, .. }| Request::AddAddress { link, address, lifetime: lease })
-                .collect();
+            let requests: Vec<Request> = chunk.iter().map(|target| target.addition(lease)).collect();
             let answers = self.requester.perform(&requests);
             for (target, answer) in chunk.iter().zip(answers) {
                 let outcome = self.added(ownership, target, lease, answer);
@@ -40,7 +38,8 @@ impl Worker {
                 let outcome = Outcome::Refused { index, errno: libc::ENODEV };
                 self.tell_outcome(ownership.router, ownership.ticket, outcome);
             }
-            Some(Target { index, address, link: link? })
+            let options = self.options(ownership.router, address);
+            Some(Target { index, address, link: link?, options })
         };
         ownership.range.clone().filter_map(target).collect()
     }
@@ -52,7 +51,7 @@ impl Worker {
         lease: Option<u32>,
         answer: Result<Change, netlink::Error>,
     ) -> Outcome {
-        let &Target { index, address, link } = target;
+        let &Target { index, address, link, .. } = target;
         match answer {
             Ok(Change::Made) => {
                 self.ours.insert((link, address));
@@ -60,7 +59,7 @@ impl Worker {
             }
             // It was there. Ours from before gets its full term again, another's is left alone.
             Ok(Change::Unchanged) if self.is_ours(link, address) => {
-                self.requester.perform(&[Request::RenewAddress { link, address, lifetime: lease }]);
+                self.requester.perform(&[target.renewal(lease)]);
                 Outcome::Added { index, foreign: false }
             }
             Ok(Change::Unchanged) => Outcome::Added { index, foreign: true },
@@ -80,10 +79,7 @@ impl Worker {
         let until = Instant::now() + FAREWELL;
         ours.iter().for_each(|target| self.end_connections(target.address, until));
         for chunk in batches(&ours) {
-            let requests: Vec<Request> = chunk
-                .iter()
-                .map(|&Target { link, address, .. }| Request::RemoveAddress { link, address })
-                .collect();
+            let requests: Vec<Request> = chunk.iter().map(Target::removal).collect();
             for (target, answer) in chunk.iter().zip(self.requester.perform(&requests)) {
                 match answer {
                     Ok(_) => drop(self.ours.remove(&(target.link, target.address))),
@@ -125,13 +121,33 @@ impl Worker {
         let Some(lease) = self.lease(ownership.router) else { return };
         let lifetime = Some(term(lease));
         for chunk in batches(&self.ours_among(ownership)) {
-            let requests: Vec<Request> = chunk
-                .iter()
-                .map(|&Target { link, address, .. }| Request::RenewAddress { link, address, lifetime })
-                .collect();
+            let requests: Vec<Request> = chunk.iter().map(|target| target.renewal(lifetime)).collect();
             for error in self.requester.perform(&requests).into_iter().filter_map(Result::err) {
                 drop(self.notes.send(Note::Trouble(error.to_string())));
             }
+        }
+    }
+
+    /// Puts what a router holds the way it is wanted from now on. The kernel changes in place how long
+    /// an address is preferred; for the rest it is taken and given back in one go.
+    pub(super) fn refit(&mut self, router: RouterId, before: &Place) {
+        let Some(placed) = self.places.get(&router) else { return };
+        let (place, lease) = (&placed.place, placed.place.lease);
+        let mut requests = Vec::new();
+        for (&address, held) in placed.tenure.iter().flat_map(|tenure| &tenure.addresses) {
+            let (old, options) = (before.options_of(address), place.options_of(address));
+            if old == options || !self.ours.contains(&(held.link, address)) {
+                continue;
+            }
+            let target = Target { index: held.index, address, link: held.link, options };
+            if (AddressOptions { preferred: target.options.preferred, ..old }) == target.options {
+                requests.push(target.renewal(lease));
+            } else {
+                requests.extend([target.removal(), target.addition(lease)]);
+            }
+        }
+        for error in self.requester.perform(&requests).into_iter().filter_map(Result::err) {
+            drop(self.notes.send(Note::Trouble(error.to_string())));
         }
     }
 
@@ -150,7 +166,8 @@ impl Worker {
         let target = |index| {
             let address = address(ownership, index);
             let link = self.whereabouts(ownership.router, address)?;
-            self.ours.contains(&(link, address)).then_some(Target { index, address, link })
+            let options = self.options(ownership.router, address);
+            self.ours.contains(&(link, address)).then_some(Target { index, address, link, options })
         };
         ownership.range.clone().filter_map(target).collect()
     }
@@ -176,6 +193,24 @@ struct Target {
     index: u16,
     address: Address,
     link: LinkIndex,
+    options: AddressOptions,
+}
+
+impl Target {
+    fn addition(&self, lifetime: Option<u32>) -> Request {
+        let &Self { link, address, .. } = self;
+        Request::AddAddress { link, address, lifetime, options: self.options.clone() }
+    }
+
+    fn renewal(&self, lifetime: Option<u32>) -> Request {
+        let &Self { link, address, .. } = self;
+        Request::RenewAddress { link, address, lifetime, options: self.options.clone() }
+    }
+
+    fn removal(&self) -> Request {
+        let &Self { link, address, .. } = self;
+        Request::RemoveAddress { link, address }
+    }
 }
 
 fn address(ownership: &Ownership, index: u16) -> Address {

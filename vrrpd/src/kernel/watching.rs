@@ -114,10 +114,13 @@ impl Worker {
         self.watch_addresses();
     }
 
-    /// Opens what announces on further interfaces while they are up.
+    /// Opens what announces on interfaces that no router runs on, or not only, while they are up.
     fn announcers_follow(&mut self) {
-        let wanted: BTreeMap<LinkId, String> =
-            self.places.values().flat_map(|placed| placed.place.further.iter().cloned()).collect();
+        let places = || self.places.values().map(|placed| &placed.place);
+        let further = places().flat_map(|place| place.further.iter().cloned());
+        let apart = places().flat_map(|place| &place.addresses);
+        let apart = apart.filter_map(|placement| Some((placement.apart?, placement.interface.clone())));
+        let wanted: BTreeMap<LinkId, String> = further.chain(apart).collect();
         let unwanted: Vec<LinkId> =
             self.announcers.keys().filter(|link| !wanted.contains_key(link)).copied().collect();
         for link in unwanted {
@@ -162,7 +165,10 @@ impl Worker {
         for (&(link, family), opened) in &mut self.sockets {
             let here = |placed: &&Placed| placed.place.link == link && placed.place.family == family;
             let placements = self.places.values().filter(here).flat_map(|placed| &placed.place.addresses);
-            let addresses = placements.map(|placement| placement.address.ip).collect();
+            let addresses = placements
+                .map(|placement| placement.address.ip)
+                .filter(|&ip| Family::of(ip) == family)
+                .collect();
             let Some(interface) = self.table.link(opened.interface) else { continue };
             let own = MacAddress::new(interface.mac.unwrap_or_default());
             if let Err(error) = opened.aim.at(own, addresses) {

@@ -71,16 +71,21 @@ pub(crate) fn unfit(router: &VirtualRouter) -> Vec<String> {
 
 /// Of what has to be configured alike on all nodes, as 16 hexadecimal digits.
 pub(crate) fn config_digest(config: &config::VirtualRouter) -> String {
-    let mut addresses: Vec<String> =
-        config.addresses.iter().map(|address| format!("{}/{}", address.ip, address.prefix_len)).collect();
-    addresses.sort();
-    let text = format!(
+    let sorted = |list: &[config::VirtualAddress]| {
+        let mut addresses: Vec<String> = list.iter().map(ToString::to_string).collect();
+        addresses.sort();
+        addresses.join(",")
+    };
+    let mut text = format!(
         "vrid={} family={} advertisement_interval={} addresses={}",
         config.vrid,
         config.family,
         config.advertisement_interval,
-        addresses.join(",")
+        sorted(&config.addresses)
     );
+    if !config.extra_addresses.is_empty() {
+        text.push_str(&format!(" extra_addresses={}", sorted(&config.extra_addresses)));
+    }
     let octets = digest(&SHA256, text.as_bytes());
     octets.as_ref().iter().take(8).map(|octet| format!("{octet:02x}")).collect()
 }

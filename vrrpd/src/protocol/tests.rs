@@ -32,7 +32,8 @@ fn parameters() -> Parameters {
         priority: Priority::new(150),
         interval: AdverInterval::from_centiseconds(1).expect("in range"),
         authentication: Authentication::None,
-        addresses: [VirtualAddress { ip: VIP.into(), prefix_len: 32 }].into(),
+        addresses: [VirtualAddress { ip: VIP.into(), prefix_len: 32, interface: None }].into(),
+        extra_addresses: 0,
         peers: [PEER.into()].into(),
         virtual_mac: false,
         group: None,
@@ -72,6 +73,7 @@ fn network() -> bool {
         link: LOOPBACK,
         address: netlink::Address::host(ip.into()),
         lifetime: None,
+        options: Default::default(),
     };
     for answer in requester.perform(&[netlink::Request::SetUp { link: LOOPBACK }, add(OWN), add(PEER)]) {
         answer.expect("the loopback link takes it");

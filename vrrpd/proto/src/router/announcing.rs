@@ -25,6 +25,8 @@ pub(super) struct Announcing {
     pub(super) next: Instant,
     /// Of the burst that is under way; 0: what comes next begins another.
     left: u8,
+    /// What comes next is the first of a burst.
+    begins: bool,
     /// When the second burst begins, and how many are in it.
     second: Option<(Instant, u8)>,
 }
@@ -125,14 +127,14 @@ impl VirtualRouter {
             Family::Ipv4 => (count, (!second_after.is_zero()).then(|| (at + second_after, count))),
             Family::Ipv6 => (ND_BURST.0, None),
         };
-        self.announcing = Some(Announcing { next: at, left, second });
+        self.announcing = Some(Announcing { next: at, left, begins: true, second });
     }
 
     pub(super) fn announcing_timeout(&mut self, cx: &mut Context<'_>) {
         let Some(mut announcing) = self.announcing.filter(|announcing| announcing.next <= cx.now) else {
             return;
         };
-        self.announce(0..self.count(), cx);
+        self.announce(0..self.due(announcing), cx);
         self.announced_at = Some(cx.now);
         announcing.left = match (announcing.left, announcing.second.take_if(|_| announcing.left == 0)) {
             (0, Some((_, count))) => count,
@@ -140,8 +142,19 @@ impl VirtualRouter {
             (left, _) => left,
         }
         .saturating_sub(1);
+        announcing.begins = announcing.left == 0;
         announcing.next = cx.now + self.distance();
         self.announcing = self.after_burst(announcing, cx.now);
+    }
+
+    /// How many of the addresses are announced now. IPv6 addresses that move along with IPv4 ones follow
+    /// the rule of their own family as well: once in each burst.
+    fn due(&self, announcing: Announcing) -> u16 {
+        if self.parameters.family == Family::Ipv6 || announcing.begins {
+            return self.count();
+        }
+        let own_family = self.parameters.addresses.iter().position(|address| address.ip.is_ipv6());
+        own_family.map_or(self.count(), |first| u16::try_from(first).unwrap_or(u16::MAX))
     }
 
     /// Announces addresses that are there, now or in their turn.

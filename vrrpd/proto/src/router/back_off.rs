@@ -6,7 +6,7 @@ use super::VirtualRouter;
 use crate::Instant;
 
 /// The longest back-off after a refusal.
-const BACK_OFF_MAX: Duration = Duration::from_secs(300);
+pub(super) const BACK_OFF_MAX: Duration = Duration::from_secs(300);
 /// The shortest wait after the second refusal.
 const CUT_SHORT: Duration = Duration::from_secs(1);
 

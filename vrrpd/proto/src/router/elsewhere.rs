@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{Advertisement, Context, HANDOVER, State, VirtualRouter};
 use crate::packet::Sighting;
+use crate::parameters::VirtualAddress;
 use crate::snapshot::{Alarm, Evidence, Value};
 use crate::{Instant, MacAddress};
 
@@ -61,9 +62,8 @@ impl VirtualRouter {
     /// An address was shown at a station. What everybody on the link can send moves nothing by
     /// itself: it shortens a handover to a successor that advertises, and it is counted.
     pub(super) fn sighted(&mut self, sighting: Sighting, arrived: Instant) {
-        let Some(index) = self.listed.iter().position(|&address| address == sighting.address) else {
-            return;
-        };
+        let is_it = |address: &VirtualAddress| address.ip == sighting.address && address.interface.is_none();
+        let Some(index) = self.parameters.addresses.iter().position(is_it) else { return };
         if sighting.mac == self.facts.mac {
             return;
         }
@@ -134,12 +134,16 @@ impl VirtualRouter {
         self.elsewhere.conflict = Some(Conflict { address, mac, first, last: arrived });
     }
 
-    /// Since the role was given up, another router has taken it and each of the addresses has been
-    /// announced by another station: clients have learned where they are. An announcement without an
-    /// advertisement may be anybody's.
+    /// Since the role was given up, another router has taken it and each of the addresses that are
+    /// announced where we hear it has been, by another station: clients have learned where they are.
+    /// An announcement without an advertisement may be anybody's.
     fn is_succeeded(&self) -> bool {
         let since = self.elsewhere.given_up_at;
         let taken = self.rival.is_some_and(|rival| rival.is_active && rival.heard_at >= since);
-        taken && self.elsewhere.announced.iter().all(|at| at.is_some_and(|at| at >= since))
+        let mut addresses = self.parameters.addresses.iter().zip(&self.elsewhere.announced);
+        let settled = |(address, at): (&VirtualAddress, &Option<Instant>)| {
+            !self.parameters.is_at_home(address) || at.is_some_and(|at| at >= since)
+        };
+        taken && addresses.all(settled)
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::back_off::BACK_OFF_MAX;
 use super::{Context, Next, State, VirtualRouter};
 use crate::Instant;
 use crate::action::{Action, Outcome, Ownership, Report, Ticket};
-use crate::parameters::VirtualAddress;
+use crate::parameters::{Parameters, VirtualAddress};
 use crate::snapshot::{AddressSnapshot, Reason};
 
 /// What is known of each address.
@@ -13,6 +14,8 @@ use crate::snapshot::{AddressSnapshot, Reason};
 pub(super) struct Holding {
     ticket: Ticket,
     addresses: Box<[Held]>,
+    /// How many of them are advertised; the others only move along.
+    advertised: usize,
     /// Addresses may be in the kernel through us.
     engaged: bool,
     /// Requests to acquire that have not been answered to the end.
@@ -20,8 +23,11 @@ pub(super) struct Holding {
     progress: Instant,
     /// A release that has not been confirmed.
     releasing: bool,
-    /// Some addresses are refused, and the others are held nevertheless.
+    /// Some advertised addresses are refused, and the others are held nevertheless.
     part: bool,
+    /// How often in a row addresses that only move along were refused, and when they are asked for again.
+    extra_refusals: u32,
+    extra_retry: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,15 +43,18 @@ enum Held {
 }
 
 impl Holding {
-    pub(super) fn new(count: usize) -> Self {
+    pub(super) fn new(parameters: &Parameters) -> Self {
         Self {
             ticket: Ticket::default(),
-            addresses: vec![Held::Absent; count].into(),
+            addresses: vec![Held::Absent; parameters.addresses.len()].into(),
+            advertised: parameters.advertised().len(),
             engaged: false,
             outstanding: 0,
             progress: Instant::ZERO,
             releasing: false,
             part: false,
+            extra_refusals: 0,
+            extra_retry: None,
         }
     }
 
@@ -73,10 +82,10 @@ impl Holding {
         }
     }
 
-    /// The daemon before left all addresses behind.
+    /// The daemon before left all advertised addresses behind.
     pub(super) fn resumed(&mut self) {
         self.engaged = true;
-        self.addresses.fill(Held::Present { foreign: false });
+        self.addresses[..self.advertised].fill(Held::Present { foreign: false });
     }
 
     pub(super) fn is_released(&self) -> bool {
@@ -87,8 +96,9 @@ impl Holding {
         self.part
     }
 
+    /// Is any of the advertised addresses there?
     pub(super) fn any_present(&self) -> bool {
-        (0..self.addresses.len()).any(|index| self.is_present(index))
+        (0..self.advertised).any(|index| self.is_present(index))
     }
 
     pub(super) fn is_present(&self, index: usize) -> bool {
@@ -99,8 +109,9 @@ impl Holding {
         self.outstanding == 0 && self.addresses.contains(&Held::Absent)
     }
 
+    /// Are all of the advertised addresses there?
     fn all_present(&self) -> bool {
-        (0..self.addresses.len()).all(|index| self.is_present(index))
+        (0..self.advertised).all(|index| self.is_present(index))
     }
 }
 
@@ -128,6 +139,8 @@ impl VirtualRouter {
     pub(super) fn release_all(&mut self, cx: &mut Context<'_>) {
         self.holding.part = false;
         self.holding.outstanding = 0;
+        self.holding.extra_refusals = 0;
+        self.holding.extra_retry = None;
         self.holding.addresses.fill(Held::Absent);
         if !self.holding.engaged {
             return;
@@ -209,7 +222,9 @@ impl VirtualRouter {
             }
         }
         self.holding.addresses = held;
+        self.holding.advertised = self.parameters.advertised().len();
         self.holding.outstanding = 0;
+        self.holding.extra_retry = None;
         if self.owner() {
             self.holding.owned();
         } else if self.holding.engaged {
@@ -222,9 +237,9 @@ impl VirtualRouter {
         (self.holding.outstanding > 0).then(|| self.holding.progress + self.patience())
     }
 
-    /// When missing addresses are asked for again: those of a part after the back-off, those that were
-    /// lost in a stall as soon as the sockets have been read, none while nothing can be sent, those of
-    /// an owner never.
+    /// When missing addresses are asked for again: those of a part after the back-off, those that only
+    /// move along after one of their own, those that were lost in a stall as soon as the sockets have
+    /// been read, none while nothing can be sent, those of an owner never.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         if self.owner() || self.is_mute() {
             return None;
@@ -232,7 +247,10 @@ impl VirtualRouter {
         if self.holding.part {
             return (self.holding.outstanding == 0).then_some(self.back_off.not_before);
         }
-        self.holding.any_lost().then_some(Instant::ZERO)
+        if self.holding.any_lost() {
+            return Some(Instant::ZERO);
+        }
+        self.holding.extra_retry.filter(|_| self.holding.outstanding == 0)
     }
 
     /// How long the kernel may keep an address away.
@@ -243,8 +261,14 @@ impl VirtualRouter {
     /// An address cannot be had. A node that does not have what it advertises does not stay
     /// Active: it lets another try. When there is no other, the part that works is better than
     /// nothing.
+    ///
+    /// Where only addresses that move along are missing the role is not touched.
     pub(super) fn refused(&mut self, cx: &mut Context<'_>) {
         self.holding.outstanding = 0;
+        if self.holding.all_present() {
+            self.extra_overdue(cx);
+            return self.claimed(cx);
+        }
         let alone = self.back_off.peer_resigned || self.back_off.attempts > 0 && !self.back_off.heard;
         let part = self.holding.any_present() && (alone || self.holding.part);
         self.back_off(cx.now);
@@ -272,6 +296,34 @@ impl VirtualRouter {
         }
     }
 
+    /// The kernel says nothing of addresses that only move along, which is as good as a refusal.
+    fn extra_overdue(&mut self, cx: &mut Context<'_>) {
+        /// `ETIMEDOUT`
+        const TIMED_OUT: i32 = 110;
+        for held in &mut self.holding.addresses[self.holding.advertised..] {
+            if *held == Held::Absent {
+                *held = Held::Refused { errno: TIMED_OUT };
+            }
+        }
+        self.extra_settled(cx);
+    }
+
+    /// What the kernel refused of the addresses that only move along is asked for again, later each
+    /// time.
+    fn extra_settled(&mut self, cx: &mut Context<'_>) {
+        if !self.holding.addresses.iter().any(|held| matches!(held, Held::Refused { .. })) {
+            self.holding.extra_refusals = 0;
+            self.holding.extra_retry = None;
+            return;
+        }
+        if self.holding.extra_retry.is_some_and(|at| at > cx.now) {
+            return;
+        }
+        let wait = self.patience().saturating_mul(1 << self.holding.extra_refusals.min(16));
+        self.holding.extra_refusals = self.holding.extra_refusals.saturating_add(1);
+        self.holding.extra_retry = Some(cx.now + wait.min(BACK_OFF_MAX.max(self.patience())));
+    }
+
     /// Holds the part that the kernel did not refuse.
     pub(super) fn hold_part(&mut self, cx: &mut Context<'_>) {
         self.holding.part = true;
@@ -294,7 +346,7 @@ impl VirtualRouter {
         let Some(held) = self.holding.addresses.get_mut(usize::from(index)) else { return };
         *held = Held::Present { foreign };
         match self.state {
-            State::Claiming { advertise_at: Some(_), .. } => self.claimed(cx),
+            State::Claiming { advertise_at: Some(_), .. } if self.holding.any_present() => self.claimed(cx),
             State::Active { .. } if !was_present => self.announce(index..index + 1, cx),
             _ => {}
         }
@@ -308,6 +360,7 @@ impl VirtualRouter {
             return self.refused(cx);
         }
         self.holding.part = false;
+        self.extra_settled(cx);
         if !self.sending.delivery.is_failing() {
             self.back_off = super::BackOff::default();
         }

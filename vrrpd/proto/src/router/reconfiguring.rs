@@ -20,11 +20,13 @@ impl VirtualRouter {
         if matches!(self.state, State::Initialize) {
             self.active_adver_interval = self.parameters.interval;
         }
-        let addresses_changed = before.addresses != self.parameters.addresses;
+        let addresses_changed = before.addresses != self.parameters.addresses
+            || before.extra_addresses != self.parameters.extra_addresses;
         if addresses_changed {
-            self.listed = self.parameters.addresses.iter().map(|address| address.ip).collect();
-            self.elsewhere.become_others(self.listed.len());
-            self.turns.become_others(self.listed.len());
+            self.listed = self.parameters.advertised().iter().map(|address| address.ip).collect();
+            let count = self.parameters.addresses.len();
+            self.elsewhere.become_others(count);
+            self.turns.become_others(count);
             self.addresses_reconfigured(&before.addresses, cx);
         }
         self.respace(cx);

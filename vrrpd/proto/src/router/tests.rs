@@ -10,6 +10,7 @@ mod asking;
 mod backup;
 mod claiming;
 mod elsewhere;
+mod extra;
 mod leaving;
 mod orders;
 mod reconfiguring;

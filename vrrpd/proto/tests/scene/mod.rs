@@ -49,6 +49,7 @@ pub(crate) fn parameters() -> Parameters {
         interval: AdverInterval::DEFAULT,
         authentication: Authentication::None,
         addresses: addresses(&["192.0.2.1"]),
+        extra_addresses: 0,
         peers: [].into(),
         virtual_mac: false,
         group: None,
@@ -84,6 +85,11 @@ pub(crate) fn with_addresses(list: &[&str]) -> Parameters {
     Parameters { addresses: addresses(list), ..parameters() }
 }
 
+/// `list` is advertised but for the last `extra` of them.
+pub(crate) fn with_extra(list: &[&str], extra: u16) -> Parameters {
+    Parameters { extra_addresses: extra, ..with_addresses(list) }
+}
+
 pub(crate) fn with_check(effect: Effect) -> Parameters {
     Parameters { tracking: vec![Tracking { tracker: TrackerId(0), effect }], ..parameters() }
 }
@@ -94,7 +100,9 @@ pub(crate) fn unicast(peers: &[&str]) -> Parameters {
 
 pub(crate) fn addresses(list: &[&str]) -> std::sync::Arc<[VirtualAddress]> {
     let prefix_len = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
-    list.iter().map(|text| VirtualAddress { ip: ip(text), prefix_len: prefix_len(ip(text)) }).collect()
+    let address =
+        |text: &&str| VirtualAddress { ip: ip(text), prefix_len: prefix_len(ip(text)), interface: None };
+    list.iter().map(address).collect()
 }
 
 /// Ethernet address of our interface, and of another station.
@@ -153,6 +161,8 @@ pub(crate) struct Scene {
     /// The version of what is heard, and its password; those of the router unless set.
     pub(crate) version: Version,
     pub(crate) password: Option<Password>,
+    /// How many of our addresses are advertised.
+    listed: usize,
     /// Of the last request to the kernel.
     pub(crate) ticket: Ticket,
     actions: Vec<Action>,
@@ -174,6 +184,7 @@ impl Scene {
                 Authentication::Password(password) => Some(password),
                 Authentication::None => None,
             },
+            listed: 0,
             ticket: Ticket::default(),
             actions: Vec::new(),
         };
@@ -202,6 +213,7 @@ impl Scene {
     }
 
     pub(crate) fn configure(&mut self, parameters: Parameters) {
+        self.listed = parameters.advertised().len();
         self.input(Input::Configure { router: ROUTER, parameters: Box::new(parameters) });
     }
 
@@ -271,7 +283,7 @@ impl Scene {
         arrived: Instant,
     ) {
         let source = ip(source);
-        let own_list = || self.node.addresses(ROUTER).map(|address| address.address).collect();
+        let own_list = || self.node.addresses(ROUTER).take(self.listed).map(|each| each.address).collect();
         let mut list: Vec<IpAddr> = self.list.clone().unwrap_or_else(own_list);
         if list.is_empty() {
             list.push(source);

@@ -141,6 +141,7 @@ impl Settings {
                     virtual_mac,
                     group: None,
                     allowed: [].into(),
+                    extra_addresses: 0,
                     min_hop_limit: 255,
                     peers: sources
                         .iter()
@@ -212,7 +213,7 @@ fn address(family: Family, n: u64) -> VirtualAddress {
         (Family::Ipv6, 0) => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x200).into(),
         (Family::Ipv6, _) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x200 + n as u16).into(),
     };
-    VirtualAddress { ip, prefix_len: family.host_prefix() }
+    VirtualAddress { ip, prefix_len: family.host_prefix(), interface: None }
 }
 
 fn priority(random: &mut Random, same: bool) -> Priority {
