@@ -5,3 +5,4 @@ mod decoded;
 mod hosts;
 mod receiving;
 mod sending;
+mod succession;
