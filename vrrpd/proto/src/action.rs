@@ -298,6 +298,8 @@ pub enum Report {
         rival: Option<(IpAddr, Priority)>,
         /// How long that router had been silent, when silence is the reason.
         silent: Option<Duration>,
+        /// The member of its sync group that it moved with, when that is the reason.
+        moved_with: Option<RouterId>,
     },
     /// The effective priority changed.
     PriorityChanged {

@@ -19,6 +19,7 @@ pub mod parameters;
 pub mod priority;
 mod router;
 pub mod snapshot;
+mod sync_group;
 pub mod time;
 pub mod tracking;
 pub mod version;

@@ -1,5 +1,7 @@
 //! This host: all its Virtual Routers, and the trackers that they share. Bytes in, bytes out.
 
+mod grouping;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -9,6 +11,7 @@ use crate::packet::{Advert, Datagram, DiscardReason, ParseError, Rules, arp, ndi
 use crate::parameters::{LinkId, Parameters, RouterId};
 use crate::router::{Context, Event, REPORT_SPACING, VirtualRouter};
 use crate::snapshot::{AddressSnapshot, LinkStatistics, RouterSnapshot};
+use crate::sync_group::Group;
 use crate::tracking::{Assessment, Effect, TrackerId, TrackerState, Tracking};
 use crate::{Family, Instant, MacAddress, Priority, Vrid};
 
@@ -31,6 +34,7 @@ pub struct Node {
     links: Vec<LinkRecord>,
     /// Announcements keep a distance somewhere.
     spaced: bool,
+    groups: Vec<Group>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,7 +58,10 @@ impl Node {
         let cx = &mut Context { now, actions };
         match input {
             Input::Woke => self.routers.iter_mut().flatten().for_each(|router| router.woke(cx)),
-            Input::Drained => self.routers.iter_mut().flatten().for_each(|router| timeouts(router, cx)),
+            Input::Drained => {
+                self.routers.iter_mut().flatten().for_each(|router| timeouts(router, cx));
+                self.settle_groups(cx);
+            }
             Input::Received { link, datagram, arrived } => {
                 self.received(link, &datagram, arrived.min(now), cx)
             }
@@ -66,16 +73,14 @@ impl Node {
                 }
             }
             Input::Facts { router, facts } => {
-                if let Some(router) = self.router_mut(router) {
-                    router.handle(Event::Facts(facts), cx);
-                }
+                self.with(router, cx, |router, cx| router.handle(Event::Facts(facts), cx));
             }
             Input::Tracked { tracker, state } => self.tracked(tracker, state, cx),
-            Input::Outcome { router, ticket, outcome } => {
-                if let Some(router) = self.router_mut(router).filter(|router| router.ticket() == ticket) {
+            Input::Outcome { router, ticket, outcome } => self.with(router, cx, |router, cx| {
+                if router.ticket() == ticket {
                     router.handle(Event::Outcome(outcome), cx);
                 }
-            }
+            }),
             Input::Sent { router, priority, sent, failed, errno } => {
                 if let Some(router) = self.router_mut(router) {
                     router.sent(priority, sent, failed, errno, cx);
@@ -87,8 +92,10 @@ impl Node {
                 }
             }
             Input::Configure { router, parameters } => self.configure(router, *parameters, cx),
-            Input::Remove { router } => self.remove(router),
+            Input::Remove { router } => self.remove(router, cx),
             Input::Shutdown { router } => {
+                self.groups.iter_mut().for_each(|group| group.forget(router));
+                // The others may be next: they are brought together when all inputs are in.
                 if let Some(router) = self.router_mut(router) {
                     router.handle(Event::Shutdown, cx);
                 }
@@ -105,7 +112,9 @@ impl Node {
         let timers = |router: &VirtualRouter| {
             [router.poll_timeout(), router.waits_to_announce().then(|| self.announce_from(router))]
         };
-        self.routers.iter().flatten().flat_map(timers).flatten().min()
+        let routers = self.routers.iter().flatten().flat_map(timers).flatten();
+        let groups = self.groups.iter().filter_map(|group| group.poll_timeout(&self.routers));
+        routers.chain(groups).min()
     }
 
     /// Where the advertisements of a router go to: the group, or each peer.
@@ -170,7 +179,11 @@ impl Node {
 
     /// What an observer may see of a router.
     pub fn snapshot(&self, router: RouterId, now: Instant) -> Option<RouterSnapshot> {
-        Some(self.router(router)?.snapshot(now))
+        let router = self.router(router)?;
+        let group = self.group_of(router).filter(|_| router.is_willing());
+        let waits_for = group.and_then(|group| group.first_unwilling(&self.routers));
+        let frozen = self.frozen(router).is_some();
+        Some(RouterSnapshot { waits_for, frozen, ..router.snapshot(now) })
     }
 
     /// The addresses of a router, in configured order.
@@ -191,11 +204,12 @@ impl Node {
     fn received(&mut self, link: LinkId, datagram: &Datagram<'_>, arrived: Instant, cx: &mut Context<'_>) {
         let key = datagram.family().ok().zip(peek_vrid(datagram.payload));
         let router = key.and_then(|(family, vrid)| self.by_key.get(&(link, family, vrid)).copied());
-        if let Some(router) = router.and_then(|router| self.router_mut(router)) {
-            if let Some(advertisement) = router.receive(link, datagram, arrived, cx) {
-                router.handle(Event::Advertisement(advertisement), cx);
-            }
-            return;
+        if let Some(router) = router.filter(|&router| self.router(router).is_some()) {
+            return self.with(router, cx, |router, cx| {
+                if let Some(advertisement) = router.receive(link, datagram, arrived, cx) {
+                    router.handle(Event::Advertisement(advertisement), cx);
+                }
+            });
         }
         // Nobody's: find out what it would have been, so that a foreign VRID is not counted as a
         // damaged packet.
@@ -230,11 +244,15 @@ impl Node {
             self.trackers.resize(index + 1, TrackerState::Pending);
         }
         self.trackers[index] = state;
-        for router in self.routers.iter_mut().flatten() {
-            if router.parameters().tracking.iter().any(|tracking| tracking.tracker == tracker) {
-                reassess(router, &self.trackers, cx);
+        for id in self.ids() {
+            let counts = |router: &VirtualRouter| {
+                router.parameters().tracking.iter().any(|tracking| tracking.tracker == tracker)
+            };
+            if self.router(id).is_some_and(counts) {
+                self.reassess(id, cx);
             }
         }
+        self.settle_groups(cx);
     }
 
     fn configure(&mut self, id: RouterId, parameters: Parameters, cx: &mut Context<'_>) {
@@ -244,15 +262,17 @@ impl Node {
         }
         self.link_record(parameters.link);
         self.by_key.insert((parameters.link, parameters.family, parameters.vrid), id);
+        let group = parameters.sync_group;
         if let Some(router) = &mut self.routers[index] {
             router.trust_new_checks();
             router.reconfigure(parameters, cx);
-            reassess(router, &self.trackers, cx);
         } else {
             let states = tracked_by(&parameters.tracking, &self.trackers, None);
-            let assessment = Assessment::new(parameters.priority, states);
+            let priority = self.configured_priority(&parameters);
+            let assessment = Assessment::new(priority, states);
             self.routers[index] = Some(VirtualRouter::new(id, parameters, assessment, cx.now));
         }
+        self.gather_group_of(id, group, cx);
         let spacing = |router: &VirtualRouter| router.parameters().announcements.spacing;
         self.spaced = self.routers.iter().flatten().any(|router| !spacing(router).is_zero());
     }
@@ -282,22 +302,51 @@ impl Node {
     }
 
     fn order(&mut self, id: RouterId, number: u32, order: Order, cx: &mut Context<'_>) {
-        let Some(router) = self.routers.get_mut(usize::from(id.0)).and_then(Option::as_mut) else { return };
+        let Some(router) = self.router_mut(id) else { return };
+        let group = router.membership().map(|membership| membership.group);
+        let same = |router: &&mut VirtualRouter| {
+            router.id() == id || group.is_some() && router.membership().map(|it| it.group) == group
+        };
         match order {
             Order::Freeze(states) => router.freeze(Some(states)),
-            Order::Unfreeze => router.freeze(None),
-            order => return router.handle(Event::Order { number, order }, cx),
+            Order::Unfreeze => {
+                self.routers.iter_mut().flatten().filter(same).for_each(|router| router.freeze(None));
+            }
+            Order::TakeBack if router.membership().is_some() => return self.take_back(id, number, cx),
+            order => {
+                return self.with(id, cx, |router, cx| router.handle(Event::Order { number, order }, cx));
+            }
         }
         let outcome = OrderOutcome::Done;
         cx.actions.push(Action::Report(Report::Ordered { router: id, number, outcome }));
-        reassess(router, &self.trackers, cx);
+        // Whoever is in its sync group goes by it as well.
+        self.ids().for_each(|id| self.reassess(id, cx));
+        self.settle_groups(cx);
     }
 
-    fn remove(&mut self, id: RouterId) {
+    fn remove(&mut self, id: RouterId, cx: &mut Context<'_>) {
         self.by_key.retain(|_, router| *router != id);
         if let Some(slot) = self.routers.get_mut(usize::from(id.0)) {
             *slot = None;
         }
+        self.regroup(cx);
+        self.settle_groups(cx);
+    }
+
+    /// Tells a router when the sum of its checks changed.
+    fn reassess(&mut self, id: RouterId, cx: &mut Context<'_>) {
+        let Some(router) = self.router(id) else { return };
+        let states = tracked_by(&router.parameters().tracking, &self.trackers, self.frozen(router));
+        let assessment = Assessment::new(router.configured_priority(), states);
+        if assessment != *router.assessment()
+            && let Some(router) = self.router_mut(id)
+        {
+            router.handle(Event::Assessed(assessment), cx);
+        }
+    }
+
+    fn ids(&self) -> impl Iterator<Item = RouterId> + use<> {
+        (0..u16::try_from(self.routers.len()).unwrap_or(u16::MAX)).map(RouterId)
     }
 
     fn link_record(&mut self, link: LinkId) -> &mut LinkRecord {
@@ -325,16 +374,6 @@ fn timeouts(router: &mut VirtualRouter, cx: &mut Context<'_>) {
             return;
         }
         router.handle(Event::Timeout, cx);
-    }
-}
-
-/// Tells a router when the sum of its checks changed.
-fn reassess(router: &mut VirtualRouter, trackers: &[TrackerState], cx: &mut Context<'_>) {
-    let parameters = router.parameters();
-    let states = tracked_by(&parameters.tracking, trackers, router.frozen());
-    let assessment = Assessment::new(parameters.priority, states);
-    if assessment != *router.assessment() {
-        router.handle(Event::Assessed(assessment), cx);
     }
 }
 

@@ -16,6 +16,10 @@ pub struct RouterId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u16);
 
+/// Number of a sync group, given by the caller and kept across reconfiguration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub u16);
+
 /// A virtual address as it is put on the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VirtualAddress {
@@ -102,8 +106,11 @@ pub struct Parameters {
     pub leased: bool,
     /// When the role is announced to the neighbours.
     pub announcements: Announcements,
-    /// Trackers that count for it.
+    /// Trackers that count for it. The same for all members of a sync group, since a check that moves
+    /// one of them moves all.
     pub tracking: Vec<Tracking>,
+    /// The group that it moves with. Never of an owner (priority 255), whose addresses cannot move.
+    pub sync_group: Option<GroupId>,
 }
 
 impl Parameters {

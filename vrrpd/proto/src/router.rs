@@ -5,7 +5,7 @@
 //! it; [`asking`] is one of them). [`holding`] keeps the addresses, [`back_off`] waits after one was
 //! refused, [`sending`] and [`announcing`] speak, [`validation`] says which packets may come in,
 //! [`elsewhere`] watches who else has our addresses, [`reconfiguring`] takes a reload, [`orders`] the
-//! operator's word, [`observing`] answers observers.
+//! operator's word, [`together`] moves it with its sync group, [`observing`] answers observers.
 
 mod active;
 mod alarms;
@@ -22,8 +22,10 @@ mod reconfiguring;
 mod sending;
 #[cfg(test)]
 mod tests;
+mod together;
 mod validation;
 
+pub(crate) use asking::Question;
 pub(crate) use validation::REPORT_SPACING;
 
 use std::net::IpAddr;
@@ -33,18 +35,20 @@ use crate::action::{Action, Order, Outcome, Report};
 use crate::packet::Sighting;
 use crate::parameters::{Facts, Parameters, RouterId, VirtualAddress};
 use crate::snapshot::{Reason, Standing, StateName, Statistics};
+use crate::sync_group::Membership;
 use crate::tracking::{Assessment, Health, TrackerId, TrackerState};
 use crate::{AdverInterval, Instant, MacAddress, Priority};
 
 use alarms::Shown;
 use announcing::{Announcing, Turns};
-use asking::{Asked, KnownRouters, Question};
+use asking::{Asked, KnownRouters};
 use back_off::BackOff;
 use backup::{Counting, Rival};
 use elsewhere::Elsewhere;
 use holding::Holding;
 use orders::HandingOver;
 use sending::Sending;
+use together::Together;
 use validation::Heard;
 
 /// How long a silent network is kept waiting for the first address before the claim is advertised.
@@ -74,8 +78,12 @@ pub(crate) struct VirtualRouter {
     standing: Standing,
     /// An order that is not decided yet: somebody is to take over.
     handing_over: Option<HandingOver>,
-    /// The number of the order that is not decided yet.
-    order_number: u32,
+    /// The number of the order that is not decided yet; none when another member of the sync group
+    /// was ordered.
+    order_number: Option<u32>,
+    /// Its place in a sync group, if it is in one.
+    membership: Option<Membership>,
+    together: Together,
     /// What the trackers said when they were frozen.
     frozen: Option<Box<[(TrackerId, TrackerState)]>>,
     start_at: Instant,
@@ -113,6 +121,8 @@ enum State {
     Backup {
         active_down: Instant,
     },
+    /// The Active_Down_Timer fired; the other members of the sync group are not so far yet.
+    Willing,
     /// The Active_Down_Timer fired; the addresses are on their way into the kernel. A silent
     /// network is claimed at `advertise_at` whether the first of them is there or not, a living
     /// router of lower priority (`None`) only when all of them are.
@@ -209,7 +219,9 @@ impl VirtualRouter {
             wanted: true,
             standing: Standing::Free,
             handing_over: None,
-            order_number: 0,
+            order_number: None,
+            membership: None,
+            together: Together::new(),
             frozen: None,
             start_at: now + parameters.startup_delay,
             carrier_at: None,
@@ -251,7 +263,10 @@ impl VirtualRouter {
 
             (&State::Backup { active_down }, Event::Timeout) => self.backup_timeout(active_down, cx),
             (State::Backup { .. }, Event::Advertisement(advert)) => self.backup_advertisement(advert, cx),
-            (State::Backup { .. }, Event::Shutdown) => self.shut_down_idle(cx),
+            (State::Backup { .. } | State::Willing, Event::Shutdown) => self.shut_down_idle(cx),
+
+            (State::Willing, Event::Timeout) => {}
+            (State::Willing, Event::Advertisement(advert)) => self.backup_advertisement(advert, cx),
 
             (&State::Claiming { advertise_at, give_up, .. }, Event::Timeout) => {
                 self.claim_timeout(advertise_at, give_up, cx);
@@ -307,6 +322,7 @@ impl VirtualRouter {
                 _ => None,
             },
             State::Backup { active_down } => Some(active_down),
+            State::Willing => None,
             State::Claiming { advertise_at, give_up, .. } => {
                 Some(advertise_at.unwrap_or(give_up).min(give_up))
             }
@@ -346,6 +362,11 @@ impl VirtualRouter {
         self.parameters.addresses.get(index).copied().filter(|_| self.holding.is_present(index))
     }
 
+    /// What is configured, before checks have their say.
+    pub(crate) fn configured_priority(&self) -> Priority {
+        self.membership.map_or(self.parameters.priority, |membership| membership.priority)
+    }
+
     /// What is configured.
     pub(crate) fn parameters(&self) -> &Parameters {
         &self.parameters
@@ -373,7 +394,9 @@ impl VirtualRouter {
     fn state_name(&self) -> StateName {
         match self.state {
             State::Initialize | State::Leaving { then: Next::Initialize, .. } => StateName::Initialize,
-            State::Backup { .. } | State::Claiming { .. } | State::Leaving { .. } => StateName::Backup,
+            State::Backup { .. } | State::Willing | State::Claiming { .. } | State::Leaving { .. } => {
+                StateName::Backup
+            }
             State::Active { .. } | State::Asking { .. } => StateName::Active,
         }
     }
@@ -396,6 +419,7 @@ impl VirtualRouter {
         }
         self.entered = to;
         self.reason = reason;
+        self.together.entered(to, reason);
         if from != to {
             self.since = cx.now;
         }
@@ -419,6 +443,7 @@ impl VirtualRouter {
             priority: self.priority(),
             rival: self.rival.map(|rival| (rival.address, rival.priority)),
             silent: self.rival.filter(|_| reason == Reason::NoResponse).map(|rival| cx.now - rival.heard_at),
+            moved_with: self.together.moved_with,
         });
         self.tell_priority(before, cx);
     }

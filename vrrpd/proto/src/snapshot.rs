@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::packet::ChecksumForm;
+use crate::parameters::RouterId;
 use crate::{AdverInterval, Priority};
 
 mod alarm;
@@ -59,6 +60,8 @@ pub enum Reason {
     AddressRefused,
     /// Backup: advertisements could not be sent; tries again later.
     CannotSend,
+    /// Backup: another member of the sync group gave way, or cannot be Active here.
+    SyncGroup,
     /// Initialize: the configured start-up delay runs.
     StartupDelay,
     /// Initialize: the interface has come up, and its `carrier_delay` runs.
@@ -96,6 +99,7 @@ impl Reason {
             Self::HandedOver => "handed_over",
             Self::AddressRefused => "address_refused",
             Self::CannotSend => "cannot_send",
+            Self::SyncGroup => "sync_group",
             Self::StartupDelay => "startup_delay",
             Self::CarrierDelay => "carrier_delay",
             Self::InterfaceMissing => "interface_missing",
@@ -279,8 +283,12 @@ pub struct RouterSnapshot {
     pub frozen: bool,
     /// Time since it entered the state.
     pub age: Duration,
-    /// Priority in force: configured, checks applied.
+    /// Priority in force: configured (in a sync group the lowest of its members), checks applied.
     pub priority: Priority,
+    /// The member of its sync group that it moved with; only with [`Reason::SyncGroup`].
+    pub moved_with: Option<RouterId>,
+    /// A Backup that would be Active by itself: the first member of its sync group that would not.
+    pub waits_for: Option<RouterId>,
     /// Do checks that have not reported yet hold it back?
     pub pending: bool,
     /// Advertisement heard since start (or itself Active)?

@@ -34,6 +34,7 @@ impl Watched {
     fn new() -> Self {
         let four = Parameters {
             addresses: addresses(&["192.0.2.1", "192.0.2.4"]),
+            sync_group: None,
             leased: true,
             ..with_check(Effect::Demote)
         };

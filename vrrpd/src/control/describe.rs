@@ -15,7 +15,7 @@ use crate::config;
 /// One virtual router as users see it at `now`.
 ///
 /// `lease` is the lifetime really given to its addresses, `checks` those that its configuration
-/// names; names that follow it are the caller's to add. The alarms
+/// names; names that follow it, and its sync group, are the caller's to add. The alarms
 /// that follow from the snapshot are there; the operator's orders are the caller's to add.
 pub fn virtual_router(
     config: &config::VirtualRouter,
@@ -49,6 +49,7 @@ pub fn virtual_router(
             .collect(),
         checks,
         dns_updates: Vec::new(),
+        sync_group: None,
         alarms: alarms(config, snapshot, addresses, now),
         orders: Orders::default(),
         config_digest: String::new(),

@@ -329,6 +329,9 @@ pub struct VirtualRouter {
     pub dns_updates: Vec<DnsUpdate>,
     /// Conditions that a person should look at.
     pub alarms: Vec<Alarm>,
+    /// The group that it moves with, if it is in one.
+    #[serde(default)]
+    pub sync_group: Option<SyncGroup>,
     /// What the operator ordered.
     #[serde(default)]
     pub orders: Orders,
@@ -372,6 +375,19 @@ pub fn state_word(state: StateName) -> &'static str {
         StateName::Backup => "BACKUP",
         StateName::Active => "ACTIVE",
     }
+}
+
+/// The sync group of a virtual router.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncGroup {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The rank of all its members before checks are applied: the lowest configured priority among them.
+    pub priority: Priority,
+    /// The member that this one moved with, when `reason` is `sync_group`.
+    pub moved_with: Option<String>,
+    /// This one could be Active; the first member that could not, so that none is.
+    pub waits_for: Option<String>,
 }
 
 /// Priority of a virtual router.

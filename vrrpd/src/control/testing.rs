@@ -78,6 +78,8 @@ pub(crate) fn snapshot() -> RouterSnapshot {
         phase: Phase::Settled,
         standing: vrrp_proto::snapshot::Standing::Free,
         frozen: false,
+        moved_with: None,
+        waits_for: None,
         age: Duration::from_secs(180),
         priority: Priority::new(150),
         pending: false,

@@ -116,7 +116,7 @@ impl Daemon {
     /// Logs a report, tells the hooks, and says what the history keeps of it.
     fn event(&mut self, report: Report) -> Option<What> {
         Some(match report {
-            Report::Transition { router, from, to, reason, priority, rival, silent } => {
+            Report::Transition { router, from, to, reason, priority, rival, silent, moved_with } => {
                 self.transition(router, from, to, reason, priority, rival.map(|(address, _)| address));
                 self.follow(router, Some(to));
                 What::Transition {
@@ -131,6 +131,7 @@ impl Daemon {
                         this_node: false,
                     }),
                     silent_ms: silent.map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX)),
+                    moved_with: moved_with.map(|other| self.name(other)),
                 }
             }
             Report::PriorityChanged { router, from, to } => {

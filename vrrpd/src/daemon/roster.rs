@@ -217,6 +217,7 @@ impl Roster {
                     spacing: spacing(config, &new.interface),
                 },
                 tracking,
+                sync_group: None,
             },
             place: Place {
                 link,

@@ -45,6 +45,9 @@ pub enum What {
         active_router: Option<ActiveRouter>,
         /// For how many milliseconds that router had been silent, when `reason` is `no_response`.
         silent_ms: Option<u64>,
+        /// Name of the member of its sync group that it moved with, when `reason` is `sync_group`.
+        #[serde(default)]
+        moved_with: Option<String>,
     },
     /// A check changed its state.
     CheckChanged {

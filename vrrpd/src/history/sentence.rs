@@ -19,8 +19,20 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Started { version } => write!(f, "vrrpd {version} started"),
-            Self::Transition { virtual_router, from, to, reason, priority, active_router, silent_ms } => {
-                let because = because(*to, *reason, *priority, active_router.as_ref(), *silent_ms);
+            Self::Transition {
+                virtual_router,
+                from,
+                to,
+                reason,
+                priority,
+                active_router,
+                silent_ms,
+                moved_with,
+            } => {
+                let because = match moved_with {
+                    Some(other) => moved_with_words(other),
+                    None => because(*to, *reason, *priority, active_router.as_ref(), *silent_ms),
+                };
                 write!(f, "{virtual_router}: {} -> {}: {because}", state_word(*from), state_word(*to))
             }
             Self::CheckChanged { check, to, message, .. } => {
@@ -135,6 +147,11 @@ impl fmt::Display for Prefix<'_> {
     }
 }
 
+/// Why a virtual router went to a state: another one of its sync group did.
+pub(super) fn moved_with_words(other: &str) -> String {
+    format!("moved with {other}, of the same sync group")
+}
+
 /// Why a virtual router went `to` a state.
 pub(super) fn because(
     to: StateName,
@@ -184,6 +201,7 @@ pub(super) fn because(
         },
         Reason::AddressRefused => "the kernel refused an address; tries again later".to_owned(),
         Reason::CannotSend => "advertisements could not be sent; tries again later".to_owned(),
+        Reason::SyncGroup => "moved with another member of its sync group".to_owned(),
         Reason::StartupDelay => "startup_delay has not ended yet".to_owned(),
         Reason::CarrierDelay => "the interface has come up, and carrier_delay has not ended yet".to_owned(),
         Reason::InterfaceMissing => "there is no such interface".to_owned(),
@@ -224,6 +242,7 @@ mod tests {
             priority: Priority::new(priority),
             active_router: other,
             silent_ms: (reason == Reason::NoResponse).then_some(3609),
+            moved_with: (reason == Reason::SyncGroup).then(|| "outside".to_owned()),
         }
     }
 
@@ -293,6 +312,10 @@ mod tests {
             (
                 transition(StateName::Backup, Reason::GaveWay, 15, Some(other(100))),
                 "bootstrap: BACKUP -> BACKUP: gave way to 192.0.2.194 (priority 100) with our priority lowered to 15",
+            ),
+            (
+                transition(StateName::Backup, Reason::SyncGroup, 150, None),
+                "bootstrap: BACKUP -> BACKUP: moved with outside, of the same sync group",
             ),
             (What::Started { version: "0.1.0".to_owned() }, "vrrpd 0.1.0 started"),
             (

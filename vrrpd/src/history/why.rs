@@ -2,7 +2,7 @@
 
 use vrrp_proto::snapshot::Reason;
 
-use super::sentence::because;
+use super::sentence::{because, moved_with_words};
 use super::{Event, History, LinkChange, What};
 use crate::control::alarm::Level;
 use crate::control::protocol::{CheckState, State, VirtualRouter, state_word};
@@ -22,6 +22,7 @@ pub fn why(name: &str, state: &State, history: &History) -> Vec<String> {
     let events: Vec<&Event> = history.iter().filter(|event| event.what.moves(name)).collect();
     let mut lines = Vec::new();
     story(router, &events, state.time, &mut lines);
+    others_story(router, &events, history, state.time, &mut lines);
     if history.forgotten() > 0 && !events.iter().any(|event| matches!(event.what, What::Transition { .. })) {
         lines.push("  what led to it is no longer in the history".to_owned());
     }
@@ -61,6 +62,27 @@ fn story(router: &VirtualRouter, events: &[&Event], now: WallTime, lines: &mut V
         causes(&events[from..index], &events[index].what, now, lines);
         end = index;
     }
+}
+
+/// What led to the state of the member of the sync group that this one moved with, or waits for.
+fn others_story(
+    router: &VirtualRouter,
+    events: &[&Event],
+    history: &History,
+    now: WallTime,
+    lines: &mut Vec<String>,
+) {
+    let moved_with = last(events, is_transition).and_then(|index| match &events[index].what {
+        What::Transition { moved_with, .. } => moved_with.as_deref(),
+        _ => None,
+    });
+    let waits_for = router.sync_group.as_ref().and_then(|group| group.waits_for.as_deref());
+    let Some(other) = waits_for.or(moved_with) else { return };
+    let events: Vec<&Event> = history.iter().filter(|event| event.what.moves(other)).collect();
+    let Some(index) = last(&events, is_transition) else { return };
+    push_cause(events[index], now, lines);
+    let from = last(&events[..index], is_transition).map_or(0, |previous| previous + 1);
+    causes(&events[from..index], &events[index].what, now, lines);
 }
 
 /// What is the matter at present, and what to type.
@@ -129,6 +151,8 @@ fn cause(earlier: &[&Event], effect: &What) -> Option<usize> {
             Reason::CarrierDelay => {
                 last(earlier, |what| is_link(what, &[LinkChange::Up, LinkChange::Appeared]))
             }
+            // Another member's, which are told apart.
+            Reason::SyncGroup => None,
             Reason::Priority | Reason::NoResponse | Reason::StartupDelay => None,
             Reason::NoVirtualIpAddresses | Reason::NoVirtualMac => None,
         },
@@ -159,8 +183,11 @@ fn leads_to(what: &What, router: &VirtualRouter) -> bool {
 
 fn cause_of_transition(what: &What) -> String {
     match what {
-        What::Transition { from, to, reason, priority, active_router, silent_ms, .. } => {
-            let because = because(*to, *reason, *priority, active_router.as_ref(), *silent_ms);
+        What::Transition { from, to, reason, priority, active_router, silent_ms, moved_with, .. } => {
+            let because = match moved_with {
+                Some(other) => moved_with_words(other),
+                None => because(*to, *reason, *priority, active_router.as_ref(), *silent_ms),
+            };
             format!("{because} (was {})", state_word(*from))
         }
         other => other.to_string(),

@@ -58,6 +58,7 @@ fn parameters() -> Parameters {
             spacing: Duration::ZERO,
         },
         tracking: Vec::new(),
+        sync_group: None,
     }
 }
 

@@ -70,6 +70,8 @@ impl VirtualRouter {
             if self.may_answer(cx.now) {
                 self.advertise_and_rearm(cx);
             }
+        } else if self.leaves_tie_to_others(advert.priority, cx.now) {
+            // One address decides for all of the group.
         } else if self.outranked_by(advert.priority, advert.source) {
             self.give_way(advert, Reason::HigherPriority, cx);
         } else {
@@ -129,7 +131,10 @@ impl VirtualRouter {
             return;
         }
         self.accept(advert);
-        let _ = self.followed_by(advert);
+        let followed = self.followed_by(advert) && self.handing_over.is_some();
+        if followed && matches!(then, Next::Backup { .. }) && self.would_preempt(advert.priority) {
+            self.standing = Standing::Yielded;
+        }
         let then = match then {
             Next::Initialize => Next::Initialize,
             Next::Backup { .. } | Next::HoldPart => Next::Backup { active_down: self.active_down() },
@@ -173,9 +178,10 @@ impl VirtualRouter {
     }
 
     /// By when a successor has shown itself, if there is one: Skew_Time is below one interval, and in
-    /// VRRPv2 below one second, which is the shortest.
+    /// VRRPv2 below one second, which is the shortest. The successor of a sync group takes over when the
+    /// slowest of its members may.
     pub(super) fn successor_by(&self, now: Instant) -> Instant {
-        now + (self.parameters.interval.duration() + HANDOVER).min(LEAVING_MAX)
+        now + (self.slowest_interval() + HANDOVER).min(LEAVING_MAX)
     }
 
     /// Rows 13 and 14.

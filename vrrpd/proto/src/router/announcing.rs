@@ -100,7 +100,7 @@ impl VirtualRouter {
             State::Active { .. } if self.holding.any_present() => None,
             State::Active { .. } => Some(OrderRefusal::NoAddress),
             State::Asking { .. } | State::Leaving { .. } => Some(OrderRefusal::Busy),
-            State::Initialize | State::Backup { .. } | State::Claiming { .. } => {
+            State::Initialize | State::Backup { .. } | State::Willing | State::Claiming { .. } => {
                 Some(OrderRefusal::NotActive)
             }
         };

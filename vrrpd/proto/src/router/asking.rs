@@ -19,13 +19,15 @@ const KNOWN_MAX: usize = 4;
 
 /// What a router that resigned for the time being wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Question {
+pub(crate) enum Question {
     /// Is there a better router than this one with its lowered priority?
     Better,
     /// Is there any other router? Then this one leaves.
     AnyToLeave,
     /// Is there any other router? Then this one hands over.
     AnyToHandOver,
+    /// Is there any other router? Then this one follows the member of its sync group that was ordered.
+    AnyToFollow,
 }
 
 /// What is remembered of asking for a better router.
@@ -114,10 +116,33 @@ impl VirtualRouter {
             self.asked.wanted = self.is_degraded();
             return false;
         }
-        self.resign(cx);
-        self.state = State::Asking { until: self.successor_by(cx.now), question: Question::Better };
-        cx.report(Report::Asking { router: self.id, priority: self.priority(), ordered: false });
+        if self.membership.is_some() {
+            // The others may know that nobody better is there.
+            self.call(Question::Better);
+        } else {
+            self.put(Question::Better, cx);
+        }
         true
+    }
+
+    /// Another member of the sync group knows that until then nobody better is there.
+    pub(crate) fn do_not_ask(&mut self, until: Instant, cx: &mut Context<'_>) {
+        self.asked.known_until = until;
+        self.asked.wanted = self.is_degraded();
+        if matches!(self.state, State::Active { .. }) {
+            self.advertise_and_rearm(cx);
+        }
+    }
+
+    /// Resigns, unless it has, and waits for whoever takes over, for no longer than the addresses are
+    /// kept. Where the interval is longer than that, a backup may need more.
+    pub(super) fn put(&mut self, question: Question, cx: &mut Context<'_>) {
+        if !matches!(self.state, State::Asking { .. }) {
+            self.resign(cx);
+        }
+        self.state = State::Asking { until: self.successor_by(cx.now), question };
+        let ordered = question != Question::Better;
+        cx.report(Report::Asking { router: self.id, priority: self.priority(), ordered });
     }
 
     pub(super) fn asking_timeout(&mut self, until: Instant, cx: &mut Context<'_>) {
@@ -136,8 +161,10 @@ impl VirtualRouter {
         if advert.priority.is_release() {
             return;
         }
-        if question != Question::Better {
-            return self.answered(advert, question, cx);
+        match question {
+            Question::Better => {}
+            Question::AnyToFollow => return self.give_way(advert, Reason::SyncGroup, cx),
+            Question::AnyToLeave | Question::AnyToHandOver => return self.answered(advert, question, cx),
         }
         if self.outranked_by(advert.priority, advert.source) {
             self.give_way(advert, Reason::GaveWay, cx);
@@ -174,11 +201,11 @@ impl VirtualRouter {
 
     /// Checks keep the priority below the configured one.
     fn is_degraded(&self) -> bool {
-        self.priority() < self.parameters.priority
+        self.priority() < self.configured_priority()
     }
 
     /// Until when the only routers known to be there are no better.
-    fn no_better_until(&self, now: Instant) -> Instant {
+    pub(crate) fn no_better_until(&self, now: Instant) -> Instant {
         let fresh = || self.known.0.iter().flatten().filter(|known| known.is_fresh(now));
         if fresh().any(|known| self.outranked_by(known.priority, known.address)) {
             return Instant::ZERO;

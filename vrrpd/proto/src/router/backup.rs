@@ -35,6 +35,7 @@ impl VirtualRouter {
         } else if self.accepts(advert) {
             self.accept(advert);
             self.state = State::Backup { active_down: self.active_down() };
+            self.not_taken_back(cx);
             if self.reason != Reason::HigherPriority && advert.priority >= self.priority() {
                 self.enter(StateName::Backup, Reason::HigherPriority, cx);
             }
@@ -61,16 +62,23 @@ impl VirtualRouter {
             self.state = State::Backup { active_down: cx.now + interval };
             return;
         }
-        self.claim(cx);
+        self.run(cx);
     }
 
-    /// Puts the addresses into the kernel before the claim is advertised.
-    pub(super) fn claim(&mut self, cx: &mut Context<'_>) {
-        let why = match (self.counting.resigned, self.lower_ignored) {
-            (true, _) => Reason::Priority,
-            (false, true) => Reason::Preempted,
-            (false, false) => Reason::NoResponse,
-        };
+    /// The role is free for this router, and it is for the others of its sync group to say whether it
+    /// takes it.
+    pub(super) fn run(&mut self, cx: &mut Context<'_>) {
+        if self.membership.is_some() {
+            self.state = State::Willing;
+        } else {
+            self.claim(false, cx);
+        }
+    }
+
+    /// Puts the addresses into the kernel before the claim is advertised. Where a living router is
+    /// preempted, by this one or by another of its sync group, that waits for all of them.
+    pub(crate) fn claim(&mut self, group_preempts: bool, cx: &mut Context<'_>) {
+        let why = self.why_claim();
         if self.owner() {
             // The addresses are there already, and nobody answers requests for them.
             self.holding.owned();
@@ -78,13 +86,21 @@ impl VirtualRouter {
         }
         // Who preempts a living router must answer before the other stops to; who follows silence
         // has nobody to wait for.
-        let living = why == Reason::Preempted && self.rival.is_some_and(|rival| rival.lives(cx.now));
+        let living = group_preempts || self.preempts_living(cx.now);
         self.state = State::Claiming {
             advertise_at: (!living).then(|| cx.now + CLAIM_WAIT),
-            give_up: cx.now + self.patience(),
+            give_up: cx.now + 3 * self.slowest_interval(),
             why,
         };
         self.acquire_all(cx);
+    }
+
+    pub(super) fn why_claim(&self) -> Reason {
+        match (self.counting.resigned, self.lower_ignored) {
+            (true, _) => Reason::Priority,
+            (false, true) => Reason::Preempted,
+            (false, false) => Reason::NoResponse,
+        }
     }
 
     /// The wait for the first address, or for all of them, is over.
@@ -94,7 +110,10 @@ impl VirtualRouter {
         give_up: Instant,
         cx: &mut Context<'_>,
     ) {
-        if give_up <= cx.now {
+        if give_up <= cx.now && self.is_complete() {
+            // It is another of the group that has not got its addresses.
+            self.abort_claim(self.reason, cx);
+        } else if give_up <= cx.now {
             self.refused(cx);
         } else if advertise_at.is_some_and(|at| at <= cx.now) {
             self.claimed(cx);
@@ -123,6 +142,7 @@ impl VirtualRouter {
 
     /// Back to watching; nothing was said.
     pub(super) fn abort_claim(&mut self, reason: Reason, cx: &mut Context<'_>) {
+        self.together.joining = false;
         self.release_all(cx);
         let watched_until = self.active_down().max(cx.now);
         self.become_backup(watched_until, reason, cx);
@@ -145,7 +165,9 @@ impl VirtualRouter {
     /// Skew_Time and Active_Down_Interval follow the priority; the timer only ever comes forward,
     /// unless it is a living router that now outranks us.
     pub(super) fn backup_health_changed(&mut self, before: Health, cx: &mut Context<'_>) {
-        let State::Backup { active_down } = self.state else { return };
+        let State::Backup { active_down } = self.state else {
+            return self.stay_willing_unless_outranked(cx.now);
+        };
         if self.priority() > before.priority || before.pending && !self.health().pending {
             self.preempt_from = None;
         }
@@ -165,7 +187,7 @@ impl VirtualRouter {
 
     /// The Active Router that was ignored for its lower priority (row 9) may be above a lowered one:
     /// then its last advertisement keeps us Backup after all (rows 7 and 8).
-    fn accepts_rival(&mut self, now: Instant) -> bool {
+    pub(super) fn accepts_rival(&mut self, now: Instant) -> bool {
         let Some(rival) = self.rival.filter(|rival| self.lower_ignored && rival.lives(now)) else {
             return false;
         };
@@ -217,6 +239,7 @@ impl VirtualRouter {
     /// Adopts the interval, which VRRPv2 knows nothing of (RFC 3768 6.4.2), and starts the
     /// Active_Down_Timer anew, from when the packet came.
     pub(super) fn accept(&mut self, advert: Advertisement) {
+        self.together.joining = false;
         self.lower_ignored = false;
         self.active_adver_interval = match self.parameters.version() {
             Version::V2 => self.parameters.interval,
@@ -230,11 +253,14 @@ impl VirtualRouter {
         self.counting = Counting { from: advert.arrived, resigned: true };
         // As well as we did: a plain handover says nothing about who can hold the addresses.
         self.back_off.peer_resigned = self.back_off.attempts > 0;
+        if matches!(self.state, State::Willing) {
+            return;
+        }
         let sole_backup = self.parameters.peers.len() == 1 && !self.health().demoted;
         let active_down = if sole_backup { cx.now } else { self.active_down() };
         self.state = State::Backup { active_down: active_down.max(self.back_off.over_at()) };
         if sole_backup && self.back_off.over_at() <= cx.now {
-            self.claim(cx);
+            self.run(cx);
         }
     }
 

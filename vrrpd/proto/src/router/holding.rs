@@ -278,6 +278,7 @@ impl VirtualRouter {
         }
         match self.state {
             State::Claiming { .. } => {
+                self.together.joining = false;
                 self.release_all(cx);
                 let watched_until = self.active_down().max(cx.now);
                 self.become_backup(watched_until, Reason::AddressRefused, cx);
@@ -285,14 +286,15 @@ impl VirtualRouter {
             State::Active { .. } => {
                 self.resign(cx);
                 let active_down = cx.now + self.active_adver_interval.active_down_interval(self.priority());
-                let then =
-                    if self.holding.any_present() { Next::HoldPart } else { Next::Backup { active_down } };
+                // A sync group tries again as a whole, when the back-off is over.
+                let part = self.holding.any_present() && self.membership.is_none();
+                let then = if part { Next::HoldPart } else { Next::Backup { active_down } };
                 self.state = State::Leaving { release_at: self.successor_by(cx.now), then };
                 self.enter(crate::snapshot::StateName::Backup, Reason::AddressRefused, cx);
             }
             // Nobody better may be there; what is missing is then tried again.
             State::Asking { .. } => self.holding.part = true,
-            State::Initialize | State::Backup { .. } | State::Leaving { .. } => {}
+            State::Initialize | State::Backup { .. } | State::Willing | State::Leaving { .. } => {}
         }
     }
 
@@ -364,9 +366,14 @@ impl VirtualRouter {
         if !self.sending.delivery.is_failing() {
             self.back_off = super::BackOff::default();
         }
-        if matches!(self.state, State::Claiming { .. }) {
+        if matches!(self.state, State::Claiming { .. }) && !self.waits_for_group() {
             self.claimed(cx);
         }
+    }
+
+    /// Nothing is under way, and all addresses are there.
+    pub(super) fn is_complete(&self) -> bool {
+        self.holding.outstanding == 0 && self.holding.all_present()
     }
 
     fn lost(&mut self, index: u16, cx: &mut Context<'_>) {

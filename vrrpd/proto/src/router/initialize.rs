@@ -47,7 +47,9 @@ impl VirtualRouter {
         if health.fault {
             return match self.state {
                 State::Initialize => self.try_startup(cx),
-                State::Backup { .. } | State::Claiming { .. } => self.drop_out(Reason::CheckFailed, cx),
+                State::Backup { .. } | State::Willing | State::Claiming { .. } => {
+                    self.drop_out(Reason::CheckFailed, cx);
+                }
                 State::Active { .. } | State::Asking { .. } => self.leave(Reason::CheckFailed, cx),
                 State::Leaving { release_at, .. } => {
                     self.state = State::Leaving { release_at, then: Next::Initialize };
@@ -58,7 +60,7 @@ impl VirtualRouter {
         }
         match self.state {
             State::Initialize => self.try_startup(cx),
-            State::Backup { .. } => self.backup_health_changed(before, cx),
+            State::Backup { .. } | State::Willing => self.backup_health_changed(before, cx),
             State::Claiming { .. } if health.priority < before.priority => self.claim_priority_lowered(cx),
             State::Active { .. } => self.active_priority_changed(before.priority, cx),
             State::Asking { question: Question::Better, .. } if health.priority > before.priority => {
@@ -140,6 +142,8 @@ impl VirtualRouter {
 
     pub(super) fn enter_initialize(&mut self, reason: Reason, cx: &mut Context<'_>) {
         self.state = State::Initialize;
+        // Waiting for what comes in time says nothing yet.
+        self.together.joining &= matches!(reason, Reason::StartupDelay | Reason::NoVirtualMac);
         self.one_active_at_most(cx);
         self.rival = None;
         self.lower_ignored = false;

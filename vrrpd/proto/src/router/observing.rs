@@ -27,6 +27,9 @@ impl VirtualRouter {
             frozen: self.frozen.is_some(),
             age: now - self.since,
             priority: self.priority(),
+            moved_with: self.together.moved_with,
+            // The node knows the others.
+            waits_for: None,
             pending: self.health().pending,
             heard: self.statistics.advertisement_rcvd > 0 || self.statistics.master_transitions > 0,
             active_router,

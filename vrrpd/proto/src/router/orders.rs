@@ -42,7 +42,7 @@ impl VirtualRouter {
             match order {
                 Order::Drain { force } => self.drain(number, force, cx),
                 Order::HandOver => self.hand_over(number, cx),
-                Order::Yield => self.yield_again(),
+                Order::Yield => self.yield_again(cx),
                 Order::TakeBack => self.take_back(number, cx),
                 // The trackers are the node's, and what is undone waits for nothing.
                 Order::Freeze(_) | Order::Unfreeze | Order::Undrain | Order::Announce => None,
@@ -68,23 +68,25 @@ impl VirtualRouter {
             return Some(OrderOutcome::Done);
         }
         match self.state {
-            State::Backup { .. } | State::Claiming { .. } if !force && !self.hears_active(cx.now) => {
+            State::Backup { .. } | State::Willing | State::Claiming { .. }
+                if !force && !self.hears_active(cx.now) =>
+            {
                 return Some(OrderOutcome::Refused(OrderRefusal::NoActiveRouter));
             }
-            State::Initialize | State::Backup { .. } | State::Claiming { .. } => {
+            State::Initialize | State::Backup { .. } | State::Willing | State::Claiming { .. } => {
                 self.standing = Standing::Drained;
                 self.drop_out(Reason::Drained, cx);
             }
             State::Active { .. } | State::Asking { .. } if force => {
                 self.standing = Standing::Drained;
-                self.order_number = number;
+                self.order_number = Some(number);
                 self.handing_over = Some(HandingOver { resigned_at: cx.now, successor: None });
                 self.leave(Reason::Drained, cx);
                 return None;
             }
             State::Active { .. } | State::Asking { .. } => {
                 self.standing = Standing::Drained;
-                self.order_number = number;
+                self.order_number = Some(number);
                 self.ask_for_any(Question::AnyToLeave, cx);
                 return None;
             }
@@ -111,7 +113,7 @@ impl VirtualRouter {
     fn hand_over(&mut self, number: u32, cx: &mut Context<'_>) -> Option<OrderOutcome> {
         match self.state {
             State::Active { .. } | State::Asking { .. } => {
-                self.order_number = number;
+                self.order_number = Some(number);
                 self.ask_for_any(Question::AnyToHandOver, cx);
                 None
             }
@@ -121,47 +123,60 @@ impl VirtualRouter {
     }
 
     /// After a restart. Who is Active by now needs no reminder.
-    fn yield_again(&mut self) -> Option<OrderOutcome> {
-        let idle = matches!(self.state, State::Initialize | State::Backup { .. });
+    fn yield_again(&mut self, cx: &mut Context<'_>) -> Option<OrderOutcome> {
+        let idle = matches!(self.state, State::Initialize | State::Backup { .. } | State::Willing);
         if idle && self.standing == Standing::Free {
             self.standing = Standing::Yielded;
+            self.stay_willing_unless_outranked(cx.now);
         }
         Some(OrderOutcome::Done)
     }
 
     fn take_back(&mut self, number: u32, cx: &mut Context<'_>) -> Option<OrderOutcome> {
-        let refused = |why| Some(OrderOutcome::Refused(why));
-        let rival = self.rival.filter(|rival| rival.lives(cx.now));
+        let refusal = if self.standing == Standing::Yielded {
+            self.cannot_take_back(cx.now)
+        } else {
+            Some(OrderRefusal::NotYielded)
+        };
+        if let Some(refusal) = refusal {
+            return Some(OrderOutcome::Refused(refusal));
+        }
+        self.begin_taking_back(Some(number), cx);
+        None
+    }
+
+    /// What keeps it from preempting the present Active Router now.
+    pub(crate) fn cannot_take_back(&self, now: Instant) -> Option<OrderRefusal> {
+        let rival = self.rival.filter(|rival| rival.lives(now));
         match (&self.state, rival) {
-            _ if self.standing != Standing::Yielded => refused(OrderRefusal::NotYielded),
-            (State::Backup { .. }, Some(rival)) if rival.priority >= self.priority() => {
-                refused(OrderRefusal::Outranked)
+            (State::Backup { .. } | State::Willing, Some(rival)) if rival.priority >= self.priority() => {
+                Some(OrderRefusal::Outranked)
             }
-            (State::Backup { .. }, _) if self.health().pending || cx.now < self.back_off.over_at() => {
-                refused(OrderRefusal::NotReady)
+            (State::Backup { .. } | State::Willing, _)
+                if self.health().pending || now < self.back_off.over_at() =>
+            {
+                Some(OrderRefusal::NotReady)
             }
-            (State::Backup { .. }, Some(_)) => {
-                self.order_number = number;
-                self.standing = Standing::TakingBack;
-                self.lower_ignored = true;
-                self.counting.resigned = false;
-                self.claim(cx);
-                None
-            }
-            (State::Claiming { .. } | State::Leaving { .. }, _) => refused(OrderRefusal::Busy),
-            _ => refused(OrderRefusal::NoActiveRouter),
+            (State::Backup { .. } | State::Willing, Some(_)) => None,
+            (State::Claiming { .. } | State::Leaving { .. }, _) => Some(OrderRefusal::Busy),
+            _ => Some(OrderRefusal::NoActiveRouter),
         }
     }
 
-    /// Resigns, unless it has, and waits for whoever takes over, for no longer than the addresses are
-    /// kept. Where the interval is longer than that, a backup may need more.
+    /// Preempts the present Active Router, by the order of this number; without one, with the member
+    /// of its sync group that was ordered.
+    pub(crate) fn begin_taking_back(&mut self, number: Option<u32>, cx: &mut Context<'_>) {
+        self.order_number = number;
+        self.standing = Standing::TakingBack;
+        self.lower_ignored = true;
+        self.counting.resigned = false;
+        self.run(cx);
+    }
+
     fn ask_for_any(&mut self, question: Question, cx: &mut Context<'_>) {
-        if !matches!(self.state, State::Asking { .. }) {
-            self.resign(cx);
-        }
+        self.put(question, cx);
         self.handing_over = Some(HandingOver { resigned_at: cx.now, successor: None });
-        self.state = State::Asking { until: self.successor_by(cx.now), question };
-        cx.report(Report::Asking { router: self.id, priority: self.priority(), ordered: true });
+        self.call(question);
     }
 
     /// Somebody speaks up while an order waits for a successor.
@@ -229,8 +244,8 @@ impl VirtualRouter {
     }
 
     /// Would a router of this priority be preempted before long? A lowered priority may rise again.
-    fn would_preempt(&self, other: Priority) -> bool {
-        other < self.priority().max(self.parameters.priority)
+    pub(super) fn would_preempt(&self, other: Priority) -> bool {
+        other < self.priority().max(self.configured_priority())
     }
 
     fn hears_active(&self, now: Instant) -> bool {
@@ -239,6 +254,8 @@ impl VirtualRouter {
 
     /// Answers the order that was not decided at once.
     pub(super) fn tell_order(&self, outcome: OrderOutcome, cx: &mut Context<'_>) {
-        cx.report(Report::Ordered { router: self.id, number: self.order_number, outcome });
+        if let Some(number) = self.order_number {
+            cx.report(Report::Ordered { router: self.id, number, outcome });
+        }
     }
 }

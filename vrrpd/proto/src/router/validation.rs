@@ -122,7 +122,7 @@ impl VirtualRouter {
         let (theirs, ours) = (Value::Interval(advert.interval), Value::Interval(self.parameters.interval));
         self.show(Alarm::IntervalMismatch, other_interval, Evidence { source, theirs, ours }, cx);
         if !advert.priority.is_release() {
-            let equal = advert.priority == self.parameters.priority;
+            let equal = advert.priority == self.configured_priority();
             let value = Value::Number(advert.priority.get().into());
             let evidence = Evidence { source, theirs: value, ours: value };
             self.show(Alarm::DuplicateOwner, equal && self.owner(), evidence, cx);

@@ -125,6 +125,7 @@ impl Setting {
             virtual_mac: self.virtual_mac,
             preempt_mode: self.preempt_mode,
             preempt_delay: if self.delayed { 3 * self.interval() } else { Duration::ZERO },
+            sync_group: None,
             leased: true,
             tracking: vec![
                 Tracking { tracker: DEMOTE, effect: Effect::Demote },

@@ -74,6 +74,7 @@ pub(crate) fn parameters() -> Parameters {
             spacing: Duration::ZERO,
         },
         tracking: Vec::new(),
+        sync_group: None,
     }
 }
 

@@ -168,6 +168,7 @@ impl Settings {
                         spacing: Duration::ZERO,
                     },
                     tracking: tracking(random),
+                    sync_group: None,
                 }
             })
             .collect();

@@ -29,6 +29,7 @@ fn transition(
         priority: Priority::new(priority),
         active_router: peer,
         silent_ms: (reason == Reason::NoResponse).then_some(3609),
+        moved_with: None,
     }
 }
 
