@@ -23,6 +23,7 @@ mod load;
 mod probe;
 mod raw;
 mod show;
+mod sync_group;
 mod table;
 mod transport;
 mod validate;
@@ -44,6 +45,7 @@ pub use probe::{
 };
 pub(crate) use probe::{dns_data, rcode_word, show_bytes};
 pub use show::{to_toml, to_toml_expanded};
+pub use sync_group::SyncGroup;
 pub use virtual_address::VirtualAddress;
 
 /// A whole configuration file, validated.
@@ -61,6 +63,8 @@ pub struct Config {
     pub checks: Vec<Check>,
     /// `[hook.NAME]`, in the order of the file.
     pub hooks: Vec<Hook>,
+    /// `[sync_group.NAME]`, in the order of the file.
+    pub sync_groups: Vec<SyncGroup>,
     /// `[dns_update.NAME]`, in the order of the file.
     pub dns_updates: Vec<DnsUpdate>,
 }
@@ -158,7 +162,7 @@ pub struct VirtualRouter {
     pub strict: bool,
     /// Kernel lifetime of the addresses that we add; default auto.
     pub lease: Lease,
-    /// Names of the checks that count for it.
+    /// Names of the checks that count for it: its own first, then those of its sync group.
     pub checks: Vec<String>,
     /// Names of the hooks that hear of its transitions.
     pub hooks: Vec<String>,

@@ -327,7 +327,7 @@ impl Daemon {
 
     fn peers_hear(&mut self, state: &Answer) {
         if let Answer::State(state) = state {
-            self.peers.tell(state.virtual_routers.iter().map(peer_link::fitness::of).collect());
+            self.peers.tell(peer_link::fitness::of_all(&state.virtual_routers));
         }
     }
 

@@ -68,6 +68,7 @@ fn config(routers: &[&str], hooks: &[Hook]) -> Config {
         virtual_routers: routers.iter().map(|name| virtual_router(name, &names)).collect(),
         checks: Vec::new(),
         hooks: hooks.to_vec(),
+        sync_groups: Vec::new(),
         dns_updates: Vec::new(),
     }
 }

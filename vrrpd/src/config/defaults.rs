@@ -7,21 +7,24 @@ use vrrp_proto::{AdverInterval, Priority};
 
 use super::table::{At, Field};
 use super::{Check, Config, Daemon, Hook, Ipv4Checksum, Lease, PeerLink, Scheduling, VirtualRouter, When};
-use super::{dns_update, garp, interface, raw};
+use super::{dns_update, garp, interface, raw, sync_group};
 
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The configuration with its defaults; `None` when a value of the file is wrong, and reported.
 pub(super) fn config(file: &raw::File) -> Option<Config> {
-    Some(Config {
+    let mut config = Config {
         daemon: daemon(&file.daemon)?,
         peer_link: peer_link(&file.peer_link)?,
         interfaces: file.interfaces.iter().map(interface::config).collect::<Option<_>>()?,
         virtual_routers: file.virtual_routers.iter().map(virtual_router).collect::<Option<_>>()?,
         checks: file.checks.iter().map(check).collect::<Option<_>>()?,
         hooks: file.hooks.iter().map(hook).collect::<Option<_>>()?,
+        sync_groups: file.sync_groups.iter().map(sync_group::config).collect::<Option<_>>()?,
         dns_updates: file.dns_updates.iter().map(dns_update::config).collect::<Option<_>>()?,
-    })
+    };
+    config.share_checks();
+    Some(config)
 }
 
 fn daemon(raw: &raw::Daemon) -> Option<Daemon> {
@@ -122,6 +125,6 @@ fn hook(raw: &raw::Hook) -> Option<Hook> {
     })
 }
 
-fn values<T: Clone>(list: &Field<Vec<At<T>>>) -> Option<Vec<T>> {
+pub(super) fn values<T: Clone>(list: &Field<Vec<At<T>>>) -> Option<Vec<T>> {
     Some(list.or(Vec::new())?.into_iter().map(|at| at.value).collect())
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::show::{self, Entries};
-use super::{Config, dns_update, interface};
+use super::{Config, dns_update, interface, sync_group};
 
 /// One table that is not the same in both configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum Section {
     Check(String),
     /// `[hook.NAME]`.
     Hook(String),
+    /// `[sync_group.NAME]`.
+    SyncGroup(String),
     /// `[dns_update.NAME]`.
     DnsUpdate(String),
 }
@@ -75,6 +77,7 @@ pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
     compare(&virtual_routers(old), &virtual_routers(new), &mut all);
     compare(&checks(old), &checks(new), &mut all);
     compare(&hooks(old), &hooks(new), &mut all);
+    compare(&sync_groups(old), &sync_groups(new), &mut all);
     compare(&dns_updates(old), &dns_updates(new), &mut all);
     all
 }
@@ -101,6 +104,11 @@ fn checks(config: &Config) -> Tables {
 
 fn hooks(config: &Config) -> Tables {
     config.hooks.iter().map(|one| (Section::Hook(one.name.clone()), show::hook(one))).collect()
+}
+
+fn sync_groups(config: &Config) -> Tables {
+    let all = config.sync_groups.iter();
+    all.map(|one| (Section::SyncGroup(one.name.clone()), sync_group::entries(one))).collect()
 }
 
 fn dns_updates(config: &Config) -> Tables {
@@ -147,6 +155,7 @@ impl fmt::Display for Section {
             Self::VirtualRouter(name) => write!(f, "virtual_router.{name}"),
             Self::Check(name) => write!(f, "check.{name}"),
             Self::Hook(name) => write!(f, "hook.{name}"),
+            Self::SyncGroup(name) => write!(f, "sync_group.{name}"),
             Self::DnsUpdate(name) => write!(f, "dns_update.{name}"),
         }
     }

@@ -80,6 +80,7 @@ pub const TABLES: &[(&str, &[Key])] = &[
     probe::preset::KUBE_APISERVER.table(),
     probe::preset::HARBOR.table(),
     ("hook", HOOK),
+    ("sync_group", SYNC_GROUP),
     ("dns_update", DNS_UPDATE),
     ("tsig", TSIG),
 ];
@@ -103,7 +104,7 @@ pub(super) const FILE: &[Key] = &[
     full("virtual_router"),
     full("check"),
     full("hook"),
-    not_yet("sync_group"),
+    full("sync_group"),
     full("dns_update"),
 ];
 
@@ -195,6 +196,8 @@ pub(super) const CHECK: &[Key] = &[
 
 pub(super) const HOOK: &[Key] = &[full("on"), full("exec"), full("user"), full("timeout")];
 
+pub(super) const SYNC_GROUP: &[Key] = &[full("virtual_routers"), full("checks")];
+
 pub(super) const DNS_UPDATE: &[Key] = &[
     full("virtual_router"),
     full("server"),
@@ -224,6 +227,7 @@ const KEEPALIVED: &[(&str, &str)] = &[
     ("vrrp_mcast_group4", "multicast_group"),
     ("vrrp_mcast_group6", "multicast_group"),
     ("vrrp_instance", "virtual_router"),
+    ("vrrp_sync_group", "sync_group"),
 ];
 
 /// The key that was probably meant: keepalived's word for one, or one that is spelt much alike.

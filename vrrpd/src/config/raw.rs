@@ -14,7 +14,7 @@ use super::diagnostic::Faults;
 use super::probe::Usual;
 use super::table::{At, Field, Table};
 use super::{Effect, Exec, HookState, Ipv4Checksum, Lease, Preset, Probe, Scheduling, When};
-use super::{VirtualAddress, dns_update, garp, interface, keys, probe, value, virtual_address};
+use super::{VirtualAddress, dns_update, garp, interface, keys, probe, sync_group, value, virtual_address};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -28,6 +28,7 @@ pub(super) struct File {
     pub(super) virtual_routers: Vec<VirtualRouter>,
     pub(super) checks: Vec<Check>,
     pub(super) hooks: Vec<Hook>,
+    pub(super) sync_groups: Vec<sync_group::Raw>,
     pub(super) dns_updates: Vec<dns_update::Raw>,
 }
 
@@ -134,6 +135,7 @@ pub(super) fn read(entries: &DeTable<'_>, faults: &mut Faults) -> File {
     let virtual_routers = file.named("virtual_router", keys::VIRTUAL_ROUTER, faults);
     let checks = file.named("check", keys::CHECK, faults);
     let hooks = file.named("hook", keys::HOOK, faults);
+    let sync_groups = file.named("sync_group", keys::SYNC_GROUP, faults);
     let dns_updates = file.named("dns_update", keys::DNS_UPDATE, faults);
     if virtual_routers.is_empty() && !faults.incomplete() {
         faults.error_of_file(NO_VIRTUAL_ROUTER);
@@ -145,6 +147,7 @@ pub(super) fn read(entries: &DeTable<'_>, faults: &mut Faults) -> File {
         virtual_routers: read_each(virtual_routers, faults, virtual_router),
         checks: read_each(checks, faults, check),
         hooks: read_each(hooks, faults, hook),
+        sync_groups: read_each(sync_groups, faults, sync_group::read),
         dns_updates: read_each(dns_updates, faults, dns_update::read),
     }
 }

@@ -7,7 +7,7 @@ use super::probe::Kind;
 use super::value::show_duration;
 use super::{
     Check, Config, Daemon, Effect, Hook, HookState, Ipv4Checksum, Lease, PeerLink, Scheduling, Url,
-    VirtualAddress, VirtualRouter, When, dns_update, garp, interface,
+    VirtualAddress, VirtualRouter, When, dns_update, garp, interface, sync_group,
 };
 
 /// Keys with their values in TOML.
@@ -31,6 +31,9 @@ pub fn to_toml(config: &Config) -> String {
     }
     for one in &config.hooks {
         table(&mut text, &header("hook", &one.name), &hook(one));
+    }
+    for one in &config.sync_groups {
+        table(&mut text, &header("sync_group", &one.name), &sync_group::entries(one));
     }
     for one in &config.dns_updates {
         table(&mut text, &header("dns_update", &one.name), &dns_update::entries(one));

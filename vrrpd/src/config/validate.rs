@@ -11,12 +11,12 @@ use super::raw::{self, no_duplicates};
 use super::table::{At, Field};
 use super::value::show_duration;
 use super::virtual_address::{self, words};
-use super::{Effect, Lease, When, dns_update, garp, interface, transport};
+use super::{Effect, Lease, When, dns_update, garp, interface, sync_group, transport};
 
 /// VRID that examples and distributions preset, so that strangers meet under it.
 const PRESET_VRID: u8 = 51;
 /// `on_failure = "demote"` leaves a tenth: 25 at most, which has to be below every healthy router.
-const HIGHEST_DEMOTED: u8 = 25;
+pub(super) const HIGHEST_DEMOTED: u8 = 25;
 
 /// Reports every contradiction of the file.
 pub(super) fn check(file: &raw::File, faults: &mut Faults) {
@@ -41,6 +41,7 @@ pub(super) fn check(file: &raw::File, faults: &mut Faults) {
         check_hook(hook, faults);
     }
     check_references(file, faults);
+    sync_group::check(file, faults);
     dns_update::check(&file.dns_updates, &file.virtual_routers, faults);
 }
 
@@ -339,6 +340,9 @@ fn check_references(file: &raw::File, faults: &mut Faults) {
         resolve("check", &router.checks, &checks, &mut used_checks, faults);
         resolve("hook", &router.hooks, &hooks, &mut used_hooks, faults);
         own_address_only(router, &file.checks, faults);
+    }
+    for group in &file.sync_groups {
+        resolve("check", &group.checks, &checks, &mut used_checks, faults);
     }
     for (kind, names, used) in [("check", checks, used_checks), ("hook", hooks, used_hooks)] {
         for name in names {

@@ -82,6 +82,7 @@ fn of_state(router: &VirtualRouter) -> Option<Finding> {
             format!("gave the role up: advertisements could not be sent on {interface}"),
             "nft list ruleset: let IP protocol 112 leave".to_owned(),
         )),
+        StateName::Backup if waits_for(router).is_some() => waits_for(router),
         StateName::Backup if !router.heard => Some(degraded(
             "nothing heard yet: no advertisement has arrived since the start",
             format!(
@@ -97,6 +98,13 @@ fn of_state(router: &VirtualRouter) -> Option<Finding> {
         )),
         StateName::Backup | StateName::Active => None,
     }
+}
+
+/// The role is free, and another member of the sync group cannot take its own.
+fn waits_for(router: &VirtualRouter) -> Option<Finding> {
+    let other = router.sync_group.as_ref()?.waits_for.as_ref()?;
+    let message = format!("could be Active, and waits for {other}: a sync group moves as a whole");
+    Some(degraded(message, format!("vrrpctl why {other}")))
 }
 
 /// What the operator ordered, by whom, when and why.
@@ -291,14 +299,18 @@ fn is_late(check: &Check, now: WallTime) -> bool {
 }
 
 fn of_priority(router: &VirtualRouter) -> Option<Finding> {
-    let (configured, effective) = (router.priority.configured, router.priority.effective);
+    let effective = router.priority.effective;
+    let (configured, by) = match &router.sync_group {
+        Some(group) => (group.priority, format!("configured, the lowest of sync group {}", group.name)),
+        None => (router.priority.configured, "configured".to_owned()),
+    };
     (effective < configured).then(|| Finding {
         level: Level::Degraded,
         message: match &router.orders.frozen {
             Some(_) => {
                 format!("priority {effective} of {configured}, as the checks stood when they were frozen")
             }
-            None => format!("priority {effective} = {configured} configured{}", arithmetic(router)),
+            None => format!("priority {effective} = {configured} {by}{}", arithmetic(router)),
         },
         remedy: None,
     })

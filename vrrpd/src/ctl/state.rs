@@ -10,7 +10,7 @@ use super::print::one_line;
 use super::table::Table;
 use super::{Args, Output, output};
 use crate::control::alarm::Level;
-use crate::control::protocol::{Address, State, VirtualRouter};
+use crate::control::protocol::{Address, State, SyncGroup, VirtualRouter};
 use crate::control::time::{WallTime, age};
 use crate::control::verdict::{self, Finding};
 
@@ -46,6 +46,9 @@ pub(super) fn text(state: &State) -> String {
     push(&lines.next().unwrap_or_default());
     for (router, line) in state.virtual_routers.iter().zip(lines) {
         push(&line);
+        if let Some(group) = &router.sync_group {
+            push(&format!("  - {}", group_line(group)));
+        }
         for finding in verdict::all_findings(state, router) {
             push_finding(&finding, &mut push);
         }
@@ -58,6 +61,12 @@ pub(super) fn text(state: &State) -> String {
         push_finding(&Finding { level: alarm.level, message: alarm.sentence(state.time), remedy }, &mut push);
     }
     text
+}
+
+/// Whom it moves with.
+fn group_line(group: &SyncGroup) -> String {
+    let moved = group.moved_with.as_ref().map(|other| format!(", moved with {other}")).unwrap_or_default();
+    format!("sync group {} (priority {}){moved}", group.name, group.priority)
 }
 
 fn push_finding(finding: &Finding, push: &mut impl FnMut(&str)) {

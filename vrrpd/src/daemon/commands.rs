@@ -164,7 +164,7 @@ impl Daemon {
             let message = format!("is drained already, {}", before.words(WallTime::now()));
             return self.done(name, "drain", message, Vec::new(), given.answer);
         }
-        let mut notes = Vec::new();
+        let mut notes = self.who_moves_along(name);
         match self.known(&given.config) {
             Known::Fit => {}
             Known::Unfit(why) if force => notes.push(why),
@@ -199,7 +199,8 @@ impl Daemon {
             Some(by) => format!("takes part again; it was drained {}", by.words(WallTime::now())),
             None => "was not drained; nothing changed".to_owned(),
         };
-        self.done(name, "undrain", message, Vec::new(), answer);
+        let notes = self.others_under(name, "undrain", |orders| orders.drained.is_some());
+        self.done(name, "undrain", message, notes, answer);
     }
 
     fn freeze(&mut self, given: Given, lasts: Span) {
@@ -220,6 +221,7 @@ impl Daemon {
             .collect();
         let mut notes =
             vec!["a node that dies, a lost link and a refused address still move the addresses".to_owned()];
+        notes.extend(self.who_moves_along(name));
         if !failing.is_empty() {
             notes.push(format!(
                 "frozen as not passing: {}; their recovery moves nothing either",
@@ -249,13 +251,8 @@ impl Daemon {
         let Given { router, config, answer, .. } = given;
         let name = &config.name;
         if self.standing.of(name).frozen.is_none() {
-            return self.done(
-                name,
-                "unfreeze",
-                "was not frozen; nothing changed".to_owned(),
-                Vec::new(),
-                answer,
-            );
+            let notes = self.others_under(name, "unfreeze", |orders| orders.frozen.is_some());
+            return self.done(name, "unfreeze", "was not frozen; nothing changed".to_owned(), notes, answer);
         }
         match self.end_freeze(router, name, false) {
             Ok(()) => {
@@ -274,7 +271,7 @@ impl Daemon {
         let name = &given.config.name;
         match self.commands.state(given.router) {
             StateName::Active => {
-                let mut notes = Vec::new();
+                let mut notes = self.who_moves_along(name);
                 match self.known(&given.config) {
                     Known::Fit => {}
                     Known::Unfit(why) if force => notes.push(why),
@@ -414,6 +411,23 @@ impl Daemon {
             return Known::Nothing(unfit.join("; "));
         }
         Known::Unfit(unfit.join("; "))
+    }
+
+    /// For the answer: an order to one member of a sync group is one to all.
+    fn who_moves_along(&self, name: &str) -> Vec<String> {
+        let Some(group) = self.config.sync_group(name) else { return Vec::new() };
+        vec![format!("this goes for all of sync group {}: {}", group.name, group.virtual_routers.join(", "))]
+    }
+
+    /// For the answer: other members of its sync group stand under such an order, and hold it.
+    fn others_under(&self, name: &str, command: &str, is_under: impl Fn(&Orders) -> bool) -> Vec<String> {
+        let group = self.config.sync_group(name);
+        let others =
+            group.into_iter().flat_map(|group| &group.virtual_routers).filter(|other| *other != name);
+        let others = others.filter(|other| is_under(&self.standing.of(other)));
+        others
+            .map(|other| format!("{other}, of its sync group, holds it: vrrpctl {command} {other}"))
+            .collect()
     }
 
     fn find(&self, name: &str) -> Option<(RouterId, config::VirtualRouter)> {

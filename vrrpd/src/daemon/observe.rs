@@ -17,7 +17,8 @@ use crate::control::describe;
 use crate::control::exit;
 use crate::control::facts::Facts;
 use crate::control::protocol::{
-    Answer, Check, CheckState, ConfigText, Daemon, DnsUpdate, Interface, Refusal, Request, State, VERSION,
+    Answer, Check, CheckState, ConfigText, Daemon, DnsUpdate, Interface, Refusal, Request, State, SyncGroup,
+    VERSION,
 };
 use crate::control::server::Call;
 use crate::control::time::{Span, WallTime};
@@ -258,6 +259,15 @@ impl Observer {
                 .map(|(config, standing)| DnsUpdate::new(config, standing))
                 .collect();
             described.orders = others.standing.of(&entry.config.name);
+            described.sync_group = config.sync_group(&described.name).map(|group| {
+                let name = |router| roster.get(router).map(|entry| entry.config.name.clone());
+                SyncGroup {
+                    name: group.name.clone(),
+                    priority: config.rank(group).unwrap_or(described.priority.configured),
+                    moved_with: snapshot.moved_with.and_then(name),
+                    waits_for: snapshot.waits_for.and_then(name),
+                }
+            });
             described.config_digest = fitness::config_digest(&entry.config);
             if !entry.config.accept_mode && !entry.config.priority.is_owner() {
                 described.alarms.extend(self.accepting.as_deref().map(Alarm::accept_mode_not_enforced));

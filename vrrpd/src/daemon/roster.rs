@@ -9,7 +9,7 @@ use vrrp_proto::action::Input;
 use vrrp_proto::packet::arp::GarpForm;
 use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy};
 use vrrp_proto::parameters::{
-    Announcements, Authentication, LinkId, Network, Parameters, RouterId, VirtualAddress,
+    Announcements, Authentication, GroupId, LinkId, Network, Parameters, RouterId, VirtualAddress,
 };
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState, Tracking};
 use vrrp_proto::{AdverInterval, Family, Vrid};
@@ -19,13 +19,14 @@ use crate::kernel::{self, Place, Placement};
 use crate::perform::Wiring;
 use crate::protocol;
 
-/// Numbers given out so far. A number of an interface or a check stays its own for ever; that of a
+/// Numbers given out so far. A number of an interface, a check or a sync group stays its own for ever; that of a
 /// router is free again when nothing is left of the router.
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     routers: BTreeMap<RouterId, Entry>,
     links: Vec<String>,
     trackers: Vec<String>,
+    groups: Vec<String>,
 }
 
 /// A virtual router and what it is known by.
@@ -164,6 +165,8 @@ impl Roster {
         let tracking = effects
             .map(|check| Tracking { tracker: self.tracker(&check.name), effect: effect(check.effect) })
             .collect();
+        let group = config.sync_group(&new.name);
+        let group = group.map(|group| GroupId(number(index_of(&mut self.groups, &group.name))));
         let (policy, first_form) = checksum(new);
         // The form that was heard counts at the start; later the core knows better.
         let form = match before {
@@ -217,7 +220,7 @@ impl Roster {
                     spacing: spacing(config, &new.interface),
                 },
                 tracking,
-                sync_group: None,
+                sync_group: group,
             },
             place: Place {
                 link,
@@ -420,6 +423,20 @@ mod tests {
         let mut roster = Roster::default();
         roster.apply(&check(-60), |_| None, true);
         assert_eq!(configured(&roster.apply(&check(-70), |_| None, true)), [0]);
+    }
+
+    #[test]
+    fn members_of_a_sync_group_have_its_number_and_all_its_checks() {
+        let group = "checks = [\"own\"]\n[sync_group.both]\nvirtual_routers = [\"one\", \"two\"]\nchecks = [\"all\"]\n\
+                     [check.own]\nexec = [\"/bin/true\"]\n[check.all]\nexec = [\"/bin/true\"]\n";
+        let mut roster = Roster::default();
+        roster.apply(&two(150, group), |_| None, true);
+        let told = |router| {
+            let parameters = &roster.get(RouterId(router)).expect("it is there").parameters;
+            (parameters.sync_group, parameters.tracking.len())
+        };
+        assert_eq!((told(0), told(1)), ((Some(GroupId(0)), 2), (Some(GroupId(0)), 2)));
+        assert_eq!(configured(&roster.apply(&two(150, ""), |_| None, true)), [0, 1]);
     }
 
     #[test]

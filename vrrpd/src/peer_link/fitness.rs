@@ -13,8 +13,23 @@ const WORDS_MAX: usize = 120;
 /// Reasons that are passed on; a datagram has room for them.
 const REASONS_MAX: usize = 8;
 
-/// What the others are told of a virtual router.
-pub(crate) fn of(router: &VirtualRouter) -> Fitness {
+/// What the others are told of the virtual routers of this node. One whose sync group has an unfit
+/// member cannot be Active either.
+pub(crate) fn of_all(routers: &[VirtualRouter]) -> Vec<Fitness> {
+    let group = |router: &VirtualRouter| router.sync_group.as_ref().map(|group| group.name.clone());
+    let mut all: Vec<Fitness> = routers.iter().map(of).collect();
+    for (index, router) in routers.iter().enumerate().filter(|(_, router)| router.sync_group.is_some()) {
+        let mut others =
+            routers.iter().filter(|other| other.name != router.name && group(other) == group(router));
+        if let Some(other) = others.find(|other| !unfit(other).is_empty()) {
+            all[index].unfit.push(format!("{} of its sync group is not fit", other.name));
+        }
+    }
+    all
+}
+
+/// What the others are told of a virtual router by itself.
+fn of(router: &VirtualRouter) -> Fitness {
     Fitness {
         name: router.name.clone(),
         vrid: router.vrid,
@@ -113,6 +128,25 @@ mod tests {
         router.state = StateName::Initialize;
         router.reason = Reason::Drained;
         assert_eq!(unfit(&router)[0], "drained");
+    }
+
+    #[test]
+    fn an_unfit_member_makes_its_whole_sync_group_unfit() {
+        let mut inside = testing::backup();
+        inside.sync_group = Some(crate::control::protocol::SyncGroup {
+            name: "both".to_owned(),
+            priority: inside.priority.configured,
+            moved_with: None,
+            waits_for: None,
+        });
+        let mut outside = inside.clone();
+        outside.name = "outside".to_owned();
+        let unfit = |routers: &[VirtualRouter]| of_all(routers).swap_remove(0).unfit;
+        assert_eq!(unfit(&[inside.clone(), outside.clone()]), [""; 0]);
+        outside.state = StateName::Initialize;
+        assert_eq!(unfit(&[inside.clone(), outside.clone()]), ["outside of its sync group is not fit"]);
+        outside.sync_group = None;
+        assert_eq!(unfit(&[inside, outside]), [""; 0]);
     }
 
     #[test]
