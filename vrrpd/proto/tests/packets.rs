@@ -313,6 +313,7 @@ fn addresses_compare_as_a_set() {
     others.push(IpAddr::from([203, 0, 113, 9]));
     assert!(!addresses.same_set(&others), "one is missing there");
     assert!(!addresses.same_set(&[]));
+    assert_eq!((addresses.len(), addresses.is_empty()), (5, false));
 }
 
 #[derive(Clone, Copy, Debug)]
