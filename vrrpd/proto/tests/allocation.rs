@@ -10,7 +10,7 @@ use vrrp_proto::action::{Action, Input, Outcome, Ticket};
 use vrrp_proto::node::{ANNOUNCEMENT_MAX, MESSAGE_MAX};
 use vrrp_proto::packet::arp::GarpForm;
 use vrrp_proto::packet::{ChecksumForm, Datagram, ParseError, Sighting, encode};
-use vrrp_proto::parameters::{Facts, InterfaceState, LinkId, Parameters, RouterId};
+use vrrp_proto::parameters::{Facts, GroupId, InterfaceState, LinkId, Parameters, RouterId};
 use vrrp_proto::snapshot::{RouterSnapshot, StateName};
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState};
 use vrrp_proto::{AdverInterval, Family, Instant, Node, Priority, Vrid};
@@ -31,10 +31,10 @@ struct Watched {
 }
 
 impl Watched {
-    fn new() -> Self {
+    fn new(sync_group: Option<GroupId>) -> Self {
         let four = Parameters {
             addresses: addresses(&["192.0.2.1", "192.0.2.4"]),
-            sync_group: None,
+            sync_group,
             leased: true,
             ..with_check(Effect::Demote)
         };
@@ -42,6 +42,7 @@ impl Watched {
             family: Family::Ipv6,
             addresses: addresses(&["fe80::5e:1", "2001:db8::1"]),
             peers: [ip("fe80::a"), ip("fe80::c")].into(),
+            sync_group,
             ..parameters()
         };
         let mut watched = Self {
@@ -265,7 +266,14 @@ fn start(watched: &mut Watched) {
 
 #[test]
 fn nothing_is_allocated_or_freed_between_configuration_and_shutdown() {
-    let mut watched = Watched::new();
+    // One after the other: they share the counter.
+    for sync_group in [None, Some(GroupId(0))] {
+        allocates_nothing(sync_group);
+    }
+}
+
+fn allocates_nothing(sync_group: Option<GroupId>) {
+    let mut watched = Watched::new(sync_group);
     assert!(watched.allocator_calls > 0, "configuration allocates, and the counter sees it");
     watched.handle(Input::Tracked { tracker: TrackerId(0), state: TrackerState::Passing });
     start(&mut watched);
