@@ -9,8 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
+use vrrp_proto::{AdverInterval, Family, Priority, Version, Vrid};
 
+mod authentication;
 mod defaults;
 mod diagnostic;
 mod differences;
@@ -28,8 +29,10 @@ mod table;
 mod transport;
 mod validate;
 mod value;
+mod version;
 mod virtual_address;
 
+pub use authentication::{Authentication, PasswordSource};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Warnings};
 pub use differences::{Change, Difference, KeyChange, Section, differences};
 pub use digest::Sha256;
@@ -129,8 +132,10 @@ pub struct VirtualRouter {
     pub family: Family,
     /// Configured priority: 1 to 254, or 255 for the owner of the addresses; default 100.
     pub priority: Priority,
-    /// Advertisement_Interval; default 1 s.
+    /// Advertisement_Interval, and with it the version of VRRP; default 1 s, of version 3.
     pub advertisement_interval: AdverInterval,
+    /// How advertisements show that they belong to the group; default: not at all.
+    pub authentication: Option<Authentication>,
     /// The virtual addresses in configured order, no duplicates; none only where a `dns_update` moves
     /// a name instead.
     pub addresses: Vec<VirtualAddress>,
@@ -168,6 +173,13 @@ pub struct VirtualRouter {
     pub hooks: Vec<String>,
     /// Gratuitous ARP and unsolicited neighbour advertisements.
     pub garp: Announcements,
+}
+
+impl VirtualRouter {
+    /// `version`: the VRRP that is spoken.
+    pub const fn version(&self) -> Version {
+        self.advertisement_interval.version()
+    }
 }
 
 /// `ipv4_checksum`: which of the two readings of RFC 5798 5.2.8 is spoken (`protocol.md` 1.5).

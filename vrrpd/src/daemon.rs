@@ -29,6 +29,7 @@ use vrrp_proto::action::Input;
 use vrrp_proto::snapshot::StateName;
 use vrrp_proto::tracking::TrackerState;
 
+use crate::authentication::Secrets;
 use crate::check::{CheckResult, Checks};
 use crate::config::{self, Config, HookState, Scheduling};
 use crate::control::protocol::{Answer, Request};
@@ -88,7 +89,14 @@ pub fn run(path: &Path) -> ExitCode {
         eprintln!("vrrpd: {missing}");
         return ExitCode::from(exit::NOT_PERMITTED);
     }
-    match start(path, config) {
+    let secrets = match Secrets::load(&config) {
+        Ok(secrets) => secrets,
+        Err(faults) => {
+            faults.iter().for_each(|fault| eprintln!("{}: error: {fault}", path.display()));
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    match start(path, config, secrets) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{error}");
@@ -97,7 +105,7 @@ pub fn run(path: &Path) -> ExitCode {
     }
 }
 
-fn start(path: &Path, config: Config) -> io::Result<()> {
+fn start(path: &Path, config: Config, secrets: Secrets) -> io::Result<()> {
     let launcher = Launcher::start()?;
     launcher::drop_rights()?;
     privilege::bound_realtime();
@@ -110,7 +118,7 @@ fn start(path: &Path, config: Config) -> io::Result<()> {
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
     runtime.block_on(async {
         let launcher = launcher.handle()?;
-        Daemon::new(path, config, launcher)?.run().await
+        Daemon::new(path, config, secrets, launcher)?.run().await
     })
 }
 
@@ -152,7 +160,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(path: &Path, config: Config, launcher: LauncherHandle) -> io::Result<Self> {
+    fn new(path: &Path, config: Config, secrets: Secrets, launcher: LauncherHandle) -> io::Result<Self> {
         let (control, warnings) =
             socket::Socket::bind(&config.daemon.control_socket, &config.daemon.read_group)
                 .map_err(io::Error::other)?;
@@ -197,7 +205,7 @@ impl Daemon {
             protocol,
             kernel,
             kernel_notes,
-            roster: Roster::default(),
+            roster: Roster::new(secrets),
             checks: Checks::new(launcher.clone(), check_sender),
             roles: Roles::default(),
             check_results,

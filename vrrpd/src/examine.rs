@@ -7,7 +7,7 @@ use std::path::Path;
 
 use netlink::{Requester, Table};
 
-use crate::config::{Config, VirtualRouter};
+use crate::config::{Authentication, Config, VirtualRouter};
 
 /// A sentence for each thing that this machine lacks now and that the configuration counts on.
 pub(crate) fn machine(config: &Config) -> Vec<String> {
@@ -33,6 +33,11 @@ pub(crate) fn machine(config: &Config) -> Vec<String> {
     {
         let place = format!("dns_update.{update}: the secret_file");
         findings.extend(secret(&place, &tsig.secret_file));
+    }
+    for router in &config.virtual_routers {
+        let place = format!("virtual_router.{}: authentication:", router.name);
+        let files = router.authentication.iter().flat_map(Authentication::files);
+        findings.extend(files.filter_map(|file| secret(&place, file)));
     }
     if let Some(link) = &config.peer_link {
         findings.extend(secret("peer_link: the key_file", &link.key_file));
@@ -89,12 +94,21 @@ mod tests {
                     [dns_update.d]\nvirtual_router = \"a\"\nserver = \"192.0.2.192\"\nzone = \"example.net\"\n\
                     name = \"example.net\"\nvalue = \"192.0.2.193\"\n\
                     tsig = { name = \"k\", secret_file = \"/no/such/key\" }\n\
+                    [virtual_router.p]\ninterface = \"lo\"\nvrid = 8\nversion = 2\naddresses = [\"192.0.2.8\"]\n\
+                    authentication = { type = \"pass\", password_file = \"/no/such/password\" }\n\
                     [peer_link]\nlisten = \"192.0.2.193:9112\"\npeers = [\"192.0.2.194:9112\"]\n\
                     key_file = \"/no/such/peer.key\"\n\
                     [check.missing]\nexec = [\"/no/such/program\"]\n[check.there]\nexec = [\"/bin/sh\"]\n";
         let (config, _) = crate::config::parse("test.toml", text).expect("a valid configuration");
         let findings = machine(&config);
-        let missing = ["nosuch1", "nosuch0", "/no/such/program", "/no/such/key", "/no/such/peer.key"];
+        let missing = [
+            "nosuch1",
+            "nosuch0",
+            "/no/such/program",
+            "/no/such/key",
+            "/no/such/password",
+            "/no/such/peer.key",
+        ];
         assert_eq!(findings.len(), missing.len(), "{findings:?}");
         for (finding, named) in findings.iter().zip(missing) {
             assert!(finding.contains(named), "{findings:?}");

@@ -1,5 +1,6 @@
 //! The daemon `vrrpd` and its command line `vrrpctl`, as a library that the two programs call.
 
+mod authentication;
 pub mod budget;
 pub mod check;
 pub mod cli;
@@ -23,4 +24,5 @@ mod peer_link;
 mod perform;
 mod privilege;
 mod protocol;
+mod secret_file;
 mod state_dir;

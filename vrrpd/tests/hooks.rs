@@ -87,6 +87,7 @@ fn virtual_router(name: &str, hooks: &[String]) -> VirtualRouter {
         family: Family::Ipv4,
         priority: Priority::new(150),
         advertisement_interval: AdverInterval::DEFAULT,
+        authentication: None,
         addresses: vec![address(201), address(202)],
         extra_addresses: Vec::new(),
         source_address: None,

@@ -61,6 +61,17 @@ impl AdverInterval {
         Self::from_centiseconds(u16::try_from(nanos / STEP_NS).ok()?)
     }
 
+    /// Of this version; `None` where it has no such interval.
+    pub fn of(version: Version, duration: Duration) -> Option<Self> {
+        match version {
+            Version::V2 if duration.subsec_nanos() == 0 => {
+                Self::from_seconds(u8::try_from(duration.as_secs()).ok()?)
+            }
+            Version::V2 => None,
+            Version::V3 => Self::from_duration(duration),
+        }
+    }
+
     /// Hundredths of a second: the number on the wire of VRRPv3, 1 to 4095; in VRRPv2 up to 25500.
     pub const fn centiseconds(self) -> u16 {
         self.centiseconds
@@ -156,5 +167,7 @@ mod tests {
         let second = AdverInterval::from_seconds(1).expect("one second");
         assert_eq!(second, AdverInterval::default_of(Version::V2));
         assert_ne!(second, AdverInterval::DEFAULT, "of the other version");
+        let of = |ms| AdverInterval::of(Version::V2, Duration::from_millis(ms));
+        assert_eq!([of(1000), of(1500), of(256_000), of(0)], [Some(second), None, None, None]);
     }
 }

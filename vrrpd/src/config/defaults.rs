@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use vrrp_proto::{AdverInterval, Priority};
+use vrrp_proto::{AdverInterval, Priority, Version};
 
 use super::table::{At, Field};
 use super::{Check, Config, Daemon, Hook, Ipv4Checksum, Lease, PeerLink, Scheduling, VirtualRouter, When};
-use super::{dns_update, garp, interface, raw, sync_group};
+use super::{authentication, dns_update, garp, interface, raw, sync_group};
 
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -70,7 +70,10 @@ fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
         vrid: *raw.vrid.given()?,
         family: raw.family()?,
         priority: raw.priority.or(Priority::DEFAULT)?,
-        advertisement_interval: raw.advertisement_interval.or(AdverInterval::DEFAULT)?,
+        advertisement_interval: raw
+            .advertisement_interval
+            .or(AdverInterval::default_of(raw.version.or(Version::V3)?))?,
+        authentication: authentication::config(&raw.authentication)?,
         addresses: values(&raw.addresses)?,
         extra_addresses: values(&raw.extra_addresses)?,
         source_address: raw.source_address.optional()?,

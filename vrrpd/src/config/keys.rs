@@ -45,7 +45,7 @@ impl std::fmt::Display for Fixed {
     }
 }
 
-/// The tables of the file with their keys; the first one is the file itself. `garp`, `tsig` and the
+/// The tables of the file with their keys; the first one is the file itself. `garp`, `authentication`, `tsig` and the
 /// kinds of checks are tables within tables.
 pub const TABLES: &[(&str, &[Key])] = &[
     ("", FILE),
@@ -55,6 +55,7 @@ pub const TABLES: &[(&str, &[Key])] = &[
     ("virtual_router", VIRTUAL_ROUTER),
     ("addresses", virtual_address::KEYS),
     ("garp", GARP),
+    ("authentication", AUTHENTICATION),
     ("check", CHECK),
     ("tcp", probe::tcp::KEYS),
     ("http", probe::http::KEYS),
@@ -123,7 +124,7 @@ pub(super) const PEER_LINK: &[Key] = &[full("listen"), full("peers"), full("key_
 pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     full("interface"),
     full("vrid"),
-    only("version", Fixed::Integer(3)),
+    full("version"),
     full("priority"),
     full("advertisement_interval"),
     full("addresses"),
@@ -147,7 +148,7 @@ pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     full("hooks"),
     full("garp"),
     not_yet("track_interfaces"),
-    not_yet("authentication"),
+    full("authentication"),
 ];
 
 pub(super) const INTERFACE: &[Key] = &[full("announcement_spacing")];
@@ -163,6 +164,8 @@ pub(super) const GARP: &[Key] = &[
     full("lower_priority_second_after"),
     full("interfaces"),
 ];
+
+pub(super) const AUTHENTICATION: &[Key] = &[full("type"), full("password"), full("password_file")];
 
 pub(super) const CHECK: &[Key] = &[
     full("exec"),

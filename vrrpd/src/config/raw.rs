@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::DeTable;
-use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
+use vrrp_proto::{AdverInterval, Family, Priority, Version, Vrid};
 
 use super::diagnostic::Faults;
 use super::probe::Usual;
 use super::table::{At, Field, Table};
 use super::{Effect, Exec, HookState, Ipv4Checksum, Lease, Preset, Probe, Scheduling, When};
-use super::{VirtualAddress, dns_update, garp, interface, keys, probe, sync_group, value, virtual_address};
+use super::{VirtualAddress, authentication, dns_update, garp, interface, keys, probe, sync_group};
+use super::{value, version, virtual_address};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -54,6 +55,7 @@ pub(super) struct VirtualRouter {
     pub(super) name: At<String>,
     pub(super) interface: Field<String>,
     pub(super) vrid: Field<Vrid>,
+    pub(super) version: Field<Version>,
     pub(super) priority: Field<Priority>,
     pub(super) advertisement_interval: Field<AdverInterval>,
     pub(super) addresses: Field<Vec<At<VirtualAddress>>>,
@@ -74,6 +76,7 @@ pub(super) struct VirtualRouter {
     pub(super) checks: Field<Vec<At<String>>>,
     pub(super) hooks: Field<Vec<At<String>>>,
     pub(super) garp: garp::Raw,
+    pub(super) authentication: Field<authentication::Raw>,
 }
 
 impl VirtualRouter {
@@ -218,6 +221,7 @@ pub(super) fn within<T>(
 fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> VirtualRouter {
     let remedy = "the network device: interface = \"eth0\"";
     let interface = table.required("interface", remedy, faults, value::interface);
+    let version = table.field("version", faults, version::read);
     VirtualRouter {
         name,
         vrid: table.required(
@@ -227,7 +231,12 @@ fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> V
             value::vrid,
         ),
         priority: table.field("priority", faults, value::priority),
-        advertisement_interval: table.field("advertisement_interval", faults, value::advertisement_interval),
+        advertisement_interval: match version.or(Version::V3) {
+            Some(spoken) => table
+                .field("advertisement_interval", faults, |key, value| version::interval(key, value, spoken)),
+            None => Field::Unknown,
+        },
+        version,
         addresses: virtual_address::list(table, "addresses", &interface, faults),
         extra_addresses: virtual_address::list(table, "extra_addresses", &interface, faults),
         interface,
@@ -247,6 +256,7 @@ fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> V
         checks: table.list("checks", faults, value::reference),
         hooks: table.list("hooks", faults, value::reference),
         garp: garp::read(table, faults),
+        authentication: authentication::read(table, faults),
     }
 }
 

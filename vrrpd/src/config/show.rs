@@ -7,7 +7,7 @@ use super::probe::Kind;
 use super::value::show_duration;
 use super::{
     Check, Config, Daemon, Effect, Hook, HookState, Ipv4Checksum, Lease, PeerLink, Scheduling, Url,
-    VirtualAddress, VirtualRouter, When, dns_update, garp, interface, sync_group,
+    VirtualAddress, VirtualRouter, When, authentication, dns_update, garp, interface, sync_group,
 };
 
 /// Keys with their values in TOML.
@@ -100,7 +100,7 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
     let mut entries = vec![
         ("interface", quoted(&router.interface)),
         ("vrid", router.vrid.to_string()),
-        ("version", String::from("3")),
+        ("version", router.version().to_string()),
         ("priority", router.priority.to_string()),
         ("advertisement_interval", quoted(&router.advertisement_interval.to_string())),
     ];
@@ -136,6 +136,7 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
         ("hooks", list(&router.hooks, |name| quoted(name))),
         ("garp", garp::show(&router.garp)),
     ]);
+    entries.extend(router.authentication.as_ref().map(|it| ("authentication", authentication::show(it))));
     entries
 }
 

@@ -11,7 +11,9 @@ use super::raw::{self, no_duplicates};
 use super::table::{At, Field};
 use super::value::show_duration;
 use super::virtual_address::{self, words};
-use super::{Effect, Lease, When, dns_update, garp, interface, sync_group, transport};
+use super::{
+    Effect, Lease, When, authentication, dns_update, garp, interface, sync_group, transport, version,
+};
 
 /// VRID that examples and distributions preset, so that strangers meet under it.
 const PRESET_VRID: u8 = 51;
@@ -22,8 +24,10 @@ pub(super) const HIGHEST_DEMOTED: u8 = 25;
 pub(super) fn check(file: &raw::File, faults: &mut Faults) {
     for router in &file.virtual_routers {
         check_some_address(router, &file.dns_updates, faults);
+        version::check(router, faults);
         virtual_address::check(router, faults);
         transport::check(router, faults);
+        authentication::check(router, faults);
         check_election(router, faults);
         check_times(router, faults);
         check_effects(router, &file.checks, faults);

@@ -30,7 +30,7 @@ pub fn virtual_router(
         interface: config.interface.clone(),
         vrid: config.vrid.get(),
         family: config.family,
-        vrrp_version: 3,
+        vrrp_version: config.version().number(),
         state: snapshot.state,
         reason: snapshot.reason,
         since: now.minus(snapshot.age),

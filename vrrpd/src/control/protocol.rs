@@ -295,7 +295,7 @@ pub struct VirtualRouter {
     pub vrid: u8,
     /// `ipv4` or `ipv6`.
     pub family: Family,
-    /// 3.
+    /// 2 or 3.
     pub vrrp_version: u8,
     /// `initialize`, `backup` or `active`.
     pub state: StateName,
@@ -335,7 +335,7 @@ pub struct VirtualRouter {
     /// What the operator ordered.
     #[serde(default)]
     pub orders: Orders,
-    /// Digest of what has to be configured alike on all nodes: vrid, family, advertisement interval and
+    /// Digest of what has to be configured alike on all nodes: version, vrid, family, advertisement interval and
     /// addresses.
     #[serde(default)]
     pub config_digest: String,

@@ -31,6 +31,7 @@ pub(crate) fn config() -> config::VirtualRouter {
         family: Family::Ipv4,
         priority: Priority::new(150),
         advertisement_interval: AdverInterval::DEFAULT,
+        authentication: None,
         addresses: vec![config::VirtualAddress {
             ip: "192.0.2.201".parse().expect("an address"),
             prefix_len: 32,

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use vrrp_proto::snapshot::{Phase, Reason, StateName};
+use vrrp_proto::{AdverInterval, Version};
 
 use super::alarm::Level;
 use super::protocol::{
@@ -368,7 +369,8 @@ fn of_lease(router: &VirtualRouter) -> Option<Finding> {
     /// The kernel ends a lifetime up to so much late.
     const LATE: Duration = Duration::from_secs(1);
     let interval = router.advertisement_interval.0;
-    let (kept, claimed) = (router.lease?.0 + LATE, 3 * interval + interval / 128);
+    let counted = AdverInterval::of(Version::from_number(router.vrrp_version)?, interval)?;
+    let (kept, claimed) = (router.lease?.0 + LATE, 3 * interval + counted.least_skew_time());
     let outlasts = router.state == StateName::Active && kept > claimed;
     outlasts.then(|| Finding {
         level: Level::Fine,

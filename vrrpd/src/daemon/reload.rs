@@ -6,6 +6,7 @@ use vrrp_proto::tracking::TrackerState;
 
 use super::roster::{self, Order};
 use super::{Daemon, reports};
+use crate::authentication::Secrets;
 use crate::config::{self, Config};
 use crate::control::exit;
 use crate::control::protocol::{Refusal, Reloaded, VERSION};
@@ -71,17 +72,20 @@ impl Daemon {
     ) -> Result<Reloaded, Refusal> {
         self.record(What::Command { uid, command: command.to_owned(), reason });
         self.systemd.reloading();
-        let loaded = config::load(&self.path);
+        let loaded = config::load(&self.path).map_err(|faults| faults.to_string());
+        let loaded = loaded.and_then(|(config, warnings)| match Secrets::load(&config) {
+            Ok(secrets) => Ok((config, secrets, warnings)),
+            Err(faults) => Err(faults.join("\n")),
+        });
         let answer = match loaded {
-            Err(faults) => {
-                let diagnostics = faults.to_string();
+            Err(diagnostics) => {
                 error!(
                     "the configuration is faulty and was not taken over; running on what was\n{diagnostics}"
                 );
                 self.record(What::ReloadRefused { diagnostics: diagnostics.clone() });
                 Err(Refusal { exit_code: exit::CONFIG, message: diagnostics })
             }
-            Ok((config, warnings)) => {
+            Ok((config, secrets, warnings)) => {
                 let differences = config::differences(&self.config, &config);
                 let mut reloaded = Reloaded { version: VERSION, changes: Vec::new(), warnings: Vec::new() };
                 for difference in &differences {
@@ -92,8 +96,19 @@ impl Daemon {
                     info!("reload: {words}");
                     reloaded.changes.push(words);
                 }
+                for name in secrets.changed(&self.roster.secrets) {
+                    let said = format!("virtual_router.{name}: ");
+                    let shown = |words: &String| words.starts_with(&said) && words.contains("authentication");
+                    if reloaded.changes.iter().any(shown) {
+                        continue;
+                    }
+                    let words = format!("{said}another secret of authentication");
+                    info!("reload: {words}");
+                    reloaded.changes.push(words);
+                }
                 reloaded.warnings.extend(warnings.iter().map(|warning| warning.message.clone()));
                 reloaded.warnings.iter().for_each(|warning| warn!("{warning}"));
+                self.roster.secrets = secrets;
                 self.take_over(config);
                 self.record(What::Reloaded { changes: reloaded.changes.clone() });
                 Ok(reloaded)

@@ -8,12 +8,11 @@ use std::time::Duration;
 use vrrp_proto::action::Input;
 use vrrp_proto::packet::arp::GarpForm;
 use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy};
-use vrrp_proto::parameters::{
-    Announcements, Authentication, GroupId, LinkId, Network, Parameters, RouterId, VirtualAddress,
-};
+use vrrp_proto::parameters::{Announcements, GroupId, LinkId, Network, Parameters, RouterId, VirtualAddress};
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState, Tracking};
 use vrrp_proto::{AdverInterval, Family, Vrid};
 
+use crate::authentication::Secrets;
 use crate::config::{self, Config, Ipv4Checksum, Lease};
 use crate::kernel::{self, Place, Placement};
 use crate::perform::Wiring;
@@ -23,6 +22,8 @@ use crate::protocol;
 /// router is free again when nothing is left of the router.
 #[derive(Debug, Default)]
 pub(super) struct Roster {
+    /// Of the configuration that is in force, or about to be.
+    pub(super) secrets: Secrets,
     routers: BTreeMap<RouterId, Entry>,
     links: Vec<String>,
     trackers: Vec<String>,
@@ -53,6 +54,11 @@ pub(super) enum Order {
 }
 
 impl Roster {
+    /// Nothing yet; the secrets are those of the first configuration.
+    pub(super) fn new(secrets: Secrets) -> Self {
+        Self { secrets, ..Self::default() }
+    }
+
     /// Takes over a configuration and says what each thread has to be told, in order. What did not
     /// change is not mentioned. Routers are known by interface, family and VRID: a new name is not a
     /// new router.
@@ -184,7 +190,7 @@ impl Roster {
                 family: new.family,
                 priority: new.priority,
                 interval: new.advertisement_interval,
-                authentication: Authentication::None,
+                authentication: self.secrets.of(&new.name),
                 addresses: placements
                     .iter()
                     .map(|&Placement { address: netlink::Address { ip, prefix_len }, apart, .. }| {

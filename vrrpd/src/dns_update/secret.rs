@@ -1,17 +1,15 @@
 //! The file with the secret of a TSIG key.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use crate::config::Tsig;
+use crate::secret_file;
 
 /// A key statement has some hundred octets.
-const LARGEST_OCTETS: u64 = 64 * 1024;
+const LARGEST_OCTETS: usize = 64 * 1024;
 
 /// The secret of a key, which is shown to nobody.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,31 +40,8 @@ impl Secret {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let failed = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => String::from("there is no such file"),
-        ErrorKind::PermissionDenied => {
-            String::from("vrrpd may not read it; chown it to the user that vrrpd runs as, and chmod 0400")
-        }
-        ErrorKind::InvalidData => String::from("it is not text"),
-        _ => format!("it cannot be read: {error}"),
-    };
-    // Whatever else a path may lead to, nothing here waits for it.
-    let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(String::from("it is not a file"));
-    }
-    let own = nix::unistd::geteuid().as_raw();
-    if metadata.uid() != 0 && metadata.uid() != own {
-        return Err(format!("it belongs to uid {}, who is neither root nor vrrpd", metadata.uid()));
-    }
-    if metadata.mode() & 0o077 != 0 {
-        let mode = metadata.mode() & 0o777;
-        return Err(format!("it is open to its group or others (mode {mode:04o}); chmod 0400"));
-    }
-    let mut text = String::new();
-    file.by_ref().take(LARGEST_OCTETS).read_to_string(&mut text).map_err(failed)?;
-    Ok(text)
+    let octets = secret_file::read(path, LARGEST_OCTETS).map_err(|fault| fault.to_string())?;
+    String::from_utf8(octets).map_err(|_| String::from("it is not text"))
 }
 
 /// The secret alone, or the statement that `tsig-keygen` writes.
@@ -137,10 +112,8 @@ mod tests {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("our own file");
             Secret::read(&tsig(file.clone()))
         };
-        for mode in [0o640, 0o604, 0o620, 0o644] {
-            let why = read_as(mode).expect_err("others may read or write it");
-            assert!(why.ends_with(&format!("(mode {mode:04o}); chmod 0400")), "{why}");
-        }
+        let why = read_as(0o640).expect_err("others may read it");
+        assert!(why.ends_with("(mode 0640); chmod 0400"), "{why}");
         let secret = read_as(0o400).expect("nobody else may read it");
         assert_eq!(secret.octets(), b"secret");
         assert_eq!(format!("{secret:?}"), "Secret(..)");

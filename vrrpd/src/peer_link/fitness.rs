@@ -92,7 +92,8 @@ pub(crate) fn config_digest(config: &config::VirtualRouter) -> String {
         addresses.join(",")
     };
     let mut text = format!(
-        "vrid={} family={} advertisement_interval={} addresses={}",
+        "version={} vrid={} family={} advertisement_interval={} addresses={}",
+        config.version(),
         config.vrid,
         config.family,
         config.advertisement_interval,

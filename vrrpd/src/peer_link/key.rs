@@ -1,9 +1,8 @@
 //! The file with the secret that the nodes of a group share.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+use crate::secret_file::{self, Fault};
 
 /// A shorter secret can be guessed.
 const LEAST_OCTETS: usize = 16;
@@ -17,41 +16,15 @@ const MOST_OCTETS: usize = 4096;
 /// What is wrong with the file, without a word of its contents: it cannot be read, others may read it,
 /// it belongs to another user, it is too short or too long.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let failed = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => format!(
-            "key_file {}: there is no such file; make one with: (umask 077; head -c 32 /dev/urandom | base64 > {}), \
-             and copy it to the other node",
-            path.display(),
-            path.display()
-        ),
-        ErrorKind::PermissionDenied => format!(
-            "key_file {}: vrrpd may not read it; chown it to the user that vrrpd runs as, and chmod 0400",
-            path.display()
-        ),
-        _ => format!("key_file {}: it cannot be read: {error}", path.display()),
-    };
     let wrong = |why: &str| format!("key_file {}: {why}", path.display());
-    // Whatever else a path may lead to, nothing here waits for it.
-    let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(wrong("it is not a file"));
-    }
-    let own = nix::unistd::geteuid().as_raw();
-    if metadata.uid() != 0 && metadata.uid() != own {
-        return Err(wrong(&format!("it belongs to uid {}, who is neither root nor vrrpd", metadata.uid())));
-    }
-    if metadata.mode() & 0o077 != 0 {
-        let mode = metadata.mode() & 0o777;
-        return Err(wrong(&format!("it is open to its group or others (mode {mode:04o}); chmod 0400")));
-    }
-    let mut octets = Vec::new();
-    file.by_ref().take(MOST_OCTETS as u64 + 1).read_to_end(&mut octets).map_err(failed)?;
-    if octets.len() > MOST_OCTETS {
-        return Err(wrong(&format!(
-            "it has more than {MOST_OCTETS} octets, which is no secret that people share"
-        )));
-    }
+    let octets = secret_file::read(path, MOST_OCTETS).map_err(|fault| match fault {
+        Fault::Missing => wrong(&format!(
+            "{fault}; make one with: (umask 077; head -c 32 /dev/urandom | base64 > {}), and copy it to the \
+             other node",
+            path.display()
+        )),
+        Fault::Wrong(why) => wrong(&why),
+    })?;
     let secret = octets.trim_ascii();
     if secret.len() < LEAST_OCTETS {
         return Err(wrong(&format!(
