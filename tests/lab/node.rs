@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
 use crate::daemon::{self, Daemon};
-use crate::{Capture, DEADLINE, Namespace, Switch, capture, wait_for};
+use crate::{Capture, DEADLINE, Mac, Namespace, Switch, capture, wait_for};
 
 /// A namespace with `eth0` on the switch, an IPv4, a global and a link-local IPv6 address.
 pub struct Node {
@@ -49,6 +49,11 @@ impl Node {
     /// Its own address, for example `192.0.2.193`.
     pub fn ipv4(&self) -> String {
         format!("192.0.2.{}", self.host)
+    }
+
+    /// The Ethernet address of its `eth0`.
+    pub fn mac(&self) -> Mac {
+        Mac([2, 0, 0, 0, 0, self.host])
     }
 
     /// Its own global address, for example `2001:db8::193`.

@@ -9,6 +9,7 @@ mod config;
 mod doctor;
 mod print;
 mod state;
+mod statistics;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
@@ -113,6 +114,10 @@ fn output(args: &Args, command: &Command) -> Output {
         Err(message) => return Output::failure(exit::USAGE, &message),
     };
     match client::ask(&args.socket, &request, client::patience(&request)) {
+        Ok(Answer::State(state)) if command.asks_statistics() && !args.json => Output {
+            exit_code: state::exit_code(&state),
+            ..Output::fine(print::harmless(&statistics::text(&state)))
+        },
         Ok(answer) => render(&answer, args.json),
         Err(Error::Refused(refusal)) => Output::failure(refusal.exit_code, &refusal.message),
         Err(error) => Output::failure(error.exit_code(), &error.to_string()),
@@ -122,7 +127,7 @@ fn output(args: &Args, command: &Command) -> Output {
 /// What to ask for a command.
 fn request(command: &Command, now: WallTime) -> Result<Request, String> {
     Ok(match command {
-        Command::State { name } | Command::Watch { name } => Request::State { name: name.clone() },
+        Command::State { name, .. } | Command::Watch { name } => Request::State { name: name.clone() },
         Command::Why { name } => Request::Why { name: name.clone() },
         Command::History { name, since } => {
             let since = since.as_deref().map(|text| args::point_in_time(text, now)).transpose()?;

@@ -15,7 +15,6 @@ mod standing;
 mod starts;
 mod systemd;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -153,8 +152,6 @@ struct Daemon {
     for_peers: mpsc::Receiver<Answer>,
     to_peers: mpsc::Sender<Answer>,
     systemd: Systemd,
-    /// When a discarded packet was last a warning, by what was wrong and for whom.
-    warned: BTreeMap<String, tokio::time::Instant>,
     /// The signal to end has come.
     ending: bool,
 }
@@ -226,7 +223,6 @@ impl Daemon {
             for_peers,
             to_peers,
             systemd: Systemd::from_environment(),
-            warned: BTreeMap::new(),
             ending: false,
             config,
         })

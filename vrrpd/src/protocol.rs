@@ -21,7 +21,7 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use vrrp_proto::action::{Action, Input, Outcome, Ownership, Report};
 use vrrp_proto::parameters::{LinkId, RouterId};
-use vrrp_proto::snapshot::{AddressSnapshot, LinkStatistics, RouterSnapshot};
+use vrrp_proto::snapshot::{AddressSnapshot, Discards, GlobalStatistics, LinkStatistics, RouterSnapshot};
 use vrrp_proto::{Family, Instant, MacAddress, Node};
 
 use crate::clock;
@@ -84,7 +84,9 @@ pub(crate) struct Observation {
     /// Of all routers in turn.
     pub(crate) addresses: Vec<(RouterId, AddressSnapshot)>,
     /// In the order of `asked_links`.
-    pub(crate) links: Vec<LinkStatistics>,
+    pub(crate) links: Vec<(LinkStatistics, Discards)>,
+    /// Of the whole host.
+    pub(crate) statistics: GlobalStatistics,
 }
 
 /// Figures of the loop, for whoever looks.
@@ -339,8 +341,9 @@ impl Loop {
             let addresses = self.node.addresses(router).map(|address| (router, address));
             observation.addresses.extend(addresses);
         }
-        let links = observation.asked_links.iter().map(|&link| self.node.link_statistics(link));
-        observation.links.extend(links);
+        let of_link = |&link: &LinkId| (self.node.link_statistics(link), self.node.link_discards(link, now));
+        observation.links.extend(observation.asked_links.iter().map(of_link));
+        observation.statistics = self.node.statistics();
         if self.wires.notes.push(Note::Observed(observation)).is_err() {
             self.gauges.reports_lost.fetch_add(1, Ordering::Relaxed);
         }

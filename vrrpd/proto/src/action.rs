@@ -378,17 +378,19 @@ pub enum Report {
         /// The form.
         form: ChecksumForm,
     },
-    /// A packet was discarded. At most one report a second for each router and each link; the
-    /// counters have them all.
+    /// Packets were discarded. At most one report a second for each reason and each router or link, and
+    /// fewer while it goes on; each packet is in one.
     Discarded {
-        /// Interface it came in on.
+        /// Interface they came in on.
         link: LinkId,
-        /// The router it was for, when there is one.
+        /// The router they were for, when there is one.
         router: Option<RouterId>,
-        /// Who sent it, when that could be read.
+        /// Who sent the last of them, when that could be read.
         source: Option<IpAddr>,
-        /// What is wrong with it.
+        /// What is wrong with the last of them.
         error: ParseError,
+        /// How many they are.
+        packets: u64,
     },
     /// After [`Input::Shutdown`]: nothing of the router is left in the kernel.
     Gone {

@@ -11,6 +11,7 @@
 extern crate self as vrrp_proto;
 
 pub mod action;
+mod discards;
 pub mod interval;
 pub mod mac;
 pub mod node;

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::action::{Action, Input, Order, OrderOutcome, Report};
+use crate::discards::{Discarded, Told};
 use crate::packet::ip::{self, ETHERNET_HEADER};
 use crate::packet::{Advert, Datagram, DiscardReason, ParseError, Rules, arp, ndisc, peek_vrid};
 use crate::parameters::{LinkId, Parameters, RouterId};
-use crate::router::{Context, Event, REPORT_SPACING, VirtualRouter};
-use crate::snapshot::{AddressSnapshot, LinkStatistics, RouterSnapshot};
+use crate::router::{Context, Event, VirtualRouter};
+use crate::snapshot::{AddressSnapshot, Discards, GlobalStatistics, LinkStatistics, RouterSnapshot};
 use crate::sync_group::Group;
 use crate::tracking::{Assessment, Effect, TrackerId, TrackerState, Tracking};
 use crate::{Family, Instant, MacAddress, Priority, Vrid};
@@ -32,19 +33,30 @@ pub struct Node {
     by_key: BTreeMap<(LinkId, Family, Vrid), RouterId>,
     trackers: Vec<TrackerState>,
     links: Vec<LinkRecord>,
+    statistics: GlobalStatistics,
     /// Announcements keep a distance somewhere.
     spaced: bool,
     groups: Vec<Group>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct LinkRecord {
     statistics: LinkStatistics,
-    last_report: Option<Instant>,
+    discards: Discarded,
     /// When the next announcement may leave, where they keep a distance.
     announce_from: Instant,
     /// The number of the router whose turn it is.
     turn: usize,
+}
+
+impl LinkRecord {
+    /// Tells of discarded packets, as far as it is not too soon.
+    fn tell_discards(&mut self, link: LinkId, cx: &mut Context<'_>) {
+        while let Some(Told { source, error, packets }) = self.discards.tell(cx.now) {
+            let report = Report::Discarded { link, router: None, source, error, packets };
+            cx.actions.push(Action::Report(report));
+        }
+    }
 }
 
 impl Node {
@@ -61,6 +73,9 @@ impl Node {
             Input::Drained => {
                 self.routers.iter_mut().flatten().for_each(|router| timeouts(router, cx));
                 self.settle_groups(cx);
+                for (link, record) in (0..).map(LinkId).zip(&mut self.links) {
+                    record.tell_discards(link, cx);
+                }
             }
             Input::Received { link, datagram, arrived } => {
                 self.received(link, &datagram, arrived.min(now), cx)
@@ -114,7 +129,8 @@ impl Node {
         };
         let routers = self.routers.iter().flatten().flat_map(timers).flatten();
         let groups = self.groups.iter().filter_map(|group| group.poll_timeout(&self.routers));
-        routers.chain(groups).min()
+        let told = self.links.iter().filter_map(|record| record.discards.due_at());
+        routers.chain(groups).chain(told).min()
     }
 
     /// Where the advertisements of a router go to: the group, or each peer.
@@ -196,6 +212,17 @@ impl Node {
         self.links.get(usize::from(link.0)).map(|record| record.statistics).unwrap_or_default()
     }
 
+    /// Packets that belong to no router of the interface, by reason.
+    pub fn link_discards(&self, link: LinkId, now: Instant) -> Discards {
+        let record = self.links.get(usize::from(link.0));
+        record.map(|record| record.discards.snapshot(now)).unwrap_or_default()
+    }
+
+    /// Counters of the whole host.
+    pub fn statistics(&self) -> GlobalStatistics {
+        self.statistics
+    }
+
     /// Is the router shut down, with nothing left in the kernel?
     pub fn is_gone(&self, router: RouterId) -> bool {
         self.router(router).is_none_or(VirtualRouter::is_gone)
@@ -205,11 +232,13 @@ impl Node {
         let key = datagram.family().ok().zip(peek_vrid(datagram.payload));
         let router = key.and_then(|(family, vrid)| self.by_key.get(&(link, family, vrid)).copied());
         if let Some(router) = router.filter(|&router| self.router(router).is_some()) {
-            return self.with(router, cx, |router, cx| {
-                if let Some(advertisement) = router.receive(link, datagram, arrived, cx) {
-                    router.handle(Event::Advertisement(advertisement), cx);
-                }
+            let mut discarded = None;
+            self.with(router, cx, |router, cx| match router.receive(link, datagram, arrived, cx) {
+                Ok(advertisement) => router.handle(Event::Advertisement(advertisement), cx),
+                Err(reason) => discarded = Some(reason),
             });
+            discarded.into_iter().for_each(|reason| self.statistics.count(reason));
+            return;
         }
         // Nobody's: find out what it would have been, so that a foreign VRID is not counted as a
         // damaged packet.
@@ -232,10 +261,9 @@ impl Node {
             _ => &mut record.statistics.other_errors,
         };
         *counter += 1;
-        if record.last_report.is_none_or(|last| cx.now - last >= REPORT_SPACING) {
-            record.last_report = Some(cx.now);
-            cx.actions.push(Action::Report(Report::Discarded { link, router: None, source, error }));
-        }
+        record.discards.add(source, error, cx.now);
+        record.tell_discards(link, cx);
+        self.statistics.count(error.reason());
     }
 
     fn tracked(&mut self, tracker: TrackerId, state: TrackerState, cx: &mut Context<'_>) {
@@ -352,7 +380,7 @@ impl Node {
     fn link_record(&mut self, link: LinkId) -> &mut LinkRecord {
         let index = usize::from(link.0);
         if self.links.len() <= index {
-            self.links.resize(index + 1, LinkRecord::default());
+            self.links.resize_with(index + 1, LinkRecord::default);
         }
         &mut self.links[index]
     }

@@ -16,6 +16,7 @@ mod backup;
 mod elsewhere;
 mod holding;
 mod initialize;
+mod lateness;
 mod observing;
 mod orders;
 mod reconfiguring;
@@ -26,15 +27,16 @@ mod together;
 mod validation;
 
 pub(crate) use asking::Question;
-pub(crate) use validation::REPORT_SPACING;
+use validation::REPORT_SPACING;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::action::{Action, Order, Outcome, Report};
+use crate::discards::Discarded;
 use crate::packet::Sighting;
 use crate::parameters::{Facts, Parameters, RouterId, VirtualAddress};
-use crate::snapshot::{Reason, Standing, StateName, Statistics};
+use crate::snapshot::{LastEvent, NewMasterReason, Reason, Standing, StateName, Statistics};
 use crate::sync_group::Membership;
 use crate::tracking::{Assessment, Health, TrackerId, TrackerState};
 use crate::{AdverInterval, Instant, MacAddress, Priority};
@@ -46,6 +48,7 @@ use back_off::BackOff;
 use backup::{Counting, Rival};
 use elsewhere::Elsewhere;
 use holding::Holding;
+use lateness::Lateness;
 use orders::HandingOver;
 use sending::Sending;
 use together::Together;
@@ -107,7 +110,12 @@ pub(crate) struct VirtualRouter {
     sending: Sending,
     forms: Box<[Heard]>,
     shown: Shown,
-    last_discard_report: Option<Instant>,
+    discards: Discarded,
+    up_since: Option<Instant>,
+    last_event: LastEvent,
+    new_master_reason: NewMasterReason,
+    last_adv_source: Option<IpAddr>,
+    lateness: Lateness,
     statistics: Statistics,
     /// The addresses as they stand in advertisements.
     listed: Box<[IpAddr]>,
@@ -241,7 +249,12 @@ impl VirtualRouter {
             sending: Sending::new(now),
             forms: vec![heard; parameters.peers.len().max(1)].into(),
             shown: Shown::new(parameters.checksum_form),
-            last_discard_report: None,
+            discards: Discarded::default(),
+            up_since: None,
+            last_event: LastEvent::None,
+            new_master_reason: NewMasterReason::NotMaster,
+            last_adv_source: None,
+            lateness: Lateness::default(),
             statistics: Statistics::default(),
             listed: parameters.advertised().iter().map(|address| address.ip).collect(),
             parameters,
@@ -254,7 +267,7 @@ impl VirtualRouter {
             (_, Event::Facts(facts)) => self.facts_changed(facts, cx),
             (_, Event::Outcome(outcome)) => self.outcome(outcome, cx),
             (_, Event::Assessed(assessment)) => self.assessed(assessment, cx),
-            (_, Event::Sighted { sighting, arrived }) => self.sighted(sighting, arrived),
+            (_, Event::Sighted { sighting, arrived }) => self.sighted(sighting, arrived, cx),
             (_, Event::Order { number, order }) => self.order(number, order, cx),
 
             (State::Initialize, Event::Timeout) => self.try_startup(cx),
@@ -339,7 +352,7 @@ impl VirtualRouter {
             State::Asking { until, .. } => Some(until),
             State::Leaving { release_at, .. } => Some(release_at),
         };
-        timers.into_iter().chain(self.shown.due_at()).min()
+        timers.into_iter().chain(self.shown.due_at()).chain(self.discards.due_at()).min()
     }
 
     /// Priority in force.
@@ -417,6 +430,7 @@ impl VirtualRouter {
         if from == to && self.reason == reason {
             return;
         }
+        self.note_event(from, to, reason, cx.now);
         self.entered = to;
         self.reason = reason;
         self.together.entered(to, reason);

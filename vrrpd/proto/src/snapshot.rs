@@ -3,13 +3,17 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::packet::ChecksumForm;
+use crate::packet::{ChecksumForm, DiscardReason};
 use crate::parameters::RouterId;
 use crate::{AdverInterval, Priority};
 
 mod alarm;
+mod discard;
+mod model;
 
 pub use alarm::{Alarm, Alarms, Evidence, Raised, Value};
+pub use discard::{Discard, Discards};
+pub use model::{LastEvent, NewMasterReason};
 
 /// State of a Virtual Router as RFC 9568 6.4 names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -168,6 +172,35 @@ pub struct Statistics {
     pub announcements_sent: u64,
 }
 
+/// Counters of packets of this host, under the names of RFC 8347: those of its Virtual Routers, past ones
+/// included, and those that belonged to none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct GlobalStatistics {
+    /// Discarded: wrong checksum, or the form that the configuration refuses.
+    pub checksum_errors: u64,
+    /// Discarded: wrong version.
+    pub version_errors: u64,
+    /// Discarded: no Virtual Router with this VRID.
+    pub vrid_errors: u64,
+    /// Discarded: TTL or Hop Limit is not 255.
+    pub ip_ttl_errors: u64,
+}
+
+impl GlobalStatistics {
+    /// Takes note of a discarded packet; most reasons are counted for a router or an interface only.
+    pub const fn count(&mut self, reason: DiscardReason) {
+        let counter = match reason {
+            DiscardReason::Checksum => &mut self.checksum_errors,
+            DiscardReason::Version => &mut self.version_errors,
+            DiscardReason::Vrid => &mut self.vrid_errors,
+            DiscardReason::HopLimit => &mut self.ip_ttl_errors,
+            _ => return,
+        };
+        *counter += 1;
+    }
+}
+
 /// Counters of packets that belong to no Virtual Router of the interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
@@ -311,4 +344,18 @@ pub struct RouterSnapshot {
     pub delivery_age: Duration,
     /// Counters.
     pub statistics: Statistics,
+    /// Packets that were discarded, by reason.
+    pub discards: Discards,
+    /// Time since it began to take part; `None` in Initialize.
+    pub up: Option<Duration>,
+    /// What happened to it last.
+    pub last_event: LastEvent,
+    /// Why it became Active last.
+    pub new_master_reason: NewMasterReason,
+    /// Source of the last advertisement that was accepted.
+    pub last_adv_source: Option<IpAddr>,
+    /// Active_Down_Interval by the priority and the interval in force.
+    pub active_down_interval: Duration,
+    /// Skew_Time by the priority and the interval in force.
+    pub skew_time: Duration,
 }

@@ -7,15 +7,16 @@ use vrrp_proto::snapshot::{self, AddressSnapshot, Delivery, RouterSnapshot};
 use super::alarm::Alarm;
 use super::errno_words;
 use super::protocol::{
-    ActiveRouter, Address, Check, CheckState, OnFailure, Orders, Priorities, SendFailing, VirtualRouter,
+    ActiveRouter, Address, Check, CheckState, Counted, Discarded, OnFailure, Orders, Priorities, SendFailing,
+    VirtualRouter,
 };
 use super::time::{Span, WallTime};
 use crate::config;
 
 /// One virtual router as users see it at `now`.
 ///
-/// `lease` is the lifetime really given to its addresses, `checks` those that its configuration
-/// names; names that follow it, and its sync group, are the caller's to add. The alarms
+/// `counting_since` is when its counters were 0, `lease` the lifetime really given to its addresses, `checks`
+/// those that its configuration names; names that follow it, and its sync group, are the caller's to add. The alarms
 /// that follow from the snapshot are there; the operator's orders are the caller's to add.
 pub fn virtual_router(
     config: &config::VirtualRouter,
@@ -23,6 +24,7 @@ pub fn virtual_router(
     addresses: &[AddressSnapshot],
     checks: Vec<Check>,
     lease: Option<Duration>,
+    counting_since: WallTime,
     now: WallTime,
 ) -> VirtualRouter {
     VirtualRouter {
@@ -66,8 +68,21 @@ pub fn virtual_router(
             }
             Delivery::Complete | Delivery::Partial { .. } => None,
         },
-        statistics: snapshot.statistics,
+        statistics: Counted { discontinuity_datetime: Some(counting_since), counters: snapshot.statistics },
+        discarded: Discarded::list(&snapshot.discards, now),
+        is_owner: config.priority.is_owner(),
+        last_adv_source: snapshot.last_adv_source,
+        up_datetime: snapshot.up.map(|up| now.minus(up)),
+        master_down_interval: clamped(snapshot.active_down_interval.as_millis() / 10),
+        skew_time: clamped(snapshot.skew_time.as_micros()),
+        last_event: snapshot.last_event.as_str().to_owned(),
+        new_master_reason: snapshot.new_master_reason,
+        protocol_error_reason: snapshot.discards.last_protocol_error().map(str::to_owned),
     }
+}
+
+fn clamped(number: u128) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// A check that has not run yet.
@@ -172,7 +187,7 @@ mod tests {
             refused: Some(libc::EACCES),
         };
         let now = testing::at("2026-11-23T07:05:11Z");
-        let router = virtual_router(&config, &snapshot, &[address], Vec::new(), None, now);
+        let router = virtual_router(&config, &snapshot, &[address], Vec::new(), None, now, now);
         let names: Vec<(&str, Level)> =
             router.alarms.iter().map(|alarm| (alarm.name.as_str(), alarm.level)).collect();
         assert_eq!(names, [("cannot_send", Level::Critical), ("address_refused", Level::Degraded)]);
@@ -188,7 +203,7 @@ mod tests {
         let mut snapshot = testing::snapshot();
         snapshot.delivery = Delivery::Partial { errno: libc::EPERM };
         let now = testing::at("2026-11-23T07:05:11Z");
-        let router = virtual_router(&testing::config(), &snapshot, &[], Vec::new(), None, now);
+        let router = virtual_router(&testing::config(), &snapshot, &[], Vec::new(), None, now, now);
         let names: Vec<&str> = router.alarms.iter().map(|alarm| alarm.name.as_str()).collect();
         assert_eq!((names, router.send_failing), (vec!["cannot_send_to_peer"], None));
     }
@@ -199,7 +214,7 @@ mod tests {
         let peers = vec![snapshot.source.expect("it is Active")];
         let config = config::VirtualRouter { peers, ..config };
         let now = testing::at("2026-11-23T07:05:11Z");
-        let router = virtual_router(&config, &snapshot, &[], Vec::new(), None, now);
+        let router = virtual_router(&config, &snapshot, &[], Vec::new(), None, now, now);
         let names: Vec<&str> = router.alarms.iter().map(|alarm| alarm.name.as_str()).collect();
         assert_eq!(names, ["own_address_in_peers"]);
     }
@@ -212,7 +227,7 @@ mod tests {
         let (age, seen) = (Duration::from_secs(60), Duration::from_millis(3_900));
         snapshot.alarms.set(snapshot::Alarm::AddressConflict, Some(Raised { evidence, age, seen }));
         let now = testing::at("2026-11-23T07:05:11Z");
-        let router = virtual_router(&testing::config(), &snapshot, &[], Vec::new(), None, now);
+        let router = virtual_router(&testing::config(), &snapshot, &[], Vec::new(), None, now, now);
         assert_eq!(router.alarms.len(), 1);
         let alarm = &router.alarms[0];
         let (name, message) = (&alarm.name, alarm.sentence(now));
@@ -229,7 +244,7 @@ mod tests {
             AddressSnapshot { address: config.addresses[0].ip, present: true, foreign: true, refused: None };
         let now = testing::at("2026-11-23T07:05:11Z");
         let describe =
-            |config: &_| virtual_router(config, &testing::snapshot(), &[address], Vec::new(), None, now);
+            |config: &_| virtual_router(config, &testing::snapshot(), &[address], Vec::new(), None, now, now);
         assert_eq!(describe(&config).alarms[0].name, "foreign_address");
         assert!(describe(&config).addresses[0].foreign);
         config.priority = vrrp_proto::Priority::OWNER;

@@ -6,7 +6,9 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use vrrp_proto::snapshot::{LinkStatistics, Phase, Reason, StateName, Statistics};
+use vrrp_proto::snapshot::{
+    GlobalStatistics, LinkStatistics, NewMasterReason, Phase, Reason, StateName, Statistics,
+};
 use vrrp_proto::{Family, Priority};
 
 mod orders;
@@ -18,6 +20,9 @@ use crate::config::{self, Config};
 use crate::history::Event;
 
 mod dns_update;
+mod statistics;
+
+pub use statistics::{Counted, Discarded};
 
 pub use dns_update::{DnsState, DnsUpdate};
 pub use orders::{By, Done, Fitness, Frozen, Handover, Orders, PeerNode, Yielded};
@@ -232,6 +237,9 @@ pub struct State {
     pub alarms: Vec<Alarm>,
     /// The process that answers.
     pub daemon: Daemon,
+    /// Counters of the whole host under the names of RFC 8347.
+    #[serde(default)]
+    pub statistics: Counted<GlobalStatistics>,
     /// Interfaces that virtual routers run on.
     #[serde(default)]
     pub interfaces: Vec<Interface>,
@@ -247,6 +255,9 @@ pub struct Interface {
     pub name: String,
     /// Why they were discarded.
     pub statistics: LinkStatistics,
+    /// The same, with the last of each reason.
+    #[serde(default)]
+    pub discarded: Vec<Discarded>,
 }
 
 impl State {
@@ -358,7 +369,35 @@ pub struct VirtualRouter {
     /// Set while advertisements cannot be sent to anybody.
     pub send_failing: Option<SendFailing>,
     /// Counters under the names of RFC 8347.
-    pub statistics: Statistics,
+    pub statistics: Counted<Statistics>,
+    /// Packets that were discarded, by reason, with the last of each.
+    #[serde(default)]
+    pub discarded: Vec<Discarded>,
+    /// Does it own the addresses (RFC 8347 `is-owner`)?
+    #[serde(default)]
+    pub is_owner: bool,
+    /// Source of the last advertisement that was accepted.
+    #[serde(default)]
+    pub last_adv_source: Option<IpAddr>,
+    /// When it began to take part; null in INITIALIZE.
+    #[serde(default)]
+    pub up_datetime: Option<WallTime>,
+    /// Active_Down_Interval in centiseconds, the unit of RFC 8347, rounded down.
+    #[serde(default)]
+    pub master_down_interval: u32,
+    /// Skew_Time in microseconds, the unit of RFC 8347, rounded down.
+    #[serde(default)]
+    pub skew_time: u32,
+    /// What happened to it last, by the identities of RFC 8347: `vrrp_event_master_timeout`, for example.
+    #[serde(default)]
+    pub last_event: String,
+    /// Why it became Active last: `not_master`, `priority`, `preempted` or `no_response`.
+    #[serde(default)]
+    pub new_master_reason: NewMasterReason,
+    /// The last error of a received packet that RFC 8347 has a word for, `version_error` for example;
+    /// null: there was none.
+    #[serde(default)]
+    pub protocol_error_reason: Option<String>,
 }
 
 impl VirtualRouter {

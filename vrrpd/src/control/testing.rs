@@ -7,7 +7,7 @@ use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
 
 use super::alarm::Alarm;
 use super::describe;
-use super::protocol::{Check, CheckState, Daemon, State, VERSION, VirtualRouter};
+use super::protocol::{Check, CheckState, Counted, Daemon, State, VERSION, VirtualRouter};
 use super::time::{Span, WallTime};
 use crate::config;
 
@@ -96,6 +96,13 @@ pub(crate) fn snapshot() -> RouterSnapshot {
         delivery: Delivery::Complete,
         delivery_age: Duration::from_secs(180),
         statistics: Statistics { advertisement_sent: 180, master_transitions: 1, ..Statistics::default() },
+        discards: snapshot::Discards::default(),
+        up: Some(Duration::from_secs(180)),
+        last_event: snapshot::LastEvent::MasterTimeout,
+        new_master_reason: snapshot::NewMasterReason::NoResponse,
+        last_adv_source: "192.0.2.194".parse().ok(),
+        active_down_interval: Duration::from_nanos(3_414_062_500),
+        skew_time: Duration::from_nanos(414_062_500),
     }
 }
 
@@ -146,6 +153,7 @@ pub(crate) fn router() -> VirtualRouter {
         &[address],
         vec![check()],
         Some(Duration::from_secs(2)),
+        at("2026-11-23T07:00:00Z"),
         at(NOW),
     )
 }
@@ -171,6 +179,10 @@ pub(crate) fn state(virtual_routers: Vec<VirtualRouter>) -> State {
         node: "bootstrap-a".to_owned(),
         virtual_routers,
         alarms: Vec::new(),
+        statistics: Counted {
+            discontinuity_datetime: Some(at("2026-11-23T07:00:00Z")),
+            counters: snapshot::GlobalStatistics { version_errors: 2, ..Default::default() },
+        },
         interfaces: Vec::new(),
         peers: Vec::new(),
         daemon: Daemon {

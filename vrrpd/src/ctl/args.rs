@@ -37,6 +37,9 @@ pub(super) enum Command {
     State {
         /// A virtual router; all without it.
         name: Option<String>,
+        /// Instead: every counter, what was discarded, and who sent it (--json has them always).
+        #[arg(long)]
+        statistics: bool,
     },
     /// Show the same again each second, until interrupted.
     Watch {
@@ -151,6 +154,13 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+}
+
+impl Command {
+    /// Are counters to be printed in place of the state?
+    pub(super) const fn asks_statistics(&self) -> bool {
+        matches!(self, Self::State { statistics: true, .. })
+    }
 }
 
 /// What is to be done with the configuration.

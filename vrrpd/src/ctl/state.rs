@@ -138,7 +138,7 @@ pub(super) fn watch(
 ) -> u8 {
     /// To the first column of the first line, and clear what is there.
     const HOME: &str = "\x1b[H\x1b[2J";
-    let command = Command::State { name };
+    let command = Command::State { name, statistics: false };
     loop {
         let Output { text, error, exit_code } = output(args, &command);
         let picture =

@@ -17,8 +17,8 @@ use crate::control::describe;
 use crate::control::exit;
 use crate::control::facts::Facts;
 use crate::control::protocol::{
-    Answer, Check, CheckState, ConfigText, Daemon, DnsUpdate, Interface, Refusal, Request, State, SyncGroup,
-    VERSION,
+    Answer, Check, CheckState, ConfigText, Counted, Daemon, Discarded, DnsUpdate, Interface, Refusal,
+    Request, State, SyncGroup, VERSION,
 };
 use crate::control::server::Call;
 use crate::control::time::{Span, WallTime};
@@ -36,6 +36,8 @@ const ROOM: usize = 64;
 #[derive(Debug)]
 pub(super) struct Observer {
     started: std::time::Instant,
+    /// By the wall clock as it was then: a step of it must not look like a discontinuity.
+    counting_since: WallTime,
     scheduling: Scheduling,
     checks: Vec<Check>,
     hooks: Vec<String>,
@@ -52,6 +54,7 @@ impl Observer {
         let (rerun, rerun_done) = mpsc::channel(64);
         let mut observer = Self {
             started: std::time::Instant::now(),
+            counting_since: WallTime::now(),
             scheduling,
             checks: Vec::new(),
             hooks: Vec::new(),
@@ -251,8 +254,15 @@ impl Observer {
                 .cloned()
                 .collect();
             let lease = lease_seconds(&entry.config).map(|seconds| Duration::from_secs(u64::from(seconds)));
-            let mut described =
-                describe::virtual_router(&entry.config, &snapshot, &addresses, checks, lease, time);
+            let mut described = describe::virtual_router(
+                &entry.config,
+                &snapshot,
+                &addresses,
+                checks,
+                lease,
+                entry.counting_since,
+                time,
+            );
             described.dns_updates = others
                 .dns
                 .of(&described.name)
@@ -288,11 +298,19 @@ impl Observer {
             node: config.daemon.node.clone(),
             virtual_routers,
             alarms: others.alarms(),
+            statistics: Counted {
+                discontinuity_datetime: Some(self.counting_since),
+                counters: observation.statistics,
+            },
             interfaces: observation
                 .asked_links
                 .iter()
                 .zip(&observation.links)
-                .map(|(&link, &statistics)| Interface { name: roster.interface(link).to_owned(), statistics })
+                .map(|(&link, (statistics, discards))| Interface {
+                    name: roster.interface(link).to_owned(),
+                    statistics: *statistics,
+                    discarded: Discarded::list(discards, time),
+                })
                 .collect(),
             peers: others.link.peers(),
             daemon: Daemon {

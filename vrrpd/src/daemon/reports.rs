@@ -1,8 +1,5 @@
 //! What the threads report, to where it belongs: the log, the history, the hooks, the state files.
 
-use std::collections::btree_map::Entry;
-use std::time::Duration;
-
 use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 use vrrp_proto::action::{Input, Report};
@@ -21,19 +18,21 @@ use crate::history::{LinkChange, What};
 use crate::hook::Transition;
 use crate::{clock, dns_update, kernel, protocol};
 
-/// A discarded packet is a warning at most so often for each fault and router; the counters have
-/// them all.
-const WARNING_SPACING: Duration = Duration::from_secs(60);
-
 impl Daemon {
     /// Takes in what the core reported, at the time when it did.
     pub(super) fn report(&mut self, report: Report, at: Instant) {
         match report {
-            Report::Discarded { link, router, source, error } => {
+            Report::Discarded { link, router, source, error, packets } => {
                 let place =
                     router.map_or_else(|| self.roster.interface(link).to_owned(), |router| self.name(router));
                 let source = source.map_or_else(|| "?".to_owned(), |source| source.to_string());
-                return self.discarded(&place, &source, &error);
+                match packets {
+                    1 => warn!("{place}: discarded an advertisement from {source}: {error}"),
+                    _ => {
+                        warn!("{place}: discarded {packets} advertisements, the last from {source}: {error}")
+                    }
+                }
+                return;
             }
             Report::Gone { router } => return self.gone(router),
             Report::Ordered { number, outcome, .. } => {
@@ -291,21 +290,6 @@ impl Daemon {
         self.commands.gone(router);
         self.wires.kernel.push_waiting(kernel::Message::Forget(router));
         self.wires.messages.push_waiting(protocol::Message::Input(Input::Remove { router }));
-    }
-
-    fn discarded(&mut self, place: &str, source: &str, error: &vrrp_proto::packet::ParseError) {
-        let key = format!("{place} {}", error.reason().name());
-        let now = tokio::time::Instant::now();
-        self.warned.retain(|_, last| now - *last < WARNING_SPACING);
-        match self.warned.entry(key) {
-            Entry::Occupied(_) => debug!("{place}: discarded an advertisement from {source}: {error}"),
-            Entry::Vacant(vacant) => {
-                vacant.insert(now);
-                warn!(
-                    "{place}: discarded an advertisement from {source}: {error} (further ones are counted)"
-                );
-            }
-        }
     }
 
     pub(super) fn name(&self, router: RouterId) -> String {

@@ -14,6 +14,7 @@ use vrrp_proto::{AdverInterval, Family, Vrid};
 
 use crate::authentication::Secrets;
 use crate::config::{self, Config, Ipv4Checksum, Lease};
+use crate::control::time::WallTime;
 use crate::kernel::{self, Place, Placement};
 use crate::perform::Wiring;
 use crate::protocol;
@@ -36,6 +37,8 @@ pub(super) struct Entry {
     pub(super) config: config::VirtualRouter,
     /// Shut down, until nothing is left of it.
     pub(super) leaving: bool,
+    /// When its counters were 0.
+    pub(super) counting_since: WallTime,
     parameters: Parameters,
     place: Place,
 }
@@ -184,6 +187,7 @@ impl Roster {
         Entry {
             config: new.clone(),
             leaving: false,
+            counting_since: before.map_or_else(WallTime::now, |before| before.counting_since),
             parameters: Parameters {
                 link,
                 vrid: new.vrid,
@@ -416,6 +420,16 @@ mod tests {
         };
         assert!(orders.iter().any(left), "what it held as a backup goes first");
         assert_eq!(configured(&orders), [2]);
+    }
+
+    #[test]
+    fn counters_count_from_the_first_appearance_of_a_router() {
+        let mut roster = Roster::default();
+        roster.apply(&two(150, ""), |_| None, true);
+        let since = |roster: &Roster| roster.get(RouterId(0)).map(|entry| entry.counting_since);
+        let first = since(&roster);
+        roster.apply(&two(120, ""), |_| None, true);
+        assert_eq!(since(&roster), first, "a reload is no discontinuity");
     }
 
     #[test]

@@ -165,8 +165,11 @@ impl Worker {
         for (&(link, family), opened) in &mut self.sockets {
             let here = |placed: &&Placed| placed.place.link == link && placed.place.family == family;
             let placements = self.places.values().filter(here).flat_map(|placed| &placed.place.addresses);
+            // A twin of this node is as bad as another holder of a virtual address.
+            let sources = self.places.values().filter(here).filter_map(|placed| placed.facts?.source);
             let addresses = placements
                 .map(|placement| placement.address.ip)
+                .chain(sources)
                 .filter(|&ip| Family::of(ip) == family)
                 .collect();
             let Some(interface) = self.table.link(opened.interface) else { continue };

@@ -295,6 +295,20 @@ impl DiscardReason {
             Self::Owner => "owner_conflicts",
         }
     }
+
+    /// The name of the error of RFC 8347 (`vrrp-error-global`, `vrrp-error-virtual-router`), in snake_case.
+    pub const fn identity(self) -> Option<&'static str> {
+        Some(match self {
+            Self::HopLimit => "ip_ttl_error",
+            Self::Length => "packet_length_error",
+            Self::Version => "version_error",
+            Self::Checksum => "checksum_error",
+            Self::Vrid => "vrid_error",
+            Self::AddressList => "address_list_error",
+            Self::Interval => "interval_error",
+            _ => return None,
+        })
+    }
 }
 
 /// Why an advertisement cannot be built. A validated configuration causes none of these.

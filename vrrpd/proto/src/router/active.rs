@@ -15,6 +15,7 @@ impl VirtualRouter {
     pub(super) fn become_active(&mut self, why: Reason, cx: &mut Context<'_>) {
         self.state = State::Active { adver: cx.now + self.parameters.interval.duration() };
         self.begin_asking(cx.now);
+        self.note_takeover(why, cx.now);
         self.lower_ignored = false;
         let taken_back = self.standing == Standing::TakingBack;
         if matches!(self.standing, Standing::Yielded | Standing::TakingBack) {

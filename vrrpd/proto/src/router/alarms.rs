@@ -8,15 +8,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::{Context, REPORT_SPACING, VirtualRouter};
-use crate::Instant;
 use crate::action::Report;
 use crate::packet::{ChecksumForm, ParseError};
 use crate::snapshot::{Alarm, Alarms, Evidence, Raised, Value};
+use crate::{Instant, MacAddress};
 
 /// A checksum form is written to disk each time it is told.
 const FORM_SPACING: Duration = Duration::from_secs(60);
 /// A condition that nothing has shown for so long is over: more than three of the longest intervals.
-const REMEMBERED: Duration = Duration::from_secs(300);
+pub(super) const REMEMBERED: Duration = Duration::from_secs(300);
 /// Conditions that keep a router from being heard: over when it is heard.
 const UNHEARD: [Alarm; 6] = [
     Alarm::VersionMismatch,
@@ -191,10 +191,20 @@ impl VirtualRouter {
             ParseError::Owner { priority } if !priority.is_release() => {
                 (Alarm::TwoActiveRouters, Value::Nothing, Value::Nothing)
             }
-            ParseError::OwnAddress { .. } => (Alarm::DuplicateSourceAddress, Value::Nothing, Value::Nothing),
+            ParseError::OwnAddress { .. } => return self.twin(None, cx),
             _ => return,
         };
         self.raise(alarm, Evidence { source, theirs, ours }, cx);
+    }
+
+    /// Another station has the address that our advertisements leave from: the one that ARP or neighbour
+    /// discovery showed, or an unknown one that advertises.
+    pub(super) fn twin(&mut self, mac: Option<MacAddress>, cx: &mut Context<'_>) {
+        let Some(source) = self.facts.source else { return };
+        let shown = &self.shown.alarms[Alarm::DuplicateSourceAddress as usize];
+        let known = if shown.raised.now { shown.evidence.theirs } else { Value::Nothing };
+        let theirs = mac.map_or(known, Value::Mac);
+        self.raise(Alarm::DuplicateSourceAddress, Evidence { theirs, ..Evidence::of(source) }, cx);
     }
 
     /// A packet of `source` was accepted.
@@ -228,6 +238,7 @@ impl VirtualRouter {
                 cx.report(Report::Alarm { router, alarm, raised, evidence: condition.evidence });
             }
         }
+        self.tell_discards(self.parameters.link, cx);
         if let Some(form) = self.shown.form.tell(cx.now, FORM_SPACING) {
             cx.report(Report::ChecksumForm { router, form });
         }

@@ -61,7 +61,11 @@ impl Elsewhere {
 impl VirtualRouter {
     /// An address was shown at a station. What everybody on the link can send moves nothing by
     /// itself: it shortens a handover to a successor that advertises, and it is counted.
-    pub(super) fn sighted(&mut self, sighting: Sighting, arrived: Instant) {
+    pub(super) fn sighted(&mut self, sighting: Sighting, arrived: Instant, cx: &mut Context<'_>) {
+        let ours = [self.facts.mac, self.mac()];
+        if self.facts.source == Some(sighting.address) && !ours.contains(&sighting.mac) {
+            self.twin(Some(sighting.mac), cx);
+        }
         let is_it = |address: &VirtualAddress| address.ip == sighting.address && address.interface.is_none();
         let Some(index) = self.parameters.addresses.iter().position(is_it) else { return };
         if sighting.mac == self.facts.mac {
@@ -110,7 +114,8 @@ impl VirtualRouter {
     fn defend(&mut self, conflict: Conflict, cx: &mut Context<'_>) {
         let again =
             self.elsewhere.defended_at.is_none_or(|at| conflict.last > at && cx.now - at >= DEFEND_INTERVAL);
-        let index = self.listed.iter().position(|&address| address == conflict.address);
+        let is_it = |address: &VirtualAddress| address.ip == conflict.address && address.interface.is_none();
+        let index = self.parameters.addresses.iter().position(is_it);
         if let Some(index) = index.and_then(|index| u16::try_from(index).ok()).filter(|_| again) {
             self.elsewhere.defended_at = Some(cx.now);
             self.announce(index..index + 1, cx);

@@ -2,7 +2,7 @@
 
 use super::{State, VirtualRouter};
 use crate::Instant;
-use crate::snapshot::{ActiveRouter, Phase, RouterSnapshot, StateName};
+use crate::snapshot::{ActiveRouter, LastEvent, NewMasterReason, Phase, Reason, RouterSnapshot, StateName};
 
 impl VirtualRouter {
     /// What an observer may see.
@@ -41,6 +41,27 @@ impl VirtualRouter {
             delivery: self.sending.delivery,
             delivery_age: now - self.sending.since,
             statistics: self.statistics,
+            discards: self.discards.snapshot(now),
+            up: self.up_since.map(|since| now - since),
+            last_event: self.last_event,
+            new_master_reason: self.new_master_reason,
+            last_adv_source: self.last_adv_source,
+            active_down_interval: self.active_adver_interval.active_down_interval(self.priority()),
+            skew_time: self.active_adver_interval.skew_time(self.priority()),
+        }
+    }
+
+    /// Keeps what RFC 8347 shows of a change of state, or of the reason for it.
+    pub(super) fn note_event(&mut self, from: StateName, to: StateName, reason: Reason, now: Instant) {
+        let delayed = !self.parameters.preempt_delay.is_zero();
+        let followed = self.rival.is_some_and(|rival| rival.lives(now));
+        self.last_event = LastEvent::of(to, reason, self.reason, delayed, self.owner(), followed);
+        if to == StateName::Active && from != StateName::Active {
+            self.new_master_reason = NewMasterReason::of(reason);
+        }
+        match to {
+            StateName::Initialize => self.up_since = None,
+            StateName::Backup | StateName::Active => _ = self.up_since.get_or_insert(now),
         }
     }
 

@@ -16,6 +16,7 @@ mod orders;
 mod reconfiguring;
 mod resuming;
 mod sending;
+mod statistics;
 mod stranger;
 mod transport;
 mod version_2;

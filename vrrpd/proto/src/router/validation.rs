@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Advertisement, Context, VirtualRouter};
 use crate::action::Report;
+use crate::discards::Told;
 use crate::packet::{Advert, ChecksumForm, ChecksumPolicy, Datagram, DiscardReason, ParseError, Rules};
 use crate::parameters::{LinkId, Parameters};
 use crate::snapshot::{Alarm, Evidence, Value};
@@ -12,8 +13,8 @@ use crate::{Family, Instant, Version};
 
 /// Hop Limit that Linux gives an IPv6 packet when nothing else is said.
 const KERNEL_HOP_LIMIT: u8 = 64;
-/// A discarded packet is reported at most so often; all are counted.
-pub(crate) const REPORT_SPACING: Duration = Duration::from_secs(1);
+/// An alarm is told of at most so often.
+pub(super) const REPORT_SPACING: Duration = Duration::from_secs(1);
 
 /// The checksum form last heard from one peer, or in the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,23 +32,24 @@ impl VirtualRouter {
         datagram: &Datagram<'_>,
         arrived: Instant,
         cx: &mut Context<'_>,
-    ) -> Option<Advertisement> {
+    ) -> Result<Advertisement, DiscardReason> {
         match self.validate(datagram) {
             Ok(advert) => {
                 let source = datagram.source;
                 let advertisement =
                     Advertisement { source, priority: advert.priority, interval: advert.interval, arrived };
                 self.accepted(&advert, &advertisement, cx);
+                self.note_late(advertisement, cx);
                 let too_low = datagram.hop_limit < self.parameters.min_hop_limit;
                 let (theirs, ours) =
                     (Value::Number(datagram.hop_limit.into()), Value::Number(u8::MAX.into()));
                 self.show(Alarm::HopLimitNot255, too_low, Evidence { source, theirs, ours }, cx);
-                Some(advertisement)
+                Ok(advertisement)
             }
             Err(error) => {
                 self.unheard(datagram.source, &error, cx);
                 self.discarded(link, datagram.source, error, cx);
-                None
+                Err(error.reason())
             }
         }
     }
@@ -110,6 +112,7 @@ impl VirtualRouter {
 
     fn accepted(&mut self, advert: &Advert<'_>, advertisement: &Advertisement, cx: &mut Context<'_>) {
         self.statistics.advertisement_rcvd += 1;
+        self.last_adv_source = Some(advertisement.source);
         self.statistics.priority_zero_pkts_rcvd += u64::from(advert.priority.is_release());
         self.heard_at_last(advertisement.source, cx);
         self.learn_form(advert.form, advertisement, cx);
@@ -201,10 +204,15 @@ impl VirtualRouter {
             }
         };
         *counter += 1;
-        if self.last_discard_report.is_none_or(|last| cx.now - last >= REPORT_SPACING) {
-            self.last_discard_report = Some(cx.now);
-            let router = Some(self.id);
-            cx.report(Report::Discarded { link, router, source: Some(source), error });
+        self.discards.add(Some(source), error, cx.now);
+        self.tell_discards(link, cx);
+    }
+
+    /// Tells of discarded packets, as far as it is not too soon.
+    pub(super) fn tell_discards(&mut self, link: LinkId, cx: &mut Context<'_>) {
+        let router = Some(self.id);
+        while let Some(Told { source, error, packets }) = self.discards.tell(cx.now) {
+            cx.report(Report::Discarded { link, router, source, error, packets });
         }
     }
 }

@@ -46,11 +46,14 @@ pub enum Alarm {
     UnknownSender,
     /// The other router has other authentication, or another password, and is not heard.
     AuthenticationMismatch,
+    /// An Active Router was silent for longer than its backups wait, and was not dead, more than once in
+    /// five minutes.
+    LateAdvertisements,
 }
 
 impl Alarm {
     /// Every alarm, in the order in which they are shown; `ALL[alarm as usize] == alarm`.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AddressListMismatch,
         Self::IntervalMismatch,
         Self::ChecksumFormConflict,
@@ -68,6 +71,7 @@ impl Alarm {
         Self::DuplicateSourceAddress,
         Self::UnknownSender,
         Self::AuthenticationMismatch,
+        Self::LateAdvertisements,
     ];
 
     /// The word in files, JSON and logs.
@@ -90,6 +94,7 @@ impl Alarm {
             Self::DuplicateSourceAddress => "duplicate_source_address",
             Self::UnknownSender => "unknown_sender",
             Self::AuthenticationMismatch => "authentication_mismatch",
+            Self::LateAdvertisements => "late_advertisements",
         }
     }
 }
@@ -109,6 +114,8 @@ pub enum Value {
     Address(IpAddr),
     /// Ethernet address.
     Mac(MacAddress),
+    /// A length of time.
+    Time(Duration),
     /// A word of the configuration.
     Word(&'static str),
 }
@@ -122,6 +129,7 @@ impl fmt::Display for Value {
             Self::Form(form) => f.write_str(form.name()),
             Self::Address(address) => address.fmt(f),
             Self::Mac(mac) => mac.fmt(f),
+            Self::Time(time) => write!(f, "{time:.1?}"),
             Self::Word(word) => f.write_str(word),
         }
     }

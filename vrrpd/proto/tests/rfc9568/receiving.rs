@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use vrrp_proto::action::{Input, Report};
-use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy, Datagram, encode};
+use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy, Datagram, DiscardReason, encode};
 use vrrp_proto::parameters::{Authentication, LinkId, Parameters, RouterId};
-use vrrp_proto::snapshot::{Alarm, LinkStatistics, StateName, Statistics};
+use vrrp_proto::snapshot::{Alarm, Discard, LinkStatistics, StateName, Statistics};
 use vrrp_proto::{AdverInterval, Family, Priority, Version, Vrid};
 
 use crate::scene::{LINK, ROUTER, Scene, VRID, addresses, facts, ip, ms, parameters};
@@ -96,8 +96,23 @@ fn a_malformed_packet_moves_one_counter_and_nothing_else() {
         assert_eq!(scene.node.poll_timeout(), running, "{}", vector.id);
         assert_eq!(scene.state(), state, "{}", vector.id);
         assert_eq!(discards(&scene), 1, "{}", vector.id);
+        let (reason, discard) = discarded(&scene, &vector.id);
+        assert_eq!(discard.packets, 1, "{}", vector.id);
+        assert_eq!((reason.name() == counter(vector)).then_some(discard.age), Some(ms(0)), "{}", vector.id);
+        let global = serde_json::to_value(scene.node.statistics()).expect("counters serialize");
+        for (name, count) in global.as_object().expect("an object") {
+            assert_eq!(count == 1, *name == counter(vector), "{}: {global}", vector.id);
+        }
         assert_eq!(scene.deeds(), [""; 0], "{}", vector.id);
     }
+}
+
+/// The one reason that a packet was discarded for, at the router or at its interface.
+fn discarded(scene: &Scene, id: &str) -> (DiscardReason, Discard) {
+    let (router, link) = (scene.snapshot().discards, scene.node.link_discards(LINK, scene.now));
+    let all: Vec<_> = router.iter().chain(link.iter()).collect();
+    let [only] = all[..] else { panic!("{id}: {all:?}") };
+    only
 }
 
 /// How often a discarded packet was reported.

@@ -166,6 +166,16 @@ fn words(
                  its firewall and compare vrid"
             ),
         ),
+        snapshot::Alarm::LateAdvertisements => (
+            format!(
+                "{peer} was silent for {theirs} and is not dead: this node took over after {ours}, more than \
+                 once"
+            ),
+            format!(
+                "a longer advertisement_interval on both nodes; look at what delays {peer}: vrrpctl state --json \
+                 there has loop_lateness_max_us"
+            ),
+        ),
         snapshot::Alarm::DuplicateSourceAddress => {
             return (
                 Level::Critical,

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::scene::{A, OTHER, OWN, PEER, Scene, addresses, ip, parameters, unicast, with_addresses};
-use crate::packet::{ChecksumForm, ChecksumPolicy};
+use super::scene::{
+    A, OTHER, OTHER_MAC, OWN, OWN_MAC, PEER, Scene, addresses, announcement, ip, parameters, unicast,
+    with_addresses,
+};
+use crate::packet::{ChecksumForm, ChecksumPolicy, Sighting};
 use crate::parameters::Parameters;
 use crate::snapshot::{Alarm, Evidence, Raised, StateName, Value};
 use crate::{AdverInterval, Family};
@@ -143,4 +146,50 @@ fn our_own_source_address_from_elsewhere_is_a_twin_or_a_loop() {
     scene.hear(OWN, 200);
     assert_eq!(shown(&scene, Alarm::DuplicateSourceAddress).evidence, Evidence::of(ip(OWN)));
     assert_eq!((scene.statistics().source_errors, scene.state()), (1, StateName::Backup));
+}
+
+#[test]
+fn a_station_with_our_own_address_is_named_by_its_ethernet_address() {
+    let mut scene = Scene::backup(parameters());
+    scene.sight(Sighting { mac: OWN_MAC, ..announcement(OWN) }, scene.now);
+    assert_eq!(raised(&scene), []);
+    scene.announced_elsewhere(OWN);
+    let twin = evidence(OWN, Value::Mac(OTHER_MAC), Value::Nothing);
+    assert_eq!(shown(&scene, Alarm::DuplicateSourceAddress).evidence, twin);
+    scene.hear(OWN, 200);
+    assert_eq!(shown(&scene, Alarm::DuplicateSourceAddress).evidence, twin, "its packets do not hide that");
+    assert_eq!(scene.statistics().address_conflicts, 0, "it is no virtual address");
+}
+
+/// `gaps` times: a router of higher rank is heard, is silent for so long that we take over, and is
+/// heard again after `back`.
+fn flapping(gaps: usize, back: Duration) -> Scene {
+    let interval = AdverInterval::from_centiseconds(1).expect("a valid interval");
+    let mut scene = Scene::backup(Parameters { interval, ..parameters() });
+    for _ in 0..gaps {
+        scene.hear_interval(OTHER, 200, 1);
+        while scene.state() != StateName::Active {
+            scene.next_timeout();
+        }
+        scene.run_for(back);
+        scene.hear_interval(OTHER, 200, 1);
+        scene.run_for(interval.duration());
+        assert_eq!(scene.state(), StateName::Backup);
+    }
+    scene
+}
+
+#[test]
+fn a_router_that_is_late_again_and_again_is_named() {
+    let late = Duration::from_millis(5);
+    assert_eq!(raised(&flapping(1, late)), [], "once is an accident");
+    let scene = flapping(2, late);
+    assert_eq!(raised(&scene), [Alarm::LateAdvertisements]);
+    let patience = AdverInterval::from_centiseconds(1)
+        .expect("a valid interval")
+        .active_down_interval(scene.snapshot().priority);
+    let shown = shown(&scene, Alarm::LateAdvertisements).evidence;
+    assert_eq!(shown, evidence(OTHER, Value::Time(patience), Value::Time(patience)));
+    assert_eq!(scene.alarms(), [(Alarm::LateAdvertisements, true)], "and told");
+    assert_eq!(raised(&flapping(3, A)), [], "who was away for longer had died");
 }

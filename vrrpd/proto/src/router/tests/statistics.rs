@@ -1,0 +1,190 @@
+//! What RFC 8347 and RFC 6527 want to know, and what a flood may make us say.
+
+use std::time::Duration;
+
+use super::scene::{
+    A, LINK, OTHER, OWN, PEER, Scene, facts, ip, ms, parameters, with_addresses, with_priority,
+};
+use crate::action::{Input, Report};
+use crate::packet::{Datagram, DiscardReason, ParseError};
+use crate::parameters::{Facts, InterfaceState, Parameters};
+use crate::snapshot::{GlobalStatistics, LastEvent, NewMasterReason, StateName, Statistics};
+use crate::{AdverInterval, Priority};
+
+/// A message of VRRPv2, which this router does not speak.
+const OLD: [u8; 12] = [0x21, 51, 200, 1, 0, 1, 0, 0, 192, 0, 2, 1];
+/// One that is cut short.
+const SHORT: [u8; 5] = [0x31, 51, 200, 1, 0];
+
+/// How many packets each report about discarded ones is about.
+fn told(scene: &Scene) -> Vec<u64> {
+    let packets = |report| match report {
+        Report::Discarded { packets, .. } => Some(packets),
+        _ => None,
+    };
+    scene.reports().into_iter().filter_map(packets).collect()
+}
+
+#[test]
+fn a_flood_is_counted_to_the_last_packet_and_told_ever_more_seldom() {
+    let mut scene = Scene::backup(parameters());
+    let start = scene.now;
+    while scene.now - start < 10 * A {
+        scene.hear_octets(PEER, "224.0.0.18", &OLD);
+        scene.run_for(ms(1));
+    }
+    assert_eq!(told(&scene), [1, 999, 2000, 4000], "at once, and after 1, 3 and 7 s");
+    scene.run_for(10 * A);
+    assert_eq!(told(&scene).iter().sum::<u64>(), 10_000, "the rest is told when the flood is over");
+    let discard = scene.snapshot().discards.get(DiscardReason::Version).expect("there were some");
+    assert_eq!((discard.packets, discard.source), (10_000, Some(ip(PEER))));
+    assert_eq!(scene.statistics().version_errors, 10_000);
+    assert_eq!(scene.node.statistics(), GlobalStatistics { version_errors: 10_000, ..Default::default() });
+}
+
+#[test]
+fn each_reason_is_told_for_itself_and_names_who_sent_the_last() {
+    let mut scene = Scene::backup(parameters());
+    scene.hear_octets(PEER, "224.0.0.18", &OLD);
+    scene.hear_octets(OTHER, "224.0.0.18", &SHORT);
+    assert_eq!(told(&scene), [1, 1]);
+    scene.hear_octets(OTHER, "224.0.0.18", &OLD);
+    scene.pass(A / 2);
+    assert_eq!(told(&scene), [1, 1]);
+    let discards = scene.snapshot().discards;
+    let shown: Vec<_> = discards.iter().map(|(reason, it)| (reason, it.packets, it.source, it.age)).collect();
+    let other = Some(ip(OTHER));
+    assert_eq!(shown, [(DiscardReason::Length, 1, other, A / 2), (DiscardReason::Version, 2, other, A / 2)]);
+    assert_eq!(
+        discards.get(DiscardReason::Length).map(|it| it.error),
+        Some(ParseError::TooShort { octets: 5 })
+    );
+}
+
+#[test]
+fn after_a_minute_of_peace_the_first_is_told_at_once_again() {
+    let mut scene = Scene::active(parameters());
+    scene.hear_octets(PEER, "224.0.0.18", &OLD);
+    scene.run_for(62 * A);
+    for _ in 0..2 {
+        scene.hear_octets(PEER, "224.0.0.18", &OLD);
+    }
+    assert_eq!(told(&scene), [1, 1]);
+    scene.run_for(A);
+    assert_eq!(told(&scene), [1, 1, 1]);
+}
+
+#[test]
+fn what_belongs_to_no_router_is_told_and_counted_for_its_interface() {
+    let mut scene = Scene::backup(parameters());
+    let foreign = [0x31, 7, 200, 1, 0, 100, 0, 0, 192, 0, 2, 1];
+    let (source, destination) = (ip(PEER), ip("224.0.0.18"));
+    for _ in 0..3 {
+        let datagram = Datagram { source, destination, hop_limit: 255, payload: &foreign };
+        scene.input(Input::Received { link: LINK, datagram, arrived: scene.now });
+    }
+    scene.run_for(A);
+    assert_eq!(told(&scene), [1, 2]);
+    let discards = scene.node.link_discards(LINK, scene.now);
+    assert_eq!(discards.get(DiscardReason::Checksum).map(|it| it.packets), Some(3));
+    assert_eq!(scene.node.statistics().checksum_errors, 3);
+    assert_eq!(scene.snapshot().discards.iter().count(), 0);
+}
+
+fn down() -> Facts {
+    Facts { interface: InterfaceState::Down, ..facts(OWN) }
+}
+
+#[test]
+fn the_last_event_has_the_name_that_the_model_gives_it() {
+    let mut scene = Scene::new(parameters());
+    assert_eq!((scene.snapshot().last_event, scene.snapshot().up), (LastEvent::None, None));
+    scene.facts(down());
+    assert_eq!(scene.snapshot().last_event, LastEvent::InterfaceDown);
+    scene.facts(Facts { source: None, ..facts(OWN) });
+    assert_eq!(scene.snapshot().last_event, LastEvent::NoPrimaryIpAddress);
+    scene.facts(facts(OWN));
+    assert_eq!(scene.snapshot().last_event, LastEvent::PrimaryIpAddress);
+    while scene.state() != StateName::Active {
+        scene.next_timeout();
+    }
+    assert_eq!(scene.snapshot().last_event, LastEvent::MasterTimeout);
+    scene.hear(OTHER, 200);
+    assert_eq!(scene.snapshot().last_event, LastEvent::HigherPriorityBackup);
+    scene.run_for(A / 2);
+    assert!(scene.snapshot().up > Some(3 * A), "it takes part all the time");
+    scene.facts(down());
+    scene.facts(facts(OWN));
+    assert_eq!(scene.snapshot().last_event, LastEvent::InterfaceUp);
+    scene.shutdown();
+    assert_eq!((scene.snapshot().last_event, scene.snapshot().up), (LastEvent::Shutdown, None));
+}
+
+/// Active after what is done to a Backup that hears a router of priority 100.
+fn taken_over(parameters: Parameters, rest: Duration) -> (LastEvent, NewMasterReason) {
+    let mut scene = Scene::backup(parameters);
+    while scene.state() != StateName::Active {
+        scene.hear(PEER, 100);
+        scene.run_for(rest);
+    }
+    (scene.snapshot().last_event, scene.snapshot().new_master_reason)
+}
+
+#[test]
+fn why_a_router_became_active_is_kept() {
+    let mut scene = Scene::backup(parameters());
+    assert_eq!(scene.snapshot().new_master_reason, NewMasterReason::NotMaster);
+    scene.hear(OTHER, 200);
+    scene.hear(OTHER, 0);
+    scene.run_for(A);
+    assert_eq!(scene.snapshot().new_master_reason, NewMasterReason::Priority);
+    scene.hear(OTHER, 200);
+    assert_eq!(scene.state(), StateName::Backup);
+    assert_eq!(scene.snapshot().new_master_reason, NewMasterReason::Priority, "though it is Backup");
+    scene.run_for(5 * A);
+    assert_eq!(scene.snapshot().new_master_reason, NewMasterReason::NoResponse);
+
+    let preempted = |event| (event, NewMasterReason::Preempted);
+    assert_eq!(taken_over(parameters(), A), preempted(LastEvent::LowerPriorityMaster));
+    let delayed = Parameters { preempt_delay: 5 * A, ..parameters() };
+    assert_eq!(taken_over(delayed, A), preempted(LastEvent::PreemptHoldTimeout));
+    let owner = Scene::backup(Parameters { priority: Priority::OWNER, ..parameters() });
+    let shown = owner.snapshot();
+    assert_eq!(
+        (shown.last_event, shown.new_master_reason),
+        (LastEvent::InterfaceUp, NewMasterReason::Priority)
+    );
+}
+
+#[test]
+fn the_times_in_force_and_who_spoke_last_are_shown() {
+    let mut scene = Scene::backup(with_priority(100));
+    assert_eq!(scene.snapshot().last_adv_source, None);
+    scene.hear_interval(OTHER, 200, 50);
+    let shown = scene.snapshot();
+    let interval = AdverInterval::from_centiseconds(50).expect("a valid interval");
+    assert_eq!(shown.active_down_interval, interval.active_down_interval(Priority::new(100)));
+    assert_eq!(shown.skew_time, interval.skew_time(Priority::new(100)));
+    assert_eq!(shown.last_adv_source, Some(ip(OTHER)));
+    scene.hear_octets(PEER, "224.0.0.18", &OLD);
+    assert_eq!(scene.snapshot().last_adv_source, Some(ip(OTHER)), "what is discarded does not speak");
+    let discards = scene.snapshot().discards;
+    assert_eq!(discards.last_protocol_error(), Some("version_error"));
+    let mut quiet = Scene::backup(with_addresses(&["192.0.2.1"]));
+    quiet.hear_octets(PEER, OWN, &OLD);
+    assert_eq!(quiet.snapshot().discards.last_protocol_error(), None, "the model has no word for it");
+}
+
+#[test]
+fn counters_have_64_bits_and_transitions_32() {
+    let json = serde_json::to_value(Statistics::default()).expect("counters serialize");
+    for name in json.as_object().expect("an object").keys() {
+        let largest = serde_json::json!({ name.as_str(): u64::MAX });
+        let wide = serde_json::from_value::<Statistics>(largest).is_ok();
+        assert_eq!(wide, name != "master_transitions", "{name}");
+    }
+    let transitions = serde_json::json!({ "master_transitions": u32::MAX });
+    assert!(serde_json::from_value::<Statistics>(transitions).is_ok());
+    let global = serde_json::json!({ "vrid_errors": u64::MAX });
+    assert!(serde_json::from_value::<GlobalStatistics>(global).is_ok());
+}
