@@ -178,6 +178,8 @@ fn an_order_to_one_goes_for_both() {
     pair.wait_for_both_on(&pair.b);
     probers.iter().for_each(Prober::wait_for_answer);
     pair.stays_on(&pair.b);
+    let said = String::from_utf8(pair.a.vrrpctl("undrain inside").stdout).expect("text");
+    assert!(said.contains("outside, of its sync group, holds it: vrrpctl undrain outside"), "{said}");
     assert_eq!(pair.a.vrrpctl("undrain outside").status.code(), Some(0));
     pair.wait_for_both_on(&pair.a);
     pair.stays_on(&pair.a);
