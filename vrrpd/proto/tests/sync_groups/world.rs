@@ -228,6 +228,10 @@ impl World {
         }
         self.note(format!("{host} starts"));
         self.hosts[host].life += 1;
+        if self.settings.keepalived && host == 0 && self.hosts[0].link_up.contains(&false) {
+            // In FAULT until the link comes, which starts it.
+            return;
+        }
         if self.settings.keepalived && host == 0 {
             let settings = &self.settings;
             let member = |member| {
