@@ -6,7 +6,7 @@ use lab::tshark::{self, Checksum};
 use lab::{DEADLINE, Frame, Lab, wait_for};
 
 /// One virtual router of each kind: its name, its keys, its VRID, its family, the checksum that it sends.
-const FORMATS: [(&str, &str, u8, bool, Checksum); 7] = [
+const FORMATS: [(&str, &str, u8, bool, Checksum); 10] = [
     ("rfc9568", "ipv4_checksum = \"rfc9568\"", 1, false, Checksum::MessageAlone),
     (
         "deployed",
@@ -26,22 +26,28 @@ const FORMATS: [(&str, &str, u8, bool, Checksum); 7] = [
         true,
         Checksum::PseudoHeader,
     ),
+    ("version_2", VERSION_2, 8, false, Checksum::PseudoHeader),
+    ("many_version_2", VERSION_2, 9, false, Checksum::PseudoHeader),
+    ("password", PASSWORD, 10, false, Checksum::PseudoHeader),
 ];
+/// There is one checksum and one unit of time.
+const VERSION_2: &str = "version = 2\nadvertisement_interval = \"1s\"";
+const PASSWORD: &str = "version = 2\nadvertisement_interval = \"1s\"\n\
+                        authentication = { type = \"pass\", password = \"s3cr3t\" }";
 
-/// As many as an advertisement has room for, where the name says so.
+/// Many, where the name says so: over IPv6 as many as an advertisement has room for.
 fn addresses(name: &str, vrid: u8, six: bool) -> Vec<String> {
-    let count = if !name.contains("many") {
-        2
-    } else if six {
-        90
-    } else {
-        250
+    let count = match (name.contains("many"), six) {
+        (false, _) => 2,
+        (true, true) => 90,
+        (true, false) => 120,
     };
     let network = u16::from(vrid);
     let address = |host: u16| match six {
         true => format!("fe80::{network}:{host:x}"),
-        false if count > 2 => format!("198.51.100.{host}"),
-        false => format!("203.0.113.{}", network * 10 + host),
+        false if count == 2 => format!("203.0.113.{}", network * 10 + host),
+        false if name == "many" => format!("198.51.100.{host}"),
+        false => format!("198.51.100.{}", count + host),
     };
     (1..=count).map(address).collect()
 }
@@ -52,8 +58,7 @@ fn configuration() -> String {
         let addresses = addresses(name, vrid, six);
         write!(
             text,
-            "[virtual_router.{name}]\ninterface = \"eth0\"\nvrid = {vrid}\nadvertisement_interval = \"500ms\"\n\
-             addresses = {addresses:?}\n{keys}\n"
+            "[virtual_router.{name}]\ninterface = \"eth0\"\nvrid = {vrid}\naddresses = {addresses:?}\n{keys}\n"
         )
         .expect("a string grows");
     }
