@@ -7,7 +7,7 @@ mod page;
 mod setting;
 mod story;
 
-use setting::{Family, PLAIN, Setting, Software, Transport};
+use setting::{Family, PLAIN, Setting, Software, Transport, VERSION_2};
 use story::Row;
 
 /// Makes of one text a test of each row, and the list of all rows: the format, the software by falling
@@ -31,6 +31,30 @@ macro_rules! rows {
 }
 
 rows! {
+    #[test]
+    fn keepalived_v2_below_vrrpd() {
+        "VRRPv2", [Vrrpd, Keepalived], VERSION_2
+    }
+    #[test]
+    fn keepalived_v2_above_vrrpd() {
+        "VRRPv2", [Keepalived, Vrrpd], VERSION_2
+    }
+    #[test]
+    fn keepalived_v2_password_below_vrrpd() {
+        "VRRPv2 with a password", [Vrrpd, Keepalived], Setting { password: true, ..VERSION_2 }
+    }
+    #[test]
+    fn keepalived_v2_password_above_vrrpd() {
+        "VRRPv2 with a password", [Keepalived, Vrrpd], Setting { password: true, ..VERSION_2 }
+    }
+    #[test]
+    fn frr_v2_below_vrrpd() {
+        "VRRPv2", [Vrrpd, Frr], VERSION_2
+    }
+    #[test]
+    fn frr_v2_above_vrrpd() {
+        "VRRPv2", [Frr, Vrrpd], VERSION_2
+    }
     #[test]
     fn keepalived_v3_ipv4_below_vrrpd() {
         "VRRPv3 IPv4, checksum with pseudo-header", [Vrrpd, Keepalived], PLAIN
@@ -74,6 +98,14 @@ rows! {
     #[test]
     fn keepalived_10_ms_above_vrrpd() {
         "VRRPv3 IPv4 every 10 ms", [Keepalived, Vrrpd], Setting { interval_ms: 10, ..PLAIN }
+    }
+    #[test]
+    fn keepalived_sync_group_below_vrrpd() {
+        "VRRPv3 IPv4 and IPv6 in a sync group", [Vrrpd, Keepalived], Setting { sync_group: true, ..PLAIN }
+    }
+    #[test]
+    fn keepalived_sync_group_above_vrrpd() {
+        "VRRPv3 IPv4 and IPv6 in a sync group", [Keepalived, Vrrpd], Setting { sync_group: true, ..PLAIN }
     }
     #[test]
     fn frr_v3_ipv4_below_vrrpd() {

@@ -54,6 +54,9 @@ pub(crate) const PLAIN: Setting = Setting {
     sync_group: false,
 };
 
+/// VRRPv2 knows whole seconds only.
+pub(crate) const VERSION_2: Setting = Setting { version: 2, interval_ms: 1000, ..PLAIN };
+
 impl Setting {
     /// A stall of a few intervals is a matter of scheduling: all daemons get realtime, and the machine
     /// for themselves.
