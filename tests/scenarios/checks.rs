@@ -1,5 +1,7 @@
 //! Checks move the address, and only as far as they should.
 
+mod tracking;
+
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;

@@ -26,6 +26,7 @@ mod raw;
 mod show;
 mod sync_group;
 mod table;
+mod track;
 mod transport;
 mod validate;
 mod value;
@@ -49,6 +50,7 @@ pub use probe::{
 pub(crate) use probe::{dns_data, rcode_word, show_bytes};
 pub use show::{to_toml, to_toml_expanded};
 pub use sync_group::SyncGroup;
+pub use track::TrackInterface;
 pub use virtual_address::VirtualAddress;
 
 /// A whole configuration file, validated.
@@ -169,6 +171,8 @@ pub struct VirtualRouter {
     pub lease: Lease,
     /// Names of the checks that count for it: its own first, then those of its sync group.
     pub checks: Vec<String>,
+    /// Other interfaces whose state counts for it.
+    pub track_interfaces: Vec<TrackInterface>,
     /// Names of the hooks that hear of its transitions.
     pub hooks: Vec<String>,
     /// Gratuitous ARP and unsolicited neighbour advertisements.

@@ -14,6 +14,7 @@ mod roster;
 mod standing;
 mod starts;
 mod systemd;
+mod tracks;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,7 @@ use roster::Roster;
 use standing::Standing;
 use starts::Starts;
 use systemd::Systemd;
+use tracks::Tracks;
 
 /// Messages that wait for the protocol thread.
 const TO_PROTOCOL: usize = 1024;
@@ -136,6 +138,7 @@ struct Daemon {
     hooks: Hooks,
     hook_results: mpsc::Receiver<HookResult>,
     dns: DnsUpdates,
+    tracks: Tracks,
     dns_reports: mpsc::Receiver<dns_update::Report>,
     /// Reports of the protocol thread that were lost, as of the last look.
     reports_lost: u64,
@@ -209,6 +212,7 @@ impl Daemon {
             hooks: Hooks::new(&config, launcher, hook_sender),
             hook_results,
             dns: DnsUpdates::new(dns_sender),
+            tracks: Tracks::default(),
             dns_reports,
             reports_lost: 0,
             calls,
@@ -270,6 +274,7 @@ impl Daemon {
                 }
                 Some(state) = self.for_peers.recv() => self.peers_hear(&state),
                 (peer, message) = self.peers.receive() => self.peer_said(peer, message),
+                () = expired(self.tracks.due()), if self.tracks.due().is_some() => self.track_on(),
                 () = expired(farewell), if farewell.is_some() => {
                     warn!("the kernel did not confirm in time that all addresses are gone");
                     break;
@@ -423,7 +428,12 @@ impl Daemon {
             }
             Note::Observed(observation) => {
                 let (roster, config, history) = (&self.roster, &self.config, &self.history);
-                let others = Others { standing: &self.standing, link: &self.peers, dns: &self.dns };
+                let others = Others {
+                    standing: &self.standing,
+                    link: &self.peers,
+                    dns: &self.dns,
+                    tracks: &self.tracks,
+                };
                 self.observer.answer(&observation, roster, config, history, &self.protocol, others);
             }
         }

@@ -43,6 +43,8 @@ pub(crate) enum Message {
     Place(RouterId, Box<Place>),
     /// A router is gone.
     Forget(RouterId),
+    /// Tell of these interfaces, how they are now and what changes, and of no other.
+    Watch(BTreeSet<String>),
     /// End the thread.
     Stop,
 }
@@ -52,6 +54,8 @@ pub(crate) enum Message {
 pub(crate) enum Note {
     /// An interface that a router runs on came, went, or changed its state.
     Interface { name: String, state: InterfaceState },
+    /// How an interface is that is to be told of.
+    Tracked { interface: String, state: InterfaceState },
     /// The kernel refused something, in its own words.
     Refused { router: RouterId, address: Address, message: String },
     /// Packets to the addresses of routers with `accept_mode = false` are not dropped, and why; `None`:
@@ -115,6 +119,8 @@ struct Worker {
     announcers: BTreeMap<LinkId, (LinkIndex, MacAddress)>,
     /// What was told of each interface last.
     interfaces: BTreeMap<String, InterfaceState>,
+    /// Interfaces that are to be told of, and what was told last.
+    tracked: BTreeMap<String, Option<InterfaceState>>,
     /// Sockets could not be opened, or nothing could be listed; try again soon.
     retry: bool,
     /// Events were lost, and the table has not been made anew since.
@@ -185,6 +191,7 @@ impl Worker {
             sockets: BTreeMap::new(),
             announcers: BTreeMap::new(),
             interfaces: BTreeMap::new(),
+            tracked: BTreeMap::new(),
             retry: false,
             stale: false,
             ours,
@@ -237,6 +244,11 @@ impl Worker {
                 Message::Forget(router) => {
                     self.places.remove(&router);
                     self.close_addresses();
+                }
+                Message::Watch(interfaces) => {
+                    let told = |name: String| (name.clone(), self.tracked.get(&name).copied().flatten());
+                    self.tracked = interfaces.into_iter().map(told).collect();
+                    self.tell_tracked();
                 }
                 Message::Stop => return ControlFlow::Break(()),
             }

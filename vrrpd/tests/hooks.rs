@@ -104,6 +104,7 @@ fn virtual_router(name: &str, hooks: &[String]) -> VirtualRouter {
         strict: false,
         lease: Lease::Auto,
         checks: Vec::new(),
+        track_interfaces: Vec::new(),
         hooks: hooks.to_vec(),
         garp: Announcements {
             count: 5,

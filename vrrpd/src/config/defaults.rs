@@ -90,6 +90,7 @@ fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
         strict: raw.strict.or(false)?,
         lease: raw.lease.or(Lease::Auto)?,
         checks: values(&raw.checks)?,
+        track_interfaces: values(&raw.track_interfaces)?,
         hooks: values(&raw.hooks)?,
         garp: garp::announcements(&raw.garp)?,
     })

@@ -56,6 +56,7 @@ pub const TABLES: &[(&str, &[Key])] = &[
     ("addresses", virtual_address::KEYS),
     ("garp", GARP),
     ("authentication", AUTHENTICATION),
+    ("track_interfaces", super::track::KEYS),
     ("check", CHECK),
     ("tcp", probe::tcp::KEYS),
     ("http", probe::http::KEYS),
@@ -145,9 +146,9 @@ pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     only("virtual_mac", Fixed::Boolean(false)),
     full("lease"),
     full("checks"),
+    full("track_interfaces"),
     full("hooks"),
     full("garp"),
-    not_yet("track_interfaces"),
     full("authentication"),
 ];
 
@@ -220,6 +221,7 @@ const KEEPALIVED: &[(&str, &str)] = &[
     ("accept", "accept_mode"),
     ("advert_int", "advertisement_interval"),
     ("nopreempt", "preempt_mode = false"),
+    ("track_interface", "track_interfaces"),
     ("track_script", "checks"),
     ("unicast_peer", "peers"),
     ("unicast_src_ip", "source_address"),

@@ -13,6 +13,7 @@ use vrrp_proto::{AdverInterval, Family, Priority, Version, Vrid};
 use super::diagnostic::Faults;
 use super::probe::Usual;
 use super::table::{At, Field, Table};
+use super::track::{self, TrackInterface};
 use super::{Effect, Exec, HookState, Ipv4Checksum, Lease, Preset, Probe, Scheduling, When};
 use super::{VirtualAddress, authentication, dns_update, garp, interface, keys, probe, sync_group};
 use super::{value, version, virtual_address};
@@ -74,6 +75,7 @@ pub(super) struct VirtualRouter {
     pub(super) strict: Field<bool>,
     pub(super) lease: Field<Lease>,
     pub(super) checks: Field<Vec<At<String>>>,
+    pub(super) track_interfaces: Field<Vec<At<TrackInterface>>>,
     pub(super) hooks: Field<Vec<At<String>>>,
     pub(super) garp: garp::Raw,
     pub(super) authentication: Field<authentication::Raw>,
@@ -254,6 +256,7 @@ fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> V
         strict: table.field("strict", faults, value::boolean),
         lease: table.field("lease", faults, value::lease),
         checks: table.list("checks", faults, value::reference),
+        track_interfaces: track::read(table, faults),
         hooks: table.list("hooks", faults, value::reference),
         garp: garp::read(table, faults),
         authentication: authentication::read(table, faults),

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::probe::Kind;
 use super::value::show_duration;
 use super::{
-    Check, Config, Daemon, Effect, Hook, HookState, Ipv4Checksum, Lease, PeerLink, Scheduling, Url,
-    VirtualAddress, VirtualRouter, When, authentication, dns_update, garp, interface, sync_group,
+    Check, Config, Daemon, Effect, Hook, HookState, Ipv4Checksum, Lease, PeerLink, Scheduling,
+    TrackInterface, Url, VirtualAddress, VirtualRouter, When, authentication, dns_update, garp, interface,
+    sync_group,
 };
 
 /// Keys with their values in TOML.
@@ -133,6 +134,7 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
         ("virtual_mac", String::from("false")),
         ("lease", lease(router.lease)),
         ("checks", list(&router.checks, |name| quoted(name))),
+        ("track_interfaces", list(&router.track_interfaces, TrackInterface::show)),
         ("hooks", list(&router.hooks, |name| quoted(name))),
         ("garp", garp::show(&router.garp)),
     ]);

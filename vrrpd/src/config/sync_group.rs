@@ -9,7 +9,7 @@ use super::show::{Entries, list, quoted};
 use super::table::{At, Field, Table};
 use super::validate::HIGHEST_DEMOTED;
 use super::value;
-use super::{Config, Effect};
+use super::{Config, Effect, TrackInterface};
 
 /// `[sync_group.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,7 +158,9 @@ impl Config {
         members.map(|router| router.priority).min()
     }
 
-    /// A check that moves one member moves all: each names the checks of all and of the group.
+    /// What moves one member moves all: each names the checks of all and of the group, and tracks the
+    /// interfaces that any of them tracks. Two that track one in the same way do so with the weight of
+    /// the first.
     pub(super) fn share_checks(&mut self) {
         for group in &self.sync_groups {
             let is_member = |router: &&super::VirtualRouter| group.virtual_routers.contains(&router.name);
@@ -169,10 +171,19 @@ impl Config {
                     all.push(name.clone());
                 }
             }
+            let own =
+                self.virtual_routers.iter().filter(is_member).flat_map(|router| &router.track_interfaces);
+            let mut tracked: Vec<TrackInterface> = Vec::new();
+            for track in own {
+                if !tracked.iter().any(|known| known.name() == track.name()) {
+                    tracked.push(track.clone());
+                }
+            }
             for router in self.virtual_routers.iter_mut().filter(|router| is_member(&&**router)) {
                 let others = all.iter().filter(|name| !router.checks.contains(name)).cloned();
                 let others: Vec<String> = others.collect();
                 router.checks.extend(others);
+                router.track_interfaces.clone_from(&tracked);
             }
         }
     }

@@ -220,6 +220,41 @@ impl<'a> Table<'a> {
         Field::Is(At { span: name.span(), value: table })
     }
 
+    /// A list of tables within this one. Wrong elements are reported and left out.
+    pub(super) fn tables<T>(
+        &self,
+        key: &str,
+        keys: &[Key],
+        faults: &mut Faults,
+        read: impl Fn(&Table<'_>, &mut Faults) -> Option<T>,
+    ) -> Field<Vec<At<T>>> {
+        // A list, and not too long.
+        let list = self.list(key, faults, |_, _| Ok(()));
+        let (Field::Is(list), Some(value)) = (list, self.entries.get(key)) else {
+            return if self.key(key).is_some() || faults.incomplete() {
+                Field::Unknown
+            } else {
+                Field::Absent
+            };
+        };
+        let DeValue::Array(elements) = value.get_ref() else { return Field::Unknown };
+        let mut tables = Vec::new();
+        for element in elements.iter() {
+            let DeValue::Table(entries) = element.get_ref() else {
+                let found = kind(element.get_ref());
+                let label = format!("write {{ {} = ... }}", keys.first().map_or("", |key| key.name));
+                faults.error(&element.span(), format!("{key} has tables, not {found}"), label);
+                continue;
+            };
+            let table = Table::open(format!("{}.{key}", self.path), element.span(), entries, keys, faults);
+            tables.extend(read(&table, faults).map(|value| At { value, span: element.span() }));
+        }
+        if tables.len() < elements.len() {
+            return Field::Unknown;
+        }
+        Field::Is(At { value: tables, span: list.span })
+    }
+
     /// The tables with names of the user's choice below `key`, in the order of the file.
     pub(super) fn named(&self, key: &str, keys: &[Key], faults: &mut Faults) -> Vec<(At<String>, Table<'a>)> {
         let Some((header, value)) = self.entries.get_key_value(key) else {

@@ -12,7 +12,7 @@ use super::table::{At, Field};
 use super::value::show_duration;
 use super::virtual_address::{self, words};
 use super::{
-    Effect, Lease, When, authentication, dns_update, garp, interface, sync_group, transport, version,
+    Effect, Lease, When, authentication, dns_update, garp, interface, sync_group, track, transport, version,
 };
 
 /// VRID that examples and distributions preset, so that strangers meet under it.
@@ -31,6 +31,7 @@ pub(super) fn check(file: &raw::File, faults: &mut Faults) {
         check_election(router, faults);
         check_times(router, faults);
         check_effects(router, &file.checks, faults);
+        track::check(router, faults);
         check_roles(router, &file.checks, faults);
         check_others(router, &file.checks, faults);
     }

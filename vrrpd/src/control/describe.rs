@@ -85,14 +85,43 @@ fn clamped(number: u128) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// A check that has not run yet.
-pub fn pending_check(config: &config::Check, now: WallTime) -> Check {
-    let (weight, on_failure) = match config.effect {
+/// An interface that is tracked, as a check of the virtual router that does so.
+pub fn tracked_interface(
+    config: &config::TrackInterface,
+    state: CheckState,
+    message: &str,
+    since: WallTime,
+) -> Check {
+    let (weight, on_failure) = effect(config.effect);
+    Check {
+        name: config.name(),
+        kind: "interface".to_owned(),
+        state,
+        weight,
+        on_failure,
+        message: message.to_owned(),
+        since,
+        last_run: None,
+        // The kernel tells of each change.
+        interval: Span(Duration::ZERO),
+        timeout: Span(Duration::ZERO),
+        rise: 1,
+        fall: 1,
+    }
+}
+
+fn effect(effect: config::Effect) -> (Option<i16>, Option<OnFailure>) {
+    match effect {
         config::Effect::Weight(weight) => (Some(weight), None),
         config::Effect::Demote => (None, Some(OnFailure::Demote)),
         config::Effect::Fault => (None, Some(OnFailure::Fault)),
         config::Effect::Alert => (None, Some(OnFailure::Alert)),
-    };
+    }
+}
+
+/// A check that has not run yet.
+pub fn pending_check(config: &config::Check, now: WallTime) -> Check {
+    let (weight, on_failure) = effect(config.effect);
     Check {
         name: config.name.clone(),
         kind: config.probe.key().to_owned(),

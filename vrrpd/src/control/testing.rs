@@ -53,6 +53,7 @@ pub(crate) fn config() -> config::VirtualRouter {
         strict: false,
         lease: config::Lease::Auto,
         checks: vec!["registry".to_owned()],
+        track_interfaces: Vec::new(),
         hooks: Vec::new(),
         garp: config::Announcements {
             count: 5,

@@ -213,7 +213,7 @@ impl Daemon {
         let now = WallTime::now();
         // A freeze that is prolonged goes on from how the checks stood at its beginning.
         let before = self.standing.of(name).frozen.map(|frozen| frozen.checks);
-        let checks = before.unwrap_or_else(|| self.observer.check_states(&config).collect());
+        let checks = before.unwrap_or_else(|| self.check_states(&config));
         let failing: Vec<&str> = checks
             .iter()
             .filter(|(_, state)| matches!(state, CheckState::Pending | CheckState::Failing))
@@ -256,7 +256,7 @@ impl Daemon {
         }
         match self.end_freeze(router, name, false) {
             Ok(()) => {
-                let failing: Vec<&str> = self.observer.failing(&config).collect();
+                let failing = self.failing(&config);
                 let message = match failing.is_empty() {
                     true => "checks count again; all of them pass".to_owned(),
                     false => format!("checks count again; not passing: {}", failing.join(", ")),

@@ -10,6 +10,7 @@ use vrrp_proto::parameters::RouterId;
 
 use super::roster::{Roster, lease_seconds};
 use super::standing::Standing;
+use super::tracks::Tracks;
 use crate::check::{self, CheckResult};
 use crate::config::{self, Config, Scheduling};
 use crate::control::alarm::Alarm;
@@ -151,15 +152,6 @@ impl Observer {
         }
     }
 
-    /// Failing checks of a virtual router, for whoever wants to know why its priority changed.
-    pub(super) fn failing<'a>(&'a self, config: &'a config::VirtualRouter) -> impl Iterator<Item = &'a str> {
-        let failing = |check: &&Check| {
-            !matches!(check.state, CheckState::Passing | CheckState::Skipped)
-                && config.checks.contains(&check.name)
-        };
-        self.checks.iter().filter(failing).map(|check| check.name.as_str())
-    }
-
     /// How the checks of a virtual router stand.
     pub(super) fn check_states<'a>(
         &'a self,
@@ -210,7 +202,8 @@ impl Observer {
                 continue;
             }
             let state = self.state(observation, roster, config, protocol, others);
-            let facts = Facts { state: &state, checks: &self.checks, hooks: &self.hooks, history };
+            let checks: Vec<Check> = self.checks.iter().cloned().chain(others.tracks.all(config)).collect();
+            let facts = Facts { state: &state, checks: &checks, hooks: &self.hooks, history };
             let answer = match &call.request {
                 Request::Check { name, now: true } => {
                     Some(facts.checks(name.as_deref()).map_or_else(Answer::Error, Answer::Checks))
@@ -252,6 +245,7 @@ impl Observer {
                 .iter()
                 .filter(|check| entry.config.checks.contains(&check.name))
                 .cloned()
+                .chain(others.tracks.of(&entry.config))
                 .collect();
             let lease = lease_seconds(&entry.config).map(|seconds| Duration::from_secs(u64::from(seconds)));
             let mut described = describe::virtual_router(
@@ -346,6 +340,7 @@ pub(super) struct Others<'a> {
     pub(super) standing: &'a Standing,
     pub(super) link: &'a PeerLink,
     pub(super) dns: &'a DnsUpdates,
+    pub(super) tracks: &'a Tracks,
 }
 
 impl Others<'_> {

@@ -37,6 +37,7 @@ impl Daemon {
         self.ask_by_role();
         let asked = self.config.checks.iter().filter(|check| self.roles.asks(&check.name));
         self.checks.apply(asked);
+        self.track();
         self.dns.apply(&self.config.dns_updates);
         // A router may have another name now than when it became Active.
         self.observer.heartbeat(&self.roster, &self.wires);

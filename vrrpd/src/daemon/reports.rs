@@ -5,6 +5,7 @@ use tracing::{debug, error, info, warn};
 use vrrp_proto::action::{Input, Report};
 use vrrp_proto::parameters::{InterfaceState, RouterId};
 use vrrp_proto::snapshot::{Delivery, Reason, StateName};
+use vrrp_proto::tracking::TrackerState;
 use vrrp_proto::{Instant, Priority};
 
 use super::{Daemon, hook_state};
@@ -90,6 +91,7 @@ impl Daemon {
             kernel::Note::Ended { address, connections } => {
                 info!(%address, connections, "TCP connections were ended because their address goes");
             }
+            kernel::Note::Tracked { interface, state } => self.tracked(interface, state),
             kernel::Note::AcceptMode { trouble } => self.accept_mode(trouble),
             kernel::Note::Trouble(message) => warn!("{message}"),
         }
@@ -135,7 +137,7 @@ impl Daemon {
             }
             Report::PriorityChanged { router, from, to } => {
                 let config = &self.roster.get(router)?.config;
-                let failing: Vec<&str> = self.observer.failing(config).collect();
+                let failing = self.failing(config);
                 let why = match (failing.is_empty(), to == config.priority) {
                     (_, true) => "no check lowers it".to_owned(),
                     (true, false) => "configured".to_owned(),
@@ -316,6 +318,14 @@ pub(super) fn stopped(priority: Priority) -> Transition {
     }
 }
 
+/// A line for a tracked interface that counts another way.
+pub(super) fn log_tracked(name: &str, state: TrackerState, message: &str) {
+    match state {
+        TrackerState::Failing => warn!(check = name, "failing: {message}"),
+        _ => info!(check = name, "passing: {message}"),
+    }
+}
+
 /// A line for a check that changed its state.
 pub(super) fn log_check(result: &CheckResult) {
     match result.state {
@@ -325,7 +335,7 @@ pub(super) fn log_check(result: &CheckResult) {
     }
 }
 
-fn interface_word(state: InterfaceState) -> &'static str {
+pub(super) fn interface_word(state: InterfaceState) -> &'static str {
     match state {
         InterfaceState::Up => "up",
         InterfaceState::Down => "down",

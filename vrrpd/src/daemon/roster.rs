@@ -13,7 +13,7 @@ use vrrp_proto::tracking::{Effect, TrackerId, TrackerState, Tracking};
 use vrrp_proto::{AdverInterval, Family, Vrid};
 
 use crate::authentication::Secrets;
-use crate::config::{self, Config, Ipv4Checksum, Lease};
+use crate::config::{self, Config, Ipv4Checksum, Lease, TrackInterface};
 use crate::control::time::WallTime;
 use crate::kernel::{self, Place, Placement};
 use crate::perform::Wiring;
@@ -152,7 +152,9 @@ impl Roster {
             }
         }
         for (index, name) in self.trackers.iter().enumerate() {
-            if !config.checks.iter().any(|check| check.name == *name) {
+            let tracked = config.virtual_routers.iter().flat_map(|router| &router.track_interfaces);
+            let checked = config.checks.iter().any(|check| check.name == *name);
+            if !checked && !tracked.map(TrackInterface::name).any(|tracked| tracked == *name) {
                 let (tracker, state) = (TrackerId(number(index)), TrackerState::Pending);
                 orders.push(Order::Protocol(protocol::Message::Input(Input::Tracked { tracker, state })));
             }
@@ -171,9 +173,10 @@ impl Roster {
         let link = LinkId(number(index_of(&mut self.links, &new.interface)));
         let effects =
             new.checks.iter().filter_map(|name| config.checks.iter().find(|check| check.name == *name));
-        let tracking = effects
-            .map(|check| Tracking { tracker: self.tracker(&check.name), effect: effect(check.effect) })
-            .collect();
+        let effects = effects.map(|check| (check.name.clone(), check.effect));
+        let effects = effects.chain(new.track_interfaces.iter().map(|track| (track.name(), track.effect)));
+        let tracking =
+            effects.map(|(name, of)| Tracking { tracker: self.tracker(&name), effect: effect(of) }).collect();
         let group = config.sync_group(&new.name);
         let group = group.map(|group| GroupId(number(index_of(&mut self.groups, &group.name))));
         let (policy, first_form) = checksum(new);

@@ -82,8 +82,19 @@ impl Worker {
         }
     }
 
+    /// Says how the interfaces are that are to be told of, where that has changed.
+    pub(super) fn tell_tracked(&mut self) {
+        for (name, told) in &mut self.tracked {
+            let state = place::state(self.table.link_by_name(name));
+            if told.replace(state) != Some(state) {
+                drop(self.notes.send(Note::Tracked { interface: name.clone(), state }));
+            }
+        }
+    }
+
     /// Says what is known of each router's place, where that has changed.
     pub(super) fn tell_all_facts(&mut self) {
+        self.tell_tracked();
         let virtual_addresses: BTreeSet<_> = self
             .places
             .values()
