@@ -351,6 +351,8 @@ fn a_valid_packet_is_received_and_moves_no_error_counter_but_a_warning() {
         deliver(vector, &mut scene);
         let statistics = scene.statistics();
         assert_eq!(statistics.advertisement_rcvd, 1, "{}", vector.id);
+        let released = vector.json["decoded"]["vrrp"]["priority"] == 0;
+        assert_eq!(statistics.priority_zero_pkts_rcvd, u64::from(released), "{}", vector.id);
         let warnings = vector.json["expect"]["warnings"].to_string();
         assert_eq!(
             statistics.interval_errors > 0,
