@@ -46,6 +46,19 @@ pub fn router(priority: u8, addresses: &[&str], more: &str) -> String {
     )
 }
 
+/// Starts keepalived on `node` with what [`web`] says.
+pub fn keepalived(node: &Node, priority: u8) -> Daemon {
+    node.keepalived(&format!(
+        "vrrp_instance web {{
+           interface eth0
+           virtual_router_id 201
+           priority {priority}
+           advert_int 0.1
+           virtual_ipaddress {{ {VIP} }}
+         }}"
+    ))
+}
+
 /// The same configuration at intervals of one second. The kernel's lifetime of an address is whole
 /// seconds: only then it ends before the backup claims, and is long enough for a debug build on a
 /// busy machine to start again within it.

@@ -3,20 +3,8 @@
 use std::time::Duration;
 
 use lab::frame::Advert;
-use lab::story::{VIP, VIP6, VIP6_LINK_LOCAL};
-use lab::{DEADLINE, Daemon, Kind, Lab, Node, Prober, now_ns, wait_for};
-
-fn keepalived(node: &Node, priority: u8) -> Daemon {
-    node.keepalived(&format!(
-        "vrrp_instance web {{
-           interface eth0
-           virtual_router_id 201
-           priority {priority}
-           advert_int 0.1
-           virtual_ipaddress {{ {VIP} }}
-         }}"
-    ))
-}
+use lab::story::{VIP, VIP6, VIP6_LINK_LOCAL, keepalived};
+use lab::{DEADLINE, Kind, Lab, Prober, now_ns, wait_for};
 
 #[test]
 fn a_takeover_is_seen_by_kernel_capture_and_prober_alike() {

@@ -1,24 +1,12 @@
 //! A mixed pair, failing over again and again: no two routers are Active for longer than an interval.
 
-use lab::story::{PRIMARY, SECONDARY, VIP, web};
+use lab::story::{PRIMARY, SECONDARY, VIP, keepalived, web};
 use lab::{Daemon, Frame, Lab, Node};
 
 const FAILOVERS: usize = 20;
 
 fn vrrpd(node: &Node, priority: u8) -> Daemon {
     node.vrrpd(&web(priority, ""))
-}
-
-fn keepalived(node: &Node, priority: u8) -> Daemon {
-    node.keepalived(&format!(
-        "vrrp_instance web {{
-           interface eth0
-           virtual_router_id 201
-           priority {priority}
-           advert_int 0.1
-           virtual_ipaddress {{ {VIP} }}
-         }}"
-    ))
 }
 
 /// The primary stops and returns, and each time the other one follows and gives way.
