@@ -21,11 +21,8 @@ const DEFAULTS: Announcements = Announcements {
     spacing: Duration::ZERO,
 };
 
-/// When, counted from the transition, the addresses are announced within `time`.
-fn schedule(parameters: Parameters, time: Duration) -> Vec<Duration> {
-    let mut scene = Scene::backup(parameters);
-    scene.next_timeout();
-    assert_eq!(scene.state(), StateName::Active);
+/// When, counted from now, the addresses are announced within `time`; what was announced just now is first.
+fn announced_within(scene: &mut Scene, time: Duration) -> Vec<Duration> {
     let start = scene.now;
     let mut at = vec![Duration::ZERO; scene.count("announce")];
     scene.forget();
@@ -35,6 +32,14 @@ fn schedule(parameters: Parameters, time: Duration) -> Vec<Duration> {
         scene.forget();
     }
     at
+}
+
+/// When, counted from the transition, the addresses are announced within `time`.
+fn schedule(parameters: Parameters, time: Duration) -> Vec<Duration> {
+    let mut scene = Scene::backup(parameters);
+    scene.next_timeout();
+    assert_eq!(scene.state(), StateName::Active);
+    announced_within(&mut scene, time)
 }
 
 #[test]
@@ -136,15 +141,7 @@ fn after_a_losing_advertisement(announcements: Announcements, time: Duration) ->
     scene.run_for(10 * A);
     scene.forget();
     scene.hear("192.0.2.2", 100);
-    let start = scene.now;
-    let mut at = vec![Duration::ZERO; scene.count("announce")];
-    scene.forget();
-    while scene.node.poll_timeout().is_some_and(|next| next <= start + time) {
-        scene.next_timeout();
-        at.extend(vec![scene.now - start; scene.count("announce")]);
-        scene.forget();
-    }
-    at
+    announced_within(&mut scene, time)
 }
 
 #[test]
