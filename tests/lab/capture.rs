@@ -108,15 +108,18 @@ fn open() -> std::io::Result<Socket> {
     Ok(socket)
 }
 
-/// Passes ARP, VRRP over both families, neighbour solicitations and advertisements. A prober's
-/// thousands of echoes must not cost us a wake-up each.
-fn filter() -> [SockFilter; 14] {
+/// Passes ARP, VRRP over both families, neighbour solicitations and advertisements, and all that comes
+/// from a virtual MAC address. A prober's thousands of echoes must not cost us a wake-up each.
+fn filter() -> [SockFilter; 16] {
+    const LOAD_WORD: u16 = 0x20;
     const LOAD_HALF: u16 = 0x28;
     const LOAD_BYTE: u16 = 0x30;
     const JUMP_EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
     let op = SockFilter::new;
     [
+        op(LOAD_WORD, 0, 0, 6),
+        op(JUMP_EQUAL, 12, 0, frame::VIRTUAL_MAC_PREFIX),
         op(LOAD_HALF, 0, 0, 12),
         op(JUMP_EQUAL, 10, 0, 0x0806),
         op(JUMP_EQUAL, 0, 2, 0x0800),

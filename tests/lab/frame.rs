@@ -17,6 +17,14 @@ impl fmt::Display for Mac {
     }
 }
 
+impl Mac {
+    /// Whether it is a Virtual Router MAC Address.
+    pub fn is_virtual(self) -> bool {
+        let [a, b, c, d, ..] = self.0;
+        u32::from_be_bytes([a, b, c, d]) == VIRTUAL_MAC_PREFIX
+    }
+}
+
 /// One captured frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -71,6 +79,8 @@ pub enum Kind {
         /// The target address.
         target: IpAddr,
     },
+    /// Anything else from a virtual MAC address.
+    Other,
 }
 
 /// The fields of a VRRP advertisement of version 2 or 3.
@@ -128,13 +138,17 @@ pub(crate) fn parse(frame: &[u8]) -> Option<(Mac, Kind)> {
     let source = Mac(array(frame, 6)?);
     let body = frame.get(14..)?;
     let kind = match u16::from_be_bytes(array(frame, 12)?) {
-        0x0806 => arp(body)?,
-        0x0800 => ipv4(body)?,
-        0x86dd => ipv6(body)?,
-        _ => return None,
+        0x0806 => arp(body),
+        0x0800 => ipv4(body),
+        0x86dd => ipv6(body),
+        _ => None,
     };
-    Some((source, kind))
+    let other = || source.is_virtual().then_some(Kind::Other);
+    Some((source, kind.or_else(other)?))
 }
+
+/// How a Virtual Router MAC Address begins (RFC 9568 7.3).
+pub(crate) const VIRTUAL_MAC_PREFIX: u32 = 0x0000_5e00;
 
 fn arp(packet: &[u8]) -> Option<Kind> {
     let reply = u16::from_be_bytes(array(packet, 6)?) == 2;

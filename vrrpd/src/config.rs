@@ -32,6 +32,7 @@ mod validate;
 mod value;
 mod version;
 mod virtual_address;
+mod virtual_mac;
 
 pub use authentication::{Authentication, PasswordSource};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Warnings};
@@ -121,6 +122,10 @@ pub struct Interface {
     pub announcement_spacing: Duration,
 }
 
+/// How the names of devices with virtual MAC addresses begin, for IPv4 and IPv6; the VRID follows. The
+/// files of `packaging/` that keep other programs away from them name these.
+pub const DEVICE_PREFIXES: [&str; 2] = ["vrrp4-", "vrrp6-"];
+
 /// `[virtual_router.NAME]` (RFC 9568 6.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VirtualRouter {
@@ -167,6 +172,8 @@ pub struct VirtualRouter {
     pub accept_mode: bool,
     /// Refuse what deployed peers do against the letter of the RFC; default false.
     pub strict: bool,
+    /// Answer with the Virtual Router MAC Address, on a device of its own; default false.
+    pub virtual_mac: bool,
     /// Kernel lifetime of the addresses that we add; default auto.
     pub lease: Lease,
     /// Names of the checks that count for it: its own first, then those of its sync group.
@@ -226,7 +233,7 @@ pub struct Announcements {
     pub lower_priority_count: u8,
     /// As `second_after`, for these; default `second_after`.
     pub lower_priority_second_after: Duration,
-    /// ARP request or reply; default request.
+    /// ARP request or reply; default request, with a virtual MAC address reply.
     pub form: GarpForm,
     /// Further interfaces over which neighbours reach the addresses, up to 16; default none.
     pub interfaces: Vec<String>,

@@ -8,6 +8,8 @@ mod acceptance;
 mod place;
 mod record;
 mod tenure;
+mod traces;
+mod virtual_mac;
 mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +33,8 @@ use crate::protocol::{self, Kernel};
 use acceptance::Acceptance;
 pub(crate) use place::{Place, Placement};
 use record::Record;
+use traces::Traces;
+pub(crate) use virtual_mac::Device;
 
 /// How soon sockets that could not be opened are tried again, in milliseconds.
 const RETRY_MS: u16 = 1000;
@@ -41,6 +45,9 @@ pub(crate) enum Message {
     Kernel(Kernel),
     /// A router runs here, with these addresses; also when that has changed.
     Place(RouterId, Box<Place>),
+    /// All routers of the configuration have been placed: what an earlier daemon left, and none of them
+    /// took up, belongs to nobody.
+    Complete,
     /// A router is gone.
     Forget(RouterId),
     /// Tell of these interfaces, how they are now and what changes, and of no other.
@@ -61,6 +68,8 @@ pub(crate) enum Note {
     /// Packets to the addresses of routers with `accept_mode = false` are not dropped, and why; `None`:
     /// they are again.
     AcceptMode { trouble: Option<String> },
+    /// The device with a router's virtual MAC address cannot be had, or nothing is wrong with it any more.
+    Device { router: RouterId, trouble: Option<String> },
     /// TCP connections were ended because their address goes.
     Ended { address: Address, connections: usize },
     /// Something went wrong that no router can be named for.
@@ -123,10 +132,15 @@ struct Worker {
     tracked: BTreeMap<String, Option<InterfaceState>>,
     /// Sockets could not be opened, or nothing could be listed; try again soon.
     retry: bool,
+    /// The table has changed, and what follows from that has not been done.
+    news: bool,
     /// Events were lost, and the table has not been made anew since.
     stale: bool,
     ours: BTreeSet<(LinkIndex, Address)>,
     record: Record,
+    traces: Traces,
+    /// All routers that there are have been placed.
+    complete: bool,
 }
 
 /// A router, what was said of its place last, and what it holds.
@@ -134,6 +148,8 @@ struct Placed {
     place: Place,
     facts: Option<Facts>,
     tenure: Option<Tenure>,
+    /// What was said of its device last.
+    device_trouble: Option<String>,
 }
 
 /// Sockets that the protocol thread has.
@@ -193,9 +209,12 @@ impl Worker {
             interfaces: BTreeMap::new(),
             tracked: BTreeMap::new(),
             retry: false,
+            news: false,
             stale: false,
             ours,
             record,
+            traces: Traces::load(&state_dir),
+            complete: false,
         })
     }
 
@@ -216,12 +235,15 @@ impl Worker {
             if asked && self.serve().is_break() {
                 return;
             }
+            // To serve may have meant to listen.
+            self.pass_on_news();
             if opened {
                 self.guard_addresses();
             }
             if std::mem::take(&mut self.retry) {
                 self.close_addresses();
                 self.list_anew();
+                self.keep_devices();
                 self.tell_all_facts();
             }
         }
@@ -241,16 +263,25 @@ impl Worker {
                     self.set_lifetime(&ownership, place::farewell);
                 }
                 Message::Place(router, place) => self.place(router, *place),
+                Message::Complete => {
+                    self.complete = true;
+                    self.keep_devices();
+                }
                 Message::Forget(router) => {
                     self.places.remove(&router);
                     self.close_addresses();
+                    self.keep_devices();
+                }
+                Message::Stop => {
+                    self.places.clear();
+                    self.keep_devices();
+                    return ControlFlow::Break(());
                 }
                 Message::Watch(interfaces) => {
                     let told = |name: String| (name.clone(), self.tracked.get(&name).copied().flatten());
                     self.tracked = interfaces.into_iter().map(told).collect();
                     self.tell_tracked();
                 }
-                Message::Stop => return ControlFlow::Break(()),
             }
         }
         ControlFlow::Continue(())
@@ -260,13 +291,14 @@ impl Worker {
         let before = match self.places.get_mut(&router) {
             Some(placed) => Some(std::mem::replace(&mut placed.place, place)),
             None => {
-                self.places.insert(router, Placed { place, facts: None, tenure: None });
+                self.places.insert(router, Placed { place, facts: None, tenure: None, device_trouble: None });
                 None
             }
         };
         before.iter().for_each(|before| self.refit(router, before));
         // Before the router can learn that it may start.
         self.close_addresses();
+        self.keep_devices();
         // Another router's source must not be an address that this one moves.
         self.tell_all_facts();
     }
@@ -278,8 +310,16 @@ impl Worker {
 
     /// Where an address of a router is to go, while that interface is there.
     fn destination(&self, router: RouterId, address: Address) -> Option<LinkIndex> {
-        let interface = self.places.get(&router)?.place.interface_of(address);
-        Some(self.table.link_by_name(interface)?.index)
+        let place = &self.places.get(&router)?.place;
+        let link = self.table.link_by_name(place.interface_of(address))?;
+        match &place.device {
+            // Somebody else's link may have the name.
+            Some(device) if device.name == link.name => {
+                let parent = self.table.link_by_name(&place.interface)?;
+                device.is_ready(&self.table, parent.index).then_some(link.index)
+            }
+            _ => Some(link.index),
+        }
     }
 
     /// How an address of a router is put there.

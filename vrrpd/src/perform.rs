@@ -12,7 +12,7 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use vrrp_proto::action::{Action, Input};
 use vrrp_proto::node::{ANNOUNCEMENT_MAX, MESSAGE_MAX};
 use vrrp_proto::packet::arp::GarpForm;
-use vrrp_proto::packet::ip::{HEADER_MAX, header_len, write_header};
+use vrrp_proto::packet::ip::{ETHERNET_HEADER, HEADER_MAX, header_len, write_header};
 use vrrp_proto::parameters::{LinkId, RouterId};
 use vrrp_proto::{Family, Instant, MacAddress, Node, Priority};
 
@@ -24,6 +24,8 @@ use crate::protocol::{Gauges, Kernel, Note, Wires, socket_number};
 /// Part of the number in the epoll of a watcher, where the receiver beside it has none.
 const WATCHER: u64 = 1 << 32;
 
+const HEADERS_MAX: usize = ETHERNET_HEADER + HEADER_MAX;
+
 /// Performs the actions of the protocol thread.
 pub(crate) struct Performer {
     wires: Wires,
@@ -33,7 +35,8 @@ pub(crate) struct Performer {
     sockets: Vec<Option<Box<LinkSockets>>>,
     /// By [`LinkId`]: of interfaces that announcements leave from beside those of the routers.
     announcers: Vec<Option<(Announcer, MacAddress)>>,
-    packet: Box<[u8; HEADER_MAX + MESSAGE_MAX]>,
+    /// Ethernet header, IP header, message; what is in front of a shorter header is not sent.
+    packet: Box<[u8; HEADERS_MAX + MESSAGE_MAX]>,
     /// What the kernel thread was too busy to take. Empty but for the worst of times.
     backlog: VecDeque<Kernel>,
 }
@@ -55,7 +58,7 @@ impl Performer {
             routers: Vec::new(),
             sockets: Vec::new(),
             announcers: Vec::new(),
-            packet: Box::new([0; HEADER_MAX + MESSAGE_MAX]),
+            packet: Box::new([0; HEADERS_MAX + MESSAGE_MAX]),
             backlog: VecDeque::with_capacity(64),
         }
     }
@@ -168,15 +171,22 @@ impl Performer {
         destination: IpAddr,
         node: &Node,
     ) -> Result<(), i32> {
-        let (header, message) = self.packet.split_at_mut(HEADER_MAX);
+        let (headers, message) = self.packet.split_at_mut(HEADERS_MAX);
         let Some(octets) = node.advertisement(router, priority, destination, message) else {
             return Err(libc::EADDRNOTAVAIL);
         };
-        let header_octets = header_len(Family::of(destination));
-        write_header(&mut header[HEADER_MAX - header_octets..], source, destination, octets)
-            .ok_or(libc::EMSGSIZE)?;
-        let packet = &self.packet[HEADER_MAX - header_octets..HEADER_MAX + octets];
-        self.sockets_of(router).ok_or(libc::ENODEV)?.transmitter.send(packet, destination)
+        let (start, end) = (HEADERS_MAX - header_len(Family::of(destination)), HEADERS_MAX + octets);
+        write_header(&mut headers[start..], source, destination, octets).ok_or(libc::EMSGSIZE)?;
+        let ethernet = node.ethernet_header(router, destination);
+        if let Some(ethernet) = ethernet {
+            headers[start - ETHERNET_HEADER..start].copy_from_slice(&ethernet);
+        }
+        let sockets = self.sockets_of(router).ok_or(libc::ENODEV)?;
+        match ethernet {
+            // Through the interface below the device, which need not be up yet, or is down already.
+            Some(_) => sockets.announcer.send(&self.packet[start - ETHERNET_HEADER..end]),
+            None => sockets.transmitter.send(&self.packet[start..end], destination),
+        }
     }
 
     /// Announces one address wherever it is to be, and says how many frames left and how many did not.

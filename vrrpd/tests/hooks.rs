@@ -102,6 +102,7 @@ fn virtual_router(name: &str, hooks: &[String]) -> VirtualRouter {
         preempt_delay: Duration::ZERO,
         accept_mode: true,
         strict: false,
+        virtual_mac: false,
         lease: Lease::Auto,
         checks: Vec::new(),
         track_interfaces: Vec::new(),

@@ -174,12 +174,11 @@ fn traces(node: &Node) -> BTreeSet<String> {
     found
 }
 
-#[test]
-fn nothing_is_left_of_a_daemon_that_was_stopped() {
+fn nothing_is_left_after(keys: &str) {
     let Some(lab) = Lab::open() else { return };
     let a = lab.node("a");
     let before = traces(&a);
-    let daemon = a.vrrpd(&(web(PRIMARY, "") + &web6(PRIMARY, "").replace(".web]", ".six]")));
+    let daemon = a.vrrpd(&(web(PRIMARY, keys) + &web6(PRIMARY, keys).replace(".web]", ".six]")));
     lab.wait_for_holder(VIP, "a");
     lab.wait_for_holder(VIP6, "a");
     assert_ne!(traces(&a), before);
@@ -187,6 +186,16 @@ fn nothing_is_left_of_a_daemon_that_was_stopped() {
     let after = traces(&a);
     let changes: Vec<_> = after.symmetric_difference(&before).collect();
     assert!(changes.is_empty(), "{changes:#?}");
+}
+
+#[test]
+fn nothing_is_left_of_a_daemon_that_was_stopped() {
+    nothing_is_left_after("");
+}
+
+#[test]
+fn nothing_is_left_of_a_virtual_mac() {
+    nothing_is_left_after("virtual_mac = true");
 }
 
 /// With forwarding on and a second network behind the node.

@@ -88,11 +88,12 @@ fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
         preempt_delay: raw.preempt_delay.or(Duration::ZERO)?,
         accept_mode: raw.accept_mode.or(true)?,
         strict: raw.strict.or(false)?,
+        virtual_mac: raw.virtual_mac.or(false)?,
         lease: raw.lease.or(Lease::Auto)?,
         checks: values(&raw.checks)?,
         track_interfaces: values(&raw.track_interfaces)?,
         hooks: values(&raw.hooks)?,
-        garp: garp::announcements(&raw.garp)?,
+        garp: garp::announcements(&raw.garp, raw.virtual_mac.or(false)?)?,
     })
 }
 

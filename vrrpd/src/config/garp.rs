@@ -11,7 +11,6 @@ use super::table::{At, Field, Table};
 use super::value::{self, show_duration};
 use super::{Announcements, GarpForm, keys};
 
-const FORM: GarpForm = GarpForm::Request;
 const COUNT: u8 = 5;
 const INTERVAL: Duration = Duration::from_millis(100);
 const SECOND_AFTER: Duration = Duration::from_secs(5);
@@ -25,7 +24,7 @@ const MOST_INTERFACES: usize = 16;
 
 /// As it is written.
 pub(super) struct Raw {
-    form: Field<GarpForm>,
+    pub(super) form: Field<GarpForm>,
     count: Field<u8>,
     interval: Field<Duration>,
     second_after: Field<Duration>,
@@ -116,12 +115,12 @@ fn check_interfaces(raw: &Raw, interface: &Field<String>, faults: &mut Faults) {
     }
 }
 
-/// With its defaults.
-pub(super) fn announcements(raw: &Raw) -> Option<Announcements> {
+/// With its defaults; a router that still has an address would answer a request with the virtual MAC.
+pub(super) fn announcements(raw: &Raw, virtual_mac: bool) -> Option<Announcements> {
     let count = raw.count.or(COUNT)?;
     let second_after = raw.second_after.or(SECOND_AFTER)?;
     Some(Announcements {
-        form: raw.form.or(FORM)?,
+        form: raw.form.or(if virtual_mac { GarpForm::Reply } else { GarpForm::Request })?,
         count,
         interval: raw.interval.or(INTERVAL)?,
         second_after,

@@ -143,7 +143,7 @@ pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     full("preempt_delay"),
     full("accept_mode"),
     full("strict"),
-    only("virtual_mac", Fixed::Boolean(false)),
+    full("virtual_mac"),
     full("lease"),
     full("checks"),
     full("track_interfaces"),

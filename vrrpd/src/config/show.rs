@@ -131,7 +131,7 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
         ("preempt_delay", duration(router.preempt_delay)),
         ("accept_mode", router.accept_mode.to_string()),
         ("strict", router.strict.to_string()),
-        ("virtual_mac", String::from("false")),
+        ("virtual_mac", router.virtual_mac.to_string()),
         ("lease", lease(router.lease)),
         ("checks", list(&router.checks, |name| quoted(name))),
         ("track_interfaces", list(&router.track_interfaces, TrackInterface::show)),

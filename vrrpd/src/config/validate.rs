@@ -13,6 +13,7 @@ use super::value::show_duration;
 use super::virtual_address::{self, words};
 use super::{
     Effect, Lease, When, authentication, dns_update, garp, interface, sync_group, track, transport, version,
+    virtual_mac,
 };
 
 /// VRID that examples and distributions preset, so that strangers meet under it.
@@ -28,6 +29,7 @@ pub(super) fn check(file: &raw::File, faults: &mut Faults) {
         virtual_address::check(router, faults);
         transport::check(router, faults);
         authentication::check(router, faults);
+        virtual_mac::check(router, faults);
         check_election(router, faults);
         check_times(router, faults);
         check_effects(router, &file.checks, faults);

@@ -95,6 +95,16 @@ impl Alarm {
         )
     }
 
+    /// `no_virtual_mac`: there is no device with the virtual MAC address.
+    pub fn no_virtual_mac(trouble: &str) -> Self {
+        Self::new(
+            "no_virtual_mac",
+            Level::Critical,
+            trouble,
+            "ip -d link shows what is in the way; it is tried again every second, or set virtual_mac = false",
+        )
+    }
+
     /// `foreign_address`: a virtual address was on the interface before us, so we never remove it.
     pub fn foreign_address(address: &str, interface: &str) -> Self {
         Self::new(

@@ -16,8 +16,9 @@ use crate::config;
 /// One virtual router as users see it at `now`.
 ///
 /// `counting_since` is when its counters were 0, `lease` the lifetime really given to its addresses, `checks`
-/// those that its configuration names; names that follow it, and its sync group, are the caller's to add. The alarms
-/// that follow from the snapshot are there; the operator's orders are the caller's to add.
+/// those that its configuration names; names that follow it, its sync group and the device with its virtual
+/// MAC address are the caller's to add. The alarms that follow from the snapshot are there; the operator's
+/// orders are the caller's to add.
 pub fn virtual_router(
     config: &config::VirtualRouter,
     snapshot: &RouterSnapshot,
@@ -43,6 +44,7 @@ pub fn virtual_router(
         preempt_mode: config.preempt_mode,
         preempt_in_ms: snapshot.preempt_in.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
         active_router: snapshot.active_router.map(ActiveRouter::from),
+        virtual_mac: None,
         addresses: config.addresses.iter().map(|address| virtual_address(address, addresses)).collect(),
         extra_addresses: config
             .extra_addresses

@@ -295,6 +295,15 @@ pub struct Daemon {
     pub reports_lost: u64,
 }
 
+/// A virtual MAC address and where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualMac {
+    /// Name of the device.
+    pub device: String,
+    /// The address, such as `00:00:5e:00:01:c9`.
+    pub address: String,
+}
+
 /// One virtual router.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VirtualRouter {
@@ -328,6 +337,9 @@ pub struct VirtualRouter {
     pub preempt_in_ms: Option<u64>,
     /// Who is Active, when known.
     pub active_router: Option<ActiveRouter>,
+    /// The device with the virtual MAC address; null without `virtual_mac`.
+    #[serde(default)]
+    pub virtual_mac: Option<VirtualMac>,
     /// In configured order.
     pub addresses: Vec<Address>,
     /// Those that move along and are not advertised, in configured order.

@@ -51,6 +51,7 @@ pub(crate) fn config() -> config::VirtualRouter {
         preempt_delay: Duration::ZERO,
         accept_mode: true,
         strict: false,
+        virtual_mac: false,
         lease: config::Lease::Auto,
         checks: vec!["registry".to_owned()],
         track_interfaces: Vec::new(),

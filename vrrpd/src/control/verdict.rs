@@ -184,7 +184,7 @@ fn of_initialize(router: &VirtualRouter) -> Finding {
         ),
         Reason::NoVirtualMac => critical(
             format!("the device with the virtual MAC address cannot be made on {interface}"),
-            format!("vrrpctl history {interface} has what the kernel said; or set virtual_mac = false"),
+            "ip -d link; or set virtual_mac = false".to_owned(),
         ),
         Reason::NoPrimaryIpAddress => match router.configured_source_address {
             Some(source) => critical(

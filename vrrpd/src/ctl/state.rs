@@ -85,10 +85,18 @@ fn row(router: &VirtualRouter, now: WallTime) -> [String; 8] {
         router.reason.as_str().to_owned(),
         format!("{}/{}", router.priority.effective, router.priority.configured),
         addresses(router),
-        router.interface.clone(),
+        interface(router),
         format!("{} ({lasted})", router.since.clock(now)),
         active_router(router),
     ]
+}
+
+/// The interface, and the device on it that has the virtual MAC address.
+fn interface(router: &VirtualRouter) -> String {
+    match &router.virtual_mac {
+        Some(virtual_mac) => format!("{} ({})", router.interface, virtual_mac.device),
+        None => router.interface.clone(),
+    }
 }
 
 /// Up to three addresses, or two and how many more; each marked that is not as it should be. `-`

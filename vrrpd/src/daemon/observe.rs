@@ -1,7 +1,7 @@
 //! Answers to those who look: the state of the core is asked for, and told in the words of
 //! [`crate::control::protocol`].
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::control::exit;
 use crate::control::facts::Facts;
 use crate::control::protocol::{
     Answer, Check, CheckState, ConfigText, Counted, Daemon, Discarded, DnsUpdate, Interface, Refusal,
-    Request, State, SyncGroup, VERSION,
+    Request, State, SyncGroup, VERSION, VirtualMac,
 };
 use crate::control::server::Call;
 use crate::control::time::{Span, WallTime};
@@ -46,6 +46,8 @@ pub(super) struct Observer {
     accepting: Option<String>,
     waiting: VecDeque<(u64, Call)>,
     next_token: u64,
+    /// Why routers have no device with their virtual MAC address.
+    device_troubles: BTreeMap<RouterId, String>,
     rerun: mpsc::Sender<Call>,
     rerun_done: Option<mpsc::Receiver<Call>>,
 }
@@ -62,6 +64,7 @@ impl Observer {
             accepting: None,
             waiting: VecDeque::new(),
             next_token: HEARTBEAT + 1,
+            device_troubles: BTreeMap::new(),
             rerun,
             rerun_done: Some(rerun_done),
         };
@@ -164,6 +167,14 @@ impl Observer {
     /// `accept_mode = false` is not enforced for this reason, or is.
     pub(super) fn accept_mode(&mut self, trouble: Option<String>) {
         self.accepting = trouble;
+    }
+
+    /// Remembers why a router has no device with its virtual MAC address.
+    pub(super) fn device(&mut self, router: RouterId, trouble: Option<String>) {
+        match trouble {
+            Some(trouble) => self.device_troubles.insert(router, trouble),
+            None => self.device_troubles.remove(&router),
+        };
     }
 
     /// Asks the core for what it knows; the call is answered when that has come.
@@ -272,6 +283,11 @@ impl Observer {
                     waits_for: snapshot.waits_for.and_then(name),
                 }
             });
+            described.virtual_mac = entry
+                .device()
+                .map(|device| VirtualMac { device: device.name.clone(), address: device.mac.to_string() });
+            let trouble = self.device_troubles.get(&router);
+            described.alarms.extend(trouble.map(|trouble| Alarm::no_virtual_mac(trouble)));
             described.config_digest = fitness::config_digest(&entry.config);
             if !entry.config.accept_mode && !entry.config.priority.is_owner() {
                 described.alarms.extend(self.accepting.as_deref().map(Alarm::accept_mode_not_enforced));

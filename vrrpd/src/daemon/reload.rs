@@ -12,7 +12,7 @@ use crate::control::exit;
 use crate::control::protocol::{Refusal, Reloaded, VERSION};
 use crate::control::time::WallTime;
 use crate::history::What;
-use crate::protocol;
+use crate::{kernel, protocol};
 
 impl Daemon {
     /// Tells the threads what the configuration asks of them.
@@ -33,6 +33,7 @@ impl Daemon {
                 Order::Kernel(message) => self.wires.kernel.push_waiting(message),
             }
         }
+        self.wires.kernel.push_waiting(kernel::Message::Complete);
         self.hooks.apply(&self.config);
         self.ask_by_role();
         let asked = self.config.checks.iter().filter(|check| self.roles.asks(&check.name));

@@ -88,6 +88,14 @@ impl Daemon {
                 let (address, error) = (address.to_string(), message);
                 self.record(What::AddressRefused { virtual_router, address, error });
             }
+            kernel::Note::Device { router, trouble } => {
+                let virtual_router = self.name(router);
+                match &trouble {
+                    Some(message) => error!(virtual_router, "no virtual MAC address: {message}"),
+                    None => info!(virtual_router, "the device with the virtual MAC address is there"),
+                }
+                self.observer.device(router, trouble);
+            }
             kernel::Note::Ended { address, connections } => {
                 info!(%address, connections, "TCP connections were ended because their address goes");
             }
@@ -289,6 +297,7 @@ impl Daemon {
     /// Nothing is left of a router that was told to leave.
     fn gone(&mut self, router: RouterId) {
         self.roster.remove(router);
+        self.observer.device(router, None);
         self.commands.gone(router);
         self.wires.kernel.push_waiting(kernel::Message::Forget(router));
         self.wires.messages.push_waiting(protocol::Message::Input(Input::Remove { router }));

@@ -15,7 +15,7 @@ use vrrp_proto::{AdverInterval, Family, Vrid};
 use crate::authentication::Secrets;
 use crate::config::{self, Config, Ipv4Checksum, Lease, TrackInterface};
 use crate::control::time::WallTime;
-use crate::kernel::{self, Place, Placement};
+use crate::kernel::{self, Device, Place, Placement};
 use crate::perform::Wiring;
 use crate::protocol;
 
@@ -47,6 +47,11 @@ impl Entry {
     /// The address that the core knows by this number.
     pub(super) fn address(&self, index: u16) -> Option<netlink::Address> {
         Some(self.place.addresses.get(usize::from(index))?.address)
+    }
+
+    /// The device with the virtual MAC address, if it is configured.
+    pub(super) fn device(&self) -> Option<&Device> {
+        self.place.device.as_ref()
     }
 }
 
@@ -186,7 +191,9 @@ impl Roster {
             _ => heard.filter(|_| policy == ChecksumPolicy::Either).unwrap_or(first_form),
         };
         let lease = lease_seconds(new);
-        let placements = self.placements(new);
+        let device = new.virtual_mac.then(|| self.device(new, before));
+        let usual = device.as_ref().map_or(&new.interface, |device| &device.name);
+        let placements = self.placements(new, usual);
         Entry {
             config: new.clone(),
             leaving: false,
@@ -206,7 +213,7 @@ impl Roster {
                     .collect(),
                 extra_addresses: number(new.extra_addresses.len()),
                 peers: new.peers.iter().copied().collect(),
-                virtual_mac: false,
+                virtual_mac: new.virtual_mac,
                 group: Some(new.multicast_group),
                 allowed: new
                     .allowed_sources
@@ -246,6 +253,7 @@ impl Roster {
                     IpAddr::V6(peer) => !peer.is_unicast_link_local(),
                 }),
                 addresses: placements,
+                device,
                 owner: new.priority.is_owner(),
                 accept_mode: new.accept_mode,
                 lease,
@@ -261,16 +269,16 @@ impl Roster {
         interfaces.iter().map(number).collect()
     }
 
-    /// Where each address goes: those that are advertised, then those that only move along, of the same
+    /// Where each address goes, on the `usual` interface unless it has its own: those that are advertised, then those that only move along, of the same
     /// family first.
-    fn placements(&mut self, new: &config::VirtualRouter) -> Vec<Placement> {
+    fn placements(&mut self, new: &config::VirtualRouter, usual: &str) -> Vec<Placement> {
         let mut extra: Vec<&config::VirtualAddress> = new.extra_addresses.iter().collect();
         extra.sort_by_key(|address| Family::of(address.ip) != new.family);
         let mut place = |address: &config::VirtualAddress, extra| {
             let other = address.interface.as_ref().filter(|name| **name != new.interface);
             Placement {
                 address: address.address(),
-                interface: other.unwrap_or(&new.interface).clone(),
+                interface: other.map_or(usual, String::as_str).to_owned(),
                 apart: other.map(|name| LinkId(number(index_of(&mut self.links, name)))),
                 options: address.options.clone(),
                 extra,
@@ -280,6 +288,22 @@ impl Roster {
         advertised.into_iter().chain(extra.into_iter().map(|address| place(address, true))).collect()
     }
 
+    /// The device with the virtual MAC address of a router. Its name is that of the router before, else
+    /// the usual one, unless the same VRID runs on another interface and has that.
+    fn device(&self, new: &config::VirtualRouter, before: Option<&Entry>) -> Device {
+        let known = before.and_then(|before| before.place.device.as_ref());
+        let usual = usual_device_name(new);
+        let elsewhere = self.routers.values().filter(|entry| entry.config.interface != new.interface);
+        let taken =
+            elsewhere.filter_map(|entry| entry.place.device.as_ref()).any(|other| other.name == usual);
+        let name = match known {
+            Some(known) => known.name.clone(),
+            None if taken => format!("{usual}-{:04x}", digest(&new.interface)),
+            None => usual,
+        };
+        Device { name, mac: new.vrid.mac(new.family) }
+    }
+
     fn free_number(&self) -> RouterId {
         let free = (0..=u16::MAX).map(RouterId).find(|router| !self.routers.contains_key(router));
         free.expect("an interface has 510 virtual routers at most, and a configuration is 1 MiB at most")
@@ -287,9 +311,26 @@ impl Roster {
 }
 
 /// What makes a virtual router the same one. An owner and a router that backs it up are two: the
-/// addresses of the one are the administrator's, those of the other are ours to remove.
-pub(super) fn key(config: &config::VirtualRouter) -> (&str, Family, Vrid, bool) {
-    (&config.interface, config.family, config.vrid, config.priority.is_owner())
+/// addresses of the one are the administrator's, those of the other are ours to remove. So are one with
+/// the virtual MAC and one without, whose addresses are in different places.
+pub(super) fn key(config: &config::VirtualRouter) -> (&str, Family, Vrid, bool, bool) {
+    let owner = config.priority.is_owner();
+    (&config.interface, config.family, config.vrid, owner, config.virtual_mac)
+}
+
+/// `vrrp4-201`, `vrrp6-201`.
+fn usual_device_name(config: &config::VirtualRouter) -> String {
+    let [four, six] = config::DEVICE_PREFIXES;
+    let prefix = if config.family == Family::Ipv4 { four } else { six };
+    format!("{prefix}{}", config.vrid)
+}
+
+/// Sixteen bits of a name, the same in every version (FNV-1a, folded).
+fn digest(name: &str) -> u16 {
+    let hash =
+        name.bytes().fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193));
+    let [a, b, c, d] = hash.to_be_bytes();
+    u16::from_be_bytes([a ^ c, b ^ d])
 }
 
 /// Kernel lifetime of a router's addresses in seconds, or none.
@@ -411,6 +452,55 @@ mod tests {
         assert_eq!(configured(&roster.apply(&two(150, ""), |_| None, true)), [2], "0 is not gone yet");
         roster.remove(RouterId(0));
         assert_eq!(roster.free_number(), RouterId(0));
+    }
+
+    /// What is placed: the router's interface, and its device.
+    fn placed(orders: &[Order]) -> Vec<(String, Option<String>)> {
+        let place = |order: &Order| match order {
+            Order::Kernel(kernel::Message::Place(_, place)) => {
+                let device = place.device.as_ref().map(|device| device.name.clone());
+                let on = device.as_ref().unwrap_or(&place.interface);
+                assert!(place.addresses.iter().all(|placement| placement.interface == *on));
+                Some((place.interface.clone(), device))
+            }
+            _ => None,
+        };
+        orders.iter().filter_map(place).collect()
+    }
+
+    #[test]
+    fn each_device_has_a_name_that_stays_its_own() {
+        let router = |name: &str, interface: &str, virtual_mac: bool| {
+            format!(
+                "[virtual_router.{name}]\ninterface = \"{interface}\"\nvrid = 201\naddresses = [\"192.0.2.{}\"]\n\
+                 virtual_mac = {virtual_mac}\n",
+                name.len()
+            )
+        };
+        let of = |interface: &str, device: Option<&str>| (interface.to_owned(), device.map(str::to_owned));
+        let mut roster = Roster::default();
+        let orders = roster.apply(&parsed(&router("one", "eth0", true)), |_| None, true);
+        assert_eq!(placed(&orders), [of("eth0", Some("vrrp4-201"))]);
+
+        // Another one before it, in the file and by the name of its interface.
+        let both = parsed(&(router("other", "a-long-name", true) + &router("one", "eth0", true)));
+        let device = usual_device_name(&both.virtual_routers[0]) + "-184a";
+        assert_eq!(device.len(), "vrrp4-201-184a".len());
+        assert_eq!(
+            placed(&roster.apply(&both, |_| None, true)),
+            [of("a-long-name", Some(&device))],
+            "and nothing about the other one"
+        );
+        // Without it, it is another router on the same interface; the one before has to leave first.
+        let orders = roster.apply(&parsed(&router("one", "eth0", false)), |_| None, true);
+        assert_eq!(placed(&orders), [of("eth0", None)]);
+        let left = orders.iter().filter(|order| {
+            matches!(order, Order::Protocol(protocol::Message::Input(Input::Shutdown { .. })))
+        });
+        assert_eq!(left.count(), 2);
+        // And back, while that is still leaving: the same device.
+        let orders = roster.apply(&parsed(&router("one", "eth0", true)), |_| None, true);
+        assert_eq!(placed(&orders), [of("eth0", Some("vrrp4-201"))]);
     }
 
     #[test]

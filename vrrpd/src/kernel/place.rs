@@ -8,6 +8,7 @@ use netlink::{Address, AddressEntry, AddressOptions, Lifetime, Link, LinkIndex, 
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId};
 use vrrp_proto::{Family, Instant, MacAddress};
 
+use super::Device;
 use crate::clock;
 
 /// Where a router runs, as configured.
@@ -25,6 +26,8 @@ pub(crate) struct Place {
     pub(crate) group: Option<IpAddr>,
     /// Unicast peers are not link-local: IPv6 advertisements leave from a global address.
     pub(crate) global_source: bool,
+    /// The device with the virtual MAC address, which addresses go on that name no interface.
+    pub(crate) device: Option<Device>,
     /// The virtual addresses, the advertised ones and those that only move along.
     pub(crate) addresses: Vec<Placement>,
     /// The addresses are the administrator's.
@@ -80,7 +83,7 @@ impl Place {
         Facts {
             interface: state(Some(link)),
             mac: MacAddress::new(link.mac.unwrap_or_default()),
-            device: false,
+            device: self.device.as_ref().is_none_or(|device| device.is_ready(table, link.index)),
             source: self.source(table, link, virtual_addresses, before),
             owned: self.owner && self.addresses.iter().all(|placement| placement.is_there(table)),
             left_over: None,
@@ -273,6 +276,7 @@ mod tests {
             source_address: None,
             group: None,
             global_source: false,
+            device: None,
             addresses: Vec::new(),
             owner: false,
             accept_mode: true,

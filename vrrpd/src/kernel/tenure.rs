@@ -12,21 +12,99 @@ use super::{Held, Note, Place, Tenure, Worker};
 impl Worker {
     /// Adds addresses, and says of each what became of it as soon as that is known.
     pub(super) fn acquire(&mut self, ownership: &Ownership) {
-        let lease = self.lease(ownership.router);
-        let targets = self.targets(ownership);
-        self.hold(ownership, &targets);
-        // The first alone, because somebody waits for it.
-        let (first, rest) = targets.split_at(targets.len().min(1));
-        for chunk in std::iter::once(first).chain(batches(rest)) {
-            let requests: Vec<Request> = chunk.iter().map(|target| target.addition(lease)).collect();
-            let answers = self.requester.perform(&requests);
-            for (target, answer) in chunk.iter().zip(answers) {
-                let outcome = self.added(ownership, target, lease, answer);
-                self.tell_outcome(ownership.router, ownership.ticket, outcome);
-            }
+        if self.try_to_acquire(ownership, Attempt::First).is_err() {
+            // By now the kernel has told, and the device is made anew.
+            self.take_in();
+            // The last attempt takes what it gets.
+            let _ = self.try_to_acquire(ownership, Attempt::Last);
         }
         self.tell_outcome(ownership.router, ownership.ticket, Outcome::Acquired);
         self.save_record();
+    }
+
+    fn try_to_acquire(&mut self, ownership: &Ownership, attempt: Attempt) -> Result<(), DeviceGone> {
+        self.keep_device(ownership.router);
+        let targets = self.targets(ownership);
+        self.hold(ownership, &targets);
+        if let Some(device) = self.device_to_fill(ownership.router) {
+            return self.fill(ownership, &targets, device, attempt);
+        }
+        // The first alone, because somebody waits for it.
+        let (first, rest) = targets.split_at(targets.len().min(1));
+        for chunk in std::iter::once(first).chain(batches(rest)) {
+            let answers = self.requester.perform(&self.additions(ownership, chunk));
+            let outcomes = self.outcomes(ownership, chunk, answers, attempt)?;
+            self.tell_outcomes(ownership, outcomes);
+        }
+        Ok(())
+    }
+
+    /// Adds all addresses while the device with the virtual MAC is down, which is far quicker, then sets it
+    /// up. Nobody hears of an address before that.
+    fn fill(
+        &mut self,
+        ownership: &Ownership,
+        targets: &[Target],
+        device: LinkIndex,
+        attempt: Attempt,
+    ) -> Result<(), DeviceGone> {
+        let mut outcomes = Vec::with_capacity(targets.len());
+        let mut up = None;
+        let mut chunks = batches(targets).peekable();
+        while let Some(chunk) = chunks.next() {
+            let mut requests = self.additions(ownership, chunk);
+            let last = chunks.peek().is_none();
+            requests.extend(last.then_some(Request::SetUp { link: device }));
+            let mut answers = self.requester.perform(&requests);
+            if last {
+                up = answers.pop();
+            }
+            outcomes.extend(self.outcomes(ownership, chunk, answers, attempt)?);
+        }
+        match up {
+            Some(Ok(_)) => self.entered(device, true),
+            // Behind a device that is down an address is as good as none.
+            Some(Err(error)) => {
+                let errno = error.errno().unwrap_or(libc::EIO);
+                targets.iter().for_each(|target| self.refused(ownership, target.address, &error));
+                outcomes =
+                    targets.iter().map(|&Target { index, .. }| Outcome::Refused { index, errno }).collect();
+            }
+            None => {}
+        }
+        self.tell_outcomes(ownership, outcomes);
+        Ok(())
+    }
+
+    fn additions(&self, ownership: &Ownership, chunk: &[Target]) -> Vec<Request> {
+        let lease = self.lease(ownership.router);
+        chunk.iter().map(|target| target.addition(lease)).collect()
+    }
+
+    /// What became of additions.
+    fn outcomes(
+        &mut self,
+        ownership: &Ownership,
+        chunk: &[Target],
+        answers: Vec<Result<Change, netlink::Error>>,
+        attempt: Attempt,
+    ) -> Result<Vec<Outcome>, DeviceGone> {
+        let no_link = |answer: &Result<Change, netlink::Error>| {
+            answer.as_ref().is_err_and(|error| error.errno() == Some(libc::ENODEV))
+        };
+        let gone = self.has_device(ownership.router) && answers.iter().any(no_link);
+        if gone && attempt == Attempt::First {
+            return Err(DeviceGone);
+        }
+        let lease = self.lease(ownership.router);
+        let of_each = chunk.iter().zip(answers);
+        Ok(of_each.map(|(target, answer)| self.added(ownership, target, lease, answer)).collect())
+    }
+
+    fn tell_outcomes(&self, ownership: &Ownership, outcomes: Vec<Outcome>) {
+        outcomes
+            .into_iter()
+            .for_each(|outcome| self.tell_outcome(ownership.router, ownership.ticket, outcome));
     }
 
     /// Where each address goes. One that has nowhere to go is refused.
@@ -64,17 +142,25 @@ impl Worker {
             }
             Ok(Change::Unchanged) => Outcome::Added { index, foreign: true },
             Err(error) => {
-                let errno = error.errno().unwrap_or(libc::EIO);
-                let note = Note::Refused { router: ownership.router, address, message: error.to_string() };
-                drop(self.notes.send(note));
-                Outcome::Refused { index, errno }
+                self.refused(ownership, address, &error);
+                Outcome::Refused { index, errno: error.errno().unwrap_or(libc::EIO) }
             }
         }
+    }
+
+    fn refused(&self, ownership: &Ownership, address: Address, error: &netlink::Error) {
+        let note = Note::Refused { router: ownership.router, address, message: error.to_string() };
+        drop(self.notes.send(note));
     }
 
     /// Removes what is ours.
     pub(super) fn release(&mut self, ownership: &Ownership) {
         let ours = self.ours_among(ownership);
+        let going =
+            |link, address| ours.iter().any(|target| (target.link, target.address) == (link, address));
+        if let Some(device) = self.device_to_silence(ownership.router, going) {
+            self.set_down(device);
+        }
         // While it is still here, the other side can be told.
         let until = Instant::now() + FAREWELL;
         ours.iter().for_each(|target| self.end_connections(target.address, until));
@@ -185,6 +271,16 @@ impl Worker {
         }
         ours
     }
+}
+
+/// Somebody was removing the device with the virtual MAC while addresses were being put on it.
+struct DeviceGone;
+
+/// Is there another attempt when the device is gone?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    First,
+    Last,
 }
 
 /// An address that the kernel is asked about.

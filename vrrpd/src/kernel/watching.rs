@@ -15,27 +15,37 @@ use crate::protocol;
 impl Worker {
     /// Takes in what the kernel tells.
     pub(super) fn watch(&mut self) {
-        let mut changed = false;
+        self.take_in();
+        self.list_anew();
+        self.pass_on_news();
+    }
+
+    /// Does what follows from what the kernel told.
+    pub(super) fn pass_on_news(&mut self) {
+        if std::mem::take(&mut self.news) {
+            self.keep_devices();
+            self.tell_all_facts();
+        }
+    }
+
+    /// Enters what the kernel has told so far.
+    pub(super) fn take_in(&mut self) {
         loop {
             match self.monitor.next() {
                 Ok(Some(Event::Overrun)) => {
-                    changed = true;
+                    self.news = true;
                     self.stale = true;
                 }
                 Ok(Some(event)) => {
-                    changed |= self.table.apply(&event);
+                    self.news |= self.table.apply(&event);
                     self.lost(&event);
                 }
-                Ok(None) => break,
+                Ok(None) => return,
                 Err(error) => {
                     drop(self.notes.send(Note::Trouble(error.to_string())));
-                    break;
+                    return;
                 }
             }
-        }
-        self.list_anew();
-        if changed {
-            self.tell_all_facts();
         }
     }
 
