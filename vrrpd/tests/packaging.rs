@@ -128,6 +128,33 @@ fn the_unit_is_stopped_before_the_services_behind_the_address() {
     }
 }
 
+/// Whatever the program calls its devices, no other manager of networks may touch them.
+#[test]
+fn network_managers_leave_the_devices_with_virtual_mac_addresses_alone() {
+    let both = |key: &str, file: &str, separator: char| -> Vec<String> {
+        let values = ini(&read(file)).remove(key).unwrap_or_else(|| panic!("{file}: no {key}"));
+        values[0].split(separator).map(|name| name.trim_start_matches("interface-name:").to_owned()).collect()
+    };
+    let files = [
+        both("device-vrrpd.match-device", "NetworkManager/conf.d/90-vrrpd.conf", ';'),
+        both("Match.Name", "systemd/network/05-vrrpd.network", ' '),
+        both("Match.OriginalName", "systemd/network/05-vrrpd.link", ' '),
+    ];
+    for patterns in files {
+        assert_eq!(patterns, config::DEVICE_PREFIXES.map(|prefix| format!("{prefix}*")));
+    }
+    assert_eq!(ini(&read("NetworkManager/conf.d/90-vrrpd.conf"))["device-vrrpd.managed"], ["0"]);
+    assert_eq!(ini(&read("systemd/network/05-vrrpd.network"))["Link.Unmanaged"], ["yes"]);
+    let link = ini(&read("systemd/network/05-vrrpd.link"));
+    assert_eq!((&link["Link.NamePolicy"][0][..], &link["Link.MACAddressPolicy"][0][..]), ("keep", "none"));
+}
+
+/// vrrpd writes settings of IPv6 there.
+#[test]
+fn the_unit_leaves_the_settings_of_the_network_writable() {
+    assert!(!unit().contains_key("Service.ProtectKernelTunables"));
+}
+
 #[test]
 fn the_unit_runs_without_root_and_with_six_capabilities() {
     let unit = unit();
