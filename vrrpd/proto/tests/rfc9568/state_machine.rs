@@ -269,6 +269,19 @@ fn what_is_advertised_is_what_is_configured() {
     assert_eq!(message[8..20], [192, 0, 2, 1, 192, 0, 2, 5, 192, 0, 2, 4]);
 }
 
+/// Rows 5 and 11: what was learned as Backup was the promise of another.
+#[test]
+fn an_active_router_keeps_to_its_own_interval() {
+    let mut scene = Scene::backup(parameters());
+    scene.hear_interval(scene::OTHER, 200, 50);
+    while scene.state() != StateName::Active {
+        scene.next_timeout();
+    }
+    scene.forget();
+    scene.run_for(3 * scene::A);
+    assert_eq!((scene.advertised().len(), scene.timeout()), (3, Some(scene::A)));
+}
+
 /// Whatever addresses the packet lists.
 #[test]
 fn a_tie_is_decided_by_the_source_of_the_packet() {
