@@ -23,6 +23,7 @@ mod keys;
 mod load;
 mod probe;
 mod raw;
+mod second_path;
 mod show;
 mod sync_group;
 mod table;
@@ -49,6 +50,7 @@ pub use probe::{
     Registry, RegistryParity, S3, Scalar, SystemdUnit, Tcp, Tls,
 };
 pub(crate) use probe::{dns_data, rcode_word, show_bytes};
+pub use second_path::{SecondPath, SecondPeer};
 pub use show::{to_toml, to_toml_expanded};
 pub use sync_group::SyncGroup;
 pub use track::TrackInterface;
@@ -158,6 +160,8 @@ pub struct VirtualRouter {
     pub multicast_group: IpAddr,
     /// Least TTL or Hop Limit of advertisements from `peers`; default 255: no router in between.
     pub min_ttl: u8,
+    /// Another interface over which it advertises; default none.
+    pub second_path: Option<SecondPath>,
     /// Checksum form that is sent over IPv4 and accepted; default auto.
     pub ipv4_checksum: Ipv4Checksum,
     /// Time after start during which nothing is claimed; default 0.

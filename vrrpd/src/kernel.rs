@@ -31,7 +31,7 @@ use crate::net::Aim;
 use crate::protocol::{self, Kernel};
 
 use acceptance::Acceptance;
-pub(crate) use place::{Place, Placement};
+pub(crate) use place::{Place, Placement, SecondPlace};
 use record::Record;
 use traces::Traces;
 pub(crate) use virtual_mac::Device;

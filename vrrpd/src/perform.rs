@@ -74,6 +74,7 @@ impl Performer {
                 }
                 node.handle(Input::Announced { router, sent, failed }, clock::now(), next);
             }
+            Action::AskClientLan { router } => self.ask_client_lan(router, node),
             Action::Acquire(ownership) => self.tell_kernel(Kernel::Acquire(ownership)),
             Action::Release(ownership) => self.tell_kernel(Kernel::Release(ownership)),
             Action::Renew(ownership) => self.tell_kernel(Kernel::Renew(ownership)),
@@ -151,12 +152,10 @@ impl Performer {
 
     fn advertise(&mut self, router: RouterId, priority: Priority, node: &mut Node, next: &mut Vec<Action>) {
         let (mut sent, mut failed, mut last) = (0, 0, 0);
-        if let Some(source) = node.source(router) {
-            for destination in node.destinations(router) {
-                match self.send(router, priority, source, destination, node) {
-                    Ok(()) => sent += 1,
-                    Err(errno) => (failed, last) = (failed + 1, errno),
-                }
+        for destination in node.destinations(router) {
+            match self.send(router, priority, destination, node) {
+                Ok(()) => sent += 1,
+                Err(errno) => (failed, last) = (failed + 1, errno),
             }
         }
         let now: Instant = clock::now();
@@ -167,21 +166,21 @@ impl Performer {
         &mut self,
         router: RouterId,
         priority: Priority,
-        source: IpAddr,
         destination: IpAddr,
         node: &Node,
     ) -> Result<(), i32> {
+        let way = node.way(router, destination).ok_or(libc::EADDRNOTAVAIL)?;
         let (headers, message) = self.packet.split_at_mut(HEADERS_MAX);
         let Some(octets) = node.advertisement(router, priority, destination, message) else {
             return Err(libc::EADDRNOTAVAIL);
         };
         let (start, end) = (HEADERS_MAX - header_len(Family::of(destination)), HEADERS_MAX + octets);
-        write_header(&mut headers[start..], source, destination, octets).ok_or(libc::EMSGSIZE)?;
+        write_header(&mut headers[start..], way.source, destination, octets).ok_or(libc::EMSGSIZE)?;
         let ethernet = node.ethernet_header(router, destination);
         if let Some(ethernet) = ethernet {
             headers[start - ETHERNET_HEADER..start].copy_from_slice(&ethernet);
         }
-        let sockets = self.sockets_of(router).ok_or(libc::ENODEV)?;
+        let sockets = self.sockets_at(way.link, Family::of(destination)).ok_or(libc::ENODEV)?;
         match ethernet {
             // Through the interface below the device, which need not be up yet, or is down already.
             Some(_) => sockets.announcer.send(&self.packet[start - ETHERNET_HEADER..end]),
@@ -212,6 +211,17 @@ impl Performer {
         counted
     }
 
+    /// What cannot be asked is not answered either, which is what the node goes by.
+    fn ask_client_lan(&self, router: RouterId, node: &Node) {
+        let Some(sockets) = self.sockets_of(router) else { return };
+        for station in node.stations(router) {
+            let mut frame = [0; ANNOUNCEMENT_MAX];
+            if let Some(octets) = node.question(router, station, &mut frame) {
+                let _ = sockets.announcer.send(&frame[..octets]);
+            }
+        }
+    }
+
     fn tell_kernel(&mut self, request: Kernel) {
         // In order, or an address could outlive its release.
         self.backlog.push_back(request);
@@ -224,7 +234,10 @@ impl Performer {
 
     fn sockets_of(&self, router: RouterId) -> Option<&LinkSockets> {
         let wiring = self.wiring(router)?;
-        let index = usize::try_from(socket_number(wiring.link, wiring.family)).ok()?;
-        self.sockets.get(index)?.as_deref()
+        self.sockets_at(wiring.link, wiring.family)
+    }
+
+    fn sockets_at(&self, link: LinkId, family: Family) -> Option<&LinkSockets> {
+        self.sockets.get(usize::try_from(socket_number(link, family)).ok()?)?.as_deref()
     }
 }

@@ -252,6 +252,13 @@ pub enum Action {
         /// Indices of the addresses.
         range: Range<u16>,
     },
+    /// Ask the stations that say whether the clients' LAN answers
+    /// ([`Node::question`](crate::Node::question) has the frames). What they say comes as
+    /// [`Input::Sighted`].
+    AskClientLan {
+        /// Who wants to know.
+        router: RouterId,
+    },
     /// Put addresses on the interface, and answer with outcomes. Present ones stay as they are.
     Acquire(Ownership),
     /// Take addresses off the interface unless they are foreign, and answer with an outcome.

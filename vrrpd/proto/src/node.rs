@@ -9,7 +9,8 @@ use crate::action::{Action, Input, Order, OrderOutcome, Report};
 use crate::discards::{Discarded, Told};
 use crate::packet::ip::{self, ETHERNET_HEADER};
 use crate::packet::{Advert, Datagram, DiscardReason, ParseError, Rules, arp, ndisc, peek_vrid};
-use crate::parameters::{LinkId, Parameters, RouterId};
+use crate::parameters::{LinkId, Parameters, RouterId, SecondPath};
+pub use crate::router::Way;
 use crate::router::{Context, Event, VirtualRouter};
 use crate::snapshot::{AddressSnapshot, Discards, GlobalStatistics, LinkStatistics, RouterSnapshot};
 use crate::sync_group::Group;
@@ -71,7 +72,10 @@ impl Node {
         match input {
             Input::Woke => self.routers.iter_mut().flatten().for_each(|router| router.woke(cx)),
             Input::Drained => {
+                self.ask_client_lans(cx);
                 self.routers.iter_mut().flatten().for_each(|router| timeouts(router, cx));
+                // A router that has just started asks for the first time.
+                self.ask_client_lans(cx);
                 self.settle_groups(cx);
                 for (link, record) in (0..).map(LinkId).zip(&mut self.links) {
                     record.tell_discards(link, cx);
@@ -133,9 +137,42 @@ impl Node {
         routers.chain(groups).chain(told).min()
     }
 
-    /// Where the advertisements of a router go to: the group, or each peer.
+    /// Where the advertisements of a router go to now: the group or each peer, and each peer on the
+    /// second path.
     pub fn destinations(&self, router: RouterId) -> impl Iterator<Item = IpAddr> {
-        self.router(router).into_iter().flat_map(|router| router.parameters().destinations())
+        self.router(router).into_iter().flat_map(VirtualRouter::destinations)
+    }
+
+    /// How an advertisement gets to one of the destinations.
+    pub fn way(&self, router: RouterId, destination: IpAddr) -> Option<Way> {
+        self.router(router)?.way(destination)
+    }
+
+    /// Who is asked whether the clients' LAN answers.
+    pub fn stations(&self, router: RouterId) -> impl Iterator<Item = IpAddr> {
+        let path = self.router(router).and_then(|router| router.parameters().second_path.as_ref());
+        path.into_iter().flat_map(SecondPath::stations)
+    }
+
+    /// Writes the Ethernet frame that asks a station whether it is there. `None` without an address to
+    /// ask from.
+    pub fn question(
+        &self,
+        router: RouterId,
+        station: IpAddr,
+        out: &mut [u8; ANNOUNCEMENT_MAX],
+    ) -> Option<usize> {
+        let facts = self.router(router)?.facts();
+        match (facts.source?, station) {
+            (IpAddr::V4(source), IpAddr::V4(station)) => {
+                let frame = out.first_chunk_mut::<{ arp::FRAME_LEN }>()?;
+                Some(arp::request(frame, facts.mac, source, station))
+            }
+            (IpAddr::V6(source), IpAddr::V6(station)) => {
+                Some(ndisc::solicitation(out, facts.mac, source, station))
+            }
+            _ => None,
+        }
     }
 
     /// The address that the advertisements of a router leave from, while it has one.
@@ -288,8 +325,12 @@ impl Node {
         if self.routers.len() <= index {
             self.routers.resize_with(index + 1, || None);
         }
-        self.link_record(parameters.link);
-        self.by_key.insert((parameters.link, parameters.family, parameters.vrid), id);
+        self.by_key.retain(|_, router| *router != id);
+        let second = parameters.second_path.as_ref().map(|path| path.link);
+        for link in second.into_iter().chain([parameters.link]) {
+            self.link_record(link);
+            self.by_key.insert((link, parameters.family, parameters.vrid), id);
+        }
         let group = parameters.sync_group;
         if let Some(router) = &mut self.routers[index] {
             router.trust_new_checks();
@@ -364,13 +405,37 @@ impl Node {
     /// Tells a router when the sum of its checks changed.
     fn reassess(&mut self, id: RouterId, cx: &mut Context<'_>) {
         let Some(router) = self.router(id) else { return };
-        let states = tracked_by(&router.parameters().tracking, &self.trackers, self.frozen(router));
+        let states = tracked_by(&router.parameters().tracking, &self.trackers, self.frozen(router))
+            .chain(self.client_lans(router));
         let assessment = Assessment::new(router.configured_priority(), states);
         if assessment != *router.assessment()
             && let Some(router) = self.router_mut(id)
         {
             router.handle(Event::Assessed(assessment), cx);
         }
+    }
+
+    /// Puts the questions that are due, and tells the routers what has come of those before.
+    fn ask_client_lans(&mut self, cx: &mut Context<'_>) {
+        let mut changed = false;
+        for router in self.routers.iter_mut().flatten() {
+            router.ask_client_lan(cx);
+            changed |= router.client_lan_changed();
+        }
+        if changed {
+            // Whoever is in a sync group goes by the others as well.
+            self.ids().for_each(|id| self.reassess(id, cx));
+        }
+    }
+
+    /// What the clients' LANs say of a router and of the others of its sync group.
+    fn client_lans<'a>(
+        &'a self,
+        router: &'a VirtualRouter,
+    ) -> impl Iterator<Item = (Effect, TrackerState)> + Clone + 'a {
+        let members = self.group_of(router).into_iter().flat_map(Group::members);
+        let others = members.filter_map(|&id| self.router(id)).filter(|other| other.id() != router.id());
+        std::iter::once(router).chain(others).filter_map(VirtualRouter::client_lan_effect)
     }
 
     fn ids(&self) -> impl Iterator<Item = RouterId> + use<> {

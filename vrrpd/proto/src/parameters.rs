@@ -53,6 +53,33 @@ impl Network {
     }
 }
 
+/// Another interface over which the same Virtual Router advertises, to named peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecondPath {
+    /// The interface.
+    pub link: LinkId,
+    /// The other routers, at least one.
+    pub peers: Arc<[SecondPeer]>,
+    /// Stations of the clients' LAN that are asked, beside the peers, whether it answers.
+    pub witnesses: Arc<[IpAddr]>,
+}
+
+impl SecondPath {
+    /// Who is asked whether the clients' LAN answers.
+    pub fn stations(&self) -> impl Iterator<Item = IpAddr> {
+        self.peers.iter().map(|peer| peer.router).chain(self.witnesses.iter().copied())
+    }
+}
+
+/// Another router with an address on each path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecondPeer {
+    /// On the first one. It is known by this one, so that a tie does not depend on the path.
+    pub router: IpAddr,
+    /// On the second one.
+    pub address: IpAddr,
+}
+
 /// What is configured for one Virtual Router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameters {
@@ -84,6 +111,8 @@ pub struct Parameters {
     pub group: Option<IpAddr>,
     /// Who may speak in multicast; empty: anybody. In unicast the peers may.
     pub allowed: Arc<[Network]>,
+    /// A second path beside that of [`link`](Self::link).
+    pub second_path: Option<SecondPath>,
     /// Least TTL or Hop Limit of what peers send: 255, or less where routers are on the way.
     pub min_hop_limit: u8,
     /// Preempt_Mode.
@@ -203,6 +232,8 @@ pub struct Facts {
     pub device: bool,
     /// Address that advertisements leave from, if there is one.
     pub source: Option<IpAddr>,
+    /// Address that advertisements leave from on the second path, while that can be used.
+    pub second_source: Option<IpAddr>,
     /// Are all virtual addresses on the interface? Only asked for an owner.
     pub owned: bool,
     /// All virtual addresses were found, marked as ours, when the daemon started: the time at which
@@ -218,6 +249,7 @@ impl Facts {
         mac: MacAddress::new([0; 6]),
         device: false,
         source: None,
+        second_source: None,
         owned: false,
         left_over: None,
     };

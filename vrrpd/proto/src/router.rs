@@ -3,7 +3,8 @@
 //! The cells of the table are in the file of their state: [`initialize`] (RFC 9568 6.4.1),
 //! [`backup`] (6.4.2, with the claim that leads out of it), [`active`] (6.4.3, with the ways out of
 //! it; [`asking`] is one of them). [`holding`] keeps the addresses, [`back_off`] waits after one was
-//! refused, [`sending`] and [`announcing`] speak, [`validation`] says which packets may come in,
+//! refused, [`sending`] and [`announcing`] speak, [`validation`] says which packets may come in, [`paths`]
+//! by which way, [`client_lan`] whether clients can be reached,
 //! [`elsewhere`] watches who else has our addresses, [`reconfiguring`] takes a reload, [`orders`] the
 //! operator's word, [`together`] moves it with its sync group, [`observing`] answers observers.
 
@@ -13,12 +14,14 @@ mod announcing;
 mod asking;
 mod back_off;
 mod backup;
+mod client_lan;
 mod elsewhere;
 mod holding;
 mod initialize;
 mod lateness;
 mod observing;
 mod orders;
+mod paths;
 mod reconfiguring;
 mod sending;
 #[cfg(test)]
@@ -27,6 +30,7 @@ mod together;
 mod validation;
 
 pub(crate) use asking::Question;
+pub use paths::Way;
 use validation::REPORT_SPACING;
 
 use std::net::IpAddr;
@@ -46,10 +50,12 @@ use announcing::{Announcing, Turns};
 use asking::{Asked, KnownRouters};
 use back_off::BackOff;
 use backup::{Counting, Rival};
+use client_lan::ClientLan;
 use elsewhere::Elsewhere;
 use holding::Holding;
 use lateness::Lateness;
 use orders::HandingOver;
+use paths::Paths;
 use sending::Sending;
 use together::Together;
 use validation::Heard;
@@ -108,6 +114,8 @@ pub(crate) struct VirtualRouter {
     announced_at: Option<Instant>,
     turns: Turns,
     sending: Sending,
+    paths: Paths,
+    client_lan: ClientLan,
     forms: Box<[Heard]>,
     shown: Shown,
     discards: Discarded,
@@ -168,7 +176,7 @@ enum Next {
 /// A valid advertisement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Advertisement {
-    /// Source of the packet.
+    /// Source of the packet; on the second path the address that this router has on the first one.
     pub(crate) source: IpAddr,
     /// Its priority.
     pub(crate) priority: Priority,
@@ -247,6 +255,8 @@ impl VirtualRouter {
             announced_at: None,
             turns: Turns::new(parameters.addresses.len()),
             sending: Sending::new(now),
+            paths: Paths::new(now),
+            client_lan: ClientLan::new(),
             forms: vec![heard; parameters.peers.len().max(1)].into(),
             shown: Shown::new(parameters.checksum_form),
             discards: Discarded::default(),
@@ -352,7 +362,9 @@ impl VirtualRouter {
             State::Asking { until, .. } => Some(until),
             State::Leaving { release_at, .. } => Some(release_at),
         };
-        timers.into_iter().chain(self.shown.due_at()).chain(self.discards.due_at()).min()
+        let others =
+            self.ask_client_lan_at().into_iter().chain(self.shown.due_at()).chain(self.discards.due_at());
+        timers.into_iter().chain(others).min()
     }
 
     /// Priority in force.

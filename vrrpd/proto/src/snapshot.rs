@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::packet::{ChecksumForm, DiscardReason};
 use crate::parameters::RouterId;
+use crate::tracking::TrackerState;
 use crate::{AdverInterval, Priority};
 
 mod alarm;
@@ -301,6 +302,21 @@ pub struct AddressSnapshot {
     pub refused: Option<i32>,
 }
 
+/// State of the second path, and what goes with it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SecondPathSnapshot {
+    /// Source of our advertisements there, while it can be used.
+    pub source: Option<IpAddr>,
+    /// Who was heard last on the first path, by its address there, and how long ago.
+    pub heard_on_first: Option<(IpAddr, Duration)>,
+    /// The same of the second path; by its address on the first path, too.
+    pub heard_on_second: Option<(IpAddr, Duration)>,
+    /// Does the clients' LAN answer us? Failing: nobody there does, and we count as demoted.
+    pub client_lan: TrackerState,
+    /// Who there answered last, and how long ago.
+    pub answered: Option<(IpAddr, Duration)>,
+}
+
 /// State of one Virtual Router.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RouterSnapshot {
@@ -338,6 +354,8 @@ pub struct RouterSnapshot {
     pub checksum_form: ChecksumForm,
     /// Source of our advertisements.
     pub source: Option<IpAddr>,
+    /// What is known of the second path, where one is configured.
+    pub second_path: Option<SecondPathSnapshot>,
     /// Where our advertisements get to.
     pub delivery: Delivery,
     /// Time since they began to get there, or stopped to.

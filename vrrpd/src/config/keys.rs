@@ -54,6 +54,7 @@ pub const TABLES: &[(&str, &[Key])] = &[
     ("interface", INTERFACE),
     ("virtual_router", VIRTUAL_ROUTER),
     ("addresses", virtual_address::KEYS),
+    ("second_path", SECOND_PATH),
     ("garp", GARP),
     ("authentication", AUTHENTICATION),
     ("track_interfaces", super::track::KEYS),
@@ -135,6 +136,7 @@ pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     full("allowed_sources"),
     full("multicast_group"),
     full("min_ttl"),
+    full("second_path"),
     full("ipv4_checksum"),
     only("on_conflict", Fixed::Text("claim")),
     full("startup_delay"),
@@ -167,6 +169,8 @@ pub(super) const GARP: &[Key] = &[
 ];
 
 pub(super) const AUTHENTICATION: &[Key] = &[full("type"), full("password"), full("password_file")];
+pub(super) const SECOND_PATH: &[Key] =
+    &[full("interface"), full("source_address"), full("peers"), full("witnesses")];
 
 pub(super) const CHECK: &[Key] = &[
     full("exec"),

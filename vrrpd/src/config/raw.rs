@@ -15,8 +15,8 @@ use super::probe::Usual;
 use super::table::{At, Field, Table};
 use super::track::{self, TrackInterface};
 use super::{Effect, Exec, HookState, Ipv4Checksum, Lease, Preset, Probe, Scheduling, When};
-use super::{VirtualAddress, authentication, dns_update, garp, interface, keys, probe, sync_group};
-use super::{value, version, virtual_address};
+use super::{VirtualAddress, authentication, dns_update, garp, interface, keys, probe, second_path};
+use super::{sync_group, value, version, virtual_address};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -66,6 +66,7 @@ pub(super) struct VirtualRouter {
     pub(super) allowed_sources: Field<Vec<At<netlink::Address>>>,
     pub(super) multicast_group: Field<IpAddr>,
     pub(super) min_ttl: Field<u8>,
+    pub(super) second_path: Field<second_path::Raw>,
     pub(super) ipv4_checksum: Field<Ipv4Checksum>,
     pub(super) startup_delay: Field<Duration>,
     pub(super) carrier_delay: Field<Duration>,
@@ -97,6 +98,12 @@ impl VirtualRouter {
     pub(super) fn every_address(&self) -> impl Iterator<Item = &At<VirtualAddress>> {
         let lists = [&self.addresses, &self.extra_addresses];
         lists.into_iter().filter_map(Field::given).flatten()
+    }
+
+    /// Names of the interfaces that it advertises on.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = &String> {
+        let second = self.second_path.given().and_then(second_path::Raw::interface);
+        self.interface.given().into_iter().chain(second)
     }
 }
 
@@ -248,6 +255,7 @@ fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> V
         allowed_sources: table.list("allowed_sources", faults, value::address),
         multicast_group: table.field("multicast_group", faults, value::multicast_group),
         min_ttl: table.field("min_ttl", faults, value::min_ttl),
+        second_path: second_path::read(table, faults),
         ipv4_checksum: table.field("ipv4_checksum", faults, value::ipv4_checksum),
         startup_delay: duration(table, "startup_delay", faults, Duration::ZERO..=DAY),
         carrier_delay: duration(table, "carrier_delay", faults, Duration::ZERO..=DAY),

@@ -8,7 +8,7 @@ use super::value::show_duration;
 use super::{
     Check, Config, Daemon, Effect, Hook, HookState, Ipv4Checksum, Lease, PeerLink, Scheduling,
     TrackInterface, Url, VirtualAddress, VirtualRouter, When, authentication, dns_update, garp, interface,
-    sync_group,
+    second_path, sync_group,
 };
 
 /// Keys with their values in TOML.
@@ -121,6 +121,9 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
     } else {
         entries.push(("peers", list(&router.peers, |peer| quoted(&peer.to_string()))));
         entries.push(("min_ttl", router.min_ttl.to_string()));
+    }
+    if let Some(path) = &router.second_path {
+        entries.push(("second_path", second_path::show(path)));
     }
     entries.extend([
         ("ipv4_checksum", quoted(checksum(router.ipv4_checksum))),

@@ -6,6 +6,7 @@ use vrrp_proto::{Family, Priority};
 
 use super::diagnostic::{Faults, Span};
 use super::raw::{self, no_duplicates};
+use super::second_path;
 use super::table::{At, Field};
 use super::virtual_address::words;
 
@@ -16,6 +17,7 @@ pub(super) fn check(router: &raw::VirtualRouter, faults: &mut Faults) {
     check_allowed_sources(router, faults);
     check_group(router, faults);
     check_min_ttl(router, faults);
+    second_path::check(router, faults);
 }
 
 fn check_source(router: &raw::VirtualRouter, faults: &mut Faults) {
@@ -145,7 +147,7 @@ fn routers(count: u8) -> String {
     if count == 1 { String::from("1 router") } else { format!("{count} routers") }
 }
 
-fn same_family(key: &str, ip: IpAddr, family: Option<Family>, at: &Span, faults: &mut Faults) {
+pub(super) fn same_family(key: &str, ip: IpAddr, family: Option<Family>, at: &Span, faults: &mut Faults) {
     if let Some(family) = family.filter(|family| *family != Family::of(ip)) {
         faults.error(
             at,
@@ -156,6 +158,6 @@ fn same_family(key: &str, ip: IpAddr, family: Option<Family>, at: &Span, faults:
 }
 
 /// Where the router has this one as a virtual address.
-fn virtual_at(router: &raw::VirtualRouter, ip: IpAddr) -> Option<&Span> {
+pub(super) fn virtual_at(router: &raw::VirtualRouter, ip: IpAddr) -> Option<&Span> {
     router.every_address().find(|at| at.value.ip == ip).map(|at| &at.span)
 }

@@ -266,9 +266,9 @@ fn check_uniqueness(routers: &[raw::VirtualRouter], faults: &mut Faults) {
 
 fn same_vrid(router: &raw::VirtualRouter, other: &raw::VirtualRouter, faults: &mut Faults) {
     let (Some(vrid), Some(first)) = (router.vrid.at(), other.vrid.at()) else { return };
-    let (Some(family), Some(interface)) = (router.family(), router.interface.given()) else { return };
-    let same_link = other.family() == Some(family) && other.interface.given() == Some(interface);
-    if vrid.value == first.value && same_link {
+    let Some(family) = router.family().filter(|family| other.family() == Some(*family)) else { return };
+    let shared = router.interfaces().find(|own| other.interfaces().any(|theirs| theirs == *own));
+    if let Some(interface) = shared.filter(|_| vrid.value == first.value) {
         let line = faults.line(&first.span);
         faults.error(
             &vrid.span,

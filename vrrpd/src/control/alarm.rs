@@ -125,6 +125,18 @@ impl Alarm {
         )
     }
 
+    /// `second_path_down`: the second path cannot be used on this node.
+    pub fn second_path_down(interface: &str) -> Self {
+        Self::new(
+            "second_path_down",
+            Level::Degraded,
+            format!(
+                "the second path cannot be used: {interface} is missing, down, or has no address to send from"
+            ),
+            format!("ip address show dev {interface}; second_path.source_address"),
+        )
+    }
+
     /// `orders_damaged`: the file of the operator's orders could not be read at the start.
     pub fn orders_damaged(aside: &std::path::Path) -> Self {
         Self::new(

@@ -1,14 +1,16 @@
 //! From what the protocol core knows to what users see.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use vrrp_proto::snapshot::{self, AddressSnapshot, Delivery, RouterSnapshot};
+use vrrp_proto::tracking::TrackerState;
 
 use super::alarm::Alarm;
 use super::errno_words;
 use super::protocol::{
-    ActiveRouter, Address, Check, CheckState, Counted, Discarded, OnFailure, Orders, Priorities, SendFailing,
-    VirtualRouter,
+    ActiveRouter, Address, Check, CheckState, ClientLan, Counted, Discarded, Heard, OnFailure, Orders,
+    Priorities, SecondPath, SendFailing, VirtualRouter,
 };
 use super::time::{Span, WallTime};
 use crate::config;
@@ -63,6 +65,7 @@ pub fn virtual_router(
         configured_source_address: config.source_address,
         peers: config.peers.clone(),
         multicast_group: config.peers.is_empty().then_some(config.multicast_group),
+        second_path: config.second_path.as_ref().zip(snapshot.second_path).map(second_path),
         lease: lease.map(Span),
         send_failing: match snapshot.delivery {
             Delivery::Failing { errno } => {
@@ -85,6 +88,25 @@ pub fn virtual_router(
 
 fn clamped(number: u128) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn second_path((path, snapshot): (&config::SecondPath, snapshot::SecondPathSnapshot)) -> SecondPath {
+    let heard = |(by, ago): (IpAddr, Duration)| Heard {
+        by,
+        age_ms: u64::try_from(ago.as_millis()).unwrap_or(u64::MAX),
+    };
+    SecondPath {
+        interface: path.interface.clone(),
+        source_address: snapshot.source,
+        heard_on_first: snapshot.heard_on_first.map(heard),
+        heard_on_second: snapshot.heard_on_second.map(heard),
+        client_lan: match snapshot.client_lan {
+            TrackerState::Passing => ClientLan::Answers,
+            TrackerState::Failing => ClientLan::Silent,
+            TrackerState::Pending | TrackerState::Skipped => ClientLan::Unknown,
+        },
+        answered: snapshot.answered.map(heard),
+    }
 }
 
 /// An interface that is tracked, as a check of the virtual router that does so.
@@ -170,6 +192,11 @@ fn alarms(
     let mut alarms = Vec::new();
     let own_among_peers = snapshot.source.filter(|own| config.peers.contains(own));
     alarms.extend(own_among_peers.map(Alarm::own_address_in_peers));
+    if let (Some(path), Some(snapshot::SecondPathSnapshot { source: None, .. })) =
+        (&config.second_path, snapshot.second_path)
+    {
+        alarms.push(Alarm::second_path_down(&path.interface));
+    }
     let interface = &config.interface;
     match snapshot.delivery {
         Delivery::Complete => {}

@@ -376,6 +376,9 @@ pub struct VirtualRouter {
     /// Group that advertisements go to; null: unicast.
     #[serde(default)]
     pub multicast_group: Option<IpAddr>,
+    /// The second path; null: none is configured.
+    #[serde(default)]
+    pub second_path: Option<SecondPath>,
     /// How long the kernel keeps addresses that are not renewed; null: for ever.
     pub lease: Option<Span>,
     /// Set while advertisements cannot be sent to anybody.
@@ -439,6 +442,44 @@ pub struct SyncGroup {
     pub moved_with: Option<String>,
     /// This one could be Active; the first member that could not, so that none is.
     pub waits_for: Option<String>,
+}
+
+/// The second path of a virtual router, and what is known because of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondPath {
+    /// Its interface.
+    pub interface: String,
+    /// Source of our advertisements there; null while it cannot be used.
+    pub source_address: Option<IpAddr>,
+    /// Who was heard last on the first path.
+    pub heard_on_first: Option<Heard>,
+    /// Who was heard last on the second path, by its address on the first one.
+    pub heard_on_second: Option<Heard>,
+    /// Do the stations that are asked on the first path answer?
+    pub client_lan: ClientLan,
+    /// Which of them answered last.
+    pub answered: Option<Heard>,
+}
+
+/// Somebody who was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// Who.
+    pub by: IpAddr,
+    /// How long ago, in milliseconds.
+    pub age_ms: u64,
+}
+
+/// The clients' LAN as this node finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientLan {
+    /// Not asked, or not yet decided.
+    Unknown,
+    /// Somebody answers.
+    Answers,
+    /// Nobody answers.
+    Silent,
 }
 
 /// Priority of a virtual router.

@@ -9,7 +9,7 @@ use vrrp_proto::{AdverInterval, Version};
 
 use super::alarm::Level;
 use super::protocol::{
-    Address, Check, CheckState, DnsState, DnsUpdate, OnFailure, PeerNode, State, VirtualRouter,
+    Address, Check, CheckState, DnsState, DnsUpdate, Heard, OnFailure, PeerNode, State, VirtualRouter,
 };
 use super::time::{Span, WallTime, age};
 
@@ -56,6 +56,7 @@ pub fn findings(router: &VirtualRouter, now: WallTime) -> Vec<Finding> {
     }));
     findings.extend(router.dns_updates.iter().filter_map(|update| of_dns_update(update, router, now)));
     findings.extend(router.checks.iter().filter_map(|check| of_check(check, now)));
+    findings.extend(of_second_path(router));
     findings.extend(of_priority(router));
     findings.extend(of_preemption(router));
     findings.extend(of_lease(router));
@@ -267,6 +268,32 @@ fn of_dns_update(update: &DnsUpdate, router: &VirtualRouter, now: WallTime) -> O
         }
     };
     Some(Finding { level, message, remedy: update.remedy.clone() })
+}
+
+/// What was heard on each path, and from the clients' LAN.
+fn of_second_path(router: &VirtualRouter) -> Option<Finding> {
+    let path = router.second_path.as_ref()?;
+    let heard = |heard: &Option<Heard>| match heard {
+        Some(Heard { by, age_ms }) => format!("{by} heard {} ago", age(Duration::from_millis(*age_ms))),
+        None => "nobody heard".to_owned(),
+    };
+    let answered = match path.answered {
+        Some(Heard { by, age_ms }) => format!("{by} answered {} ago", age(Duration::from_millis(age_ms))),
+        None => "no answer yet".to_owned(),
+    };
+    // Only who is Active speaks.
+    let paths = match router.state {
+        StateName::Active => String::new(),
+        _ => format!(
+            "{} {}, {} {}; ",
+            router.interface,
+            heard(&path.heard_on_first),
+            path.interface,
+            heard(&path.heard_on_second)
+        ),
+    };
+    let message = format!("paths: {paths}clients' LAN: {answered}");
+    Some(Finding { level: Level::Fine, message, remedy: None })
 }
 
 fn of_check(check: &Check, now: WallTime) -> Option<Finding> {

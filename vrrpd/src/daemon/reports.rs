@@ -148,6 +148,9 @@ impl Daemon {
                 let failing = self.failing(config);
                 let why = match (failing.is_empty(), to == config.priority) {
                     (_, true) => "no check lowers it".to_owned(),
+                    (true, false) if config.second_path.is_some() => {
+                        "the clients' LAN does not answer, or has not yet".to_owned()
+                    }
                     (true, false) => "configured".to_owned(),
                     (false, false) => format!("not passing: {}", failing.join(", ")),
                 };

@@ -8,14 +8,16 @@ use std::time::Duration;
 use vrrp_proto::action::Input;
 use vrrp_proto::packet::arp::GarpForm;
 use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy};
-use vrrp_proto::parameters::{Announcements, GroupId, LinkId, Network, Parameters, RouterId, VirtualAddress};
+use vrrp_proto::parameters::{
+    Announcements, GroupId, LinkId, Network, Parameters, RouterId, SecondPath, SecondPeer, VirtualAddress,
+};
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState, Tracking};
 use vrrp_proto::{AdverInterval, Family, Vrid};
 
 use crate::authentication::Secrets;
 use crate::config::{self, Config, Ipv4Checksum, Lease, TrackInterface};
 use crate::control::time::WallTime;
-use crate::kernel::{self, Device, Place, Placement};
+use crate::kernel::{self, Device, Place, Placement, SecondPlace};
 use crate::perform::Wiring;
 use crate::protocol;
 
@@ -175,7 +177,7 @@ impl Roster {
         heard: Option<ChecksumForm>,
         may_resume: bool,
     ) -> Entry {
-        let link = LinkId(number(index_of(&mut self.links, &new.interface)));
+        let link = self.link(&new.interface);
         let effects =
             new.checks.iter().filter_map(|name| config.checks.iter().find(|check| check.name == *name));
         let effects = effects.map(|check| (check.name.clone(), check.effect));
@@ -214,6 +216,7 @@ impl Roster {
                 extra_addresses: number(new.extra_addresses.len()),
                 peers: new.peers.iter().copied().collect(),
                 virtual_mac: new.virtual_mac,
+                second_path: new.second_path.as_ref().map(|path| self.second_path(path)),
                 group: Some(new.multicast_group),
                 allowed: new
                     .allowed_sources
@@ -247,6 +250,13 @@ impl Roster {
                 interface: new.interface.clone(),
                 family: new.family,
                 source_address: new.source_address,
+                second: new.second_path.as_ref().map(|path| SecondPlace {
+                    link: self.link(&path.interface),
+                    interface: path.interface.clone(),
+                    source_address: path.source_address,
+                    global_source: new.family == Family::Ipv6 && !path.is_link_local(),
+                }),
+                stations: new.second_path.iter().flat_map(stations).collect(),
                 group: new.peers.is_empty().then_some(new.multicast_group),
                 global_source: new.peers.iter().any(|peer| match peer {
                     IpAddr::V4(_) => false,
@@ -265,8 +275,21 @@ impl Roster {
 
     /// Interfaces with their numbers; they get one when they have none.
     fn numbered(&mut self, interfaces: &[String]) -> Vec<(LinkId, String)> {
-        let number = |name: &String| (LinkId(number(index_of(&mut self.links, name))), name.clone());
-        interfaces.iter().map(number).collect()
+        interfaces.iter().map(|name| (self.link(name), name.clone())).collect()
+    }
+
+    /// Number of an interface; it gets one when it has none.
+    fn link(&mut self, interface: &str) -> LinkId {
+        LinkId(number(index_of(&mut self.links, interface)))
+    }
+
+    fn second_path(&mut self, path: &config::SecondPath) -> SecondPath {
+        let peer = |peer: &config::SecondPeer| SecondPeer { router: peer.router, address: peer.address };
+        SecondPath {
+            link: self.link(&path.interface),
+            peers: path.peers.iter().map(peer).collect(),
+            witnesses: path.witnesses.iter().copied().collect(),
+        }
     }
 
     /// Where each address goes, on the `usual` interface unless it has its own: those that are advertised, then those that only move along, of the same
@@ -352,6 +375,11 @@ pub(super) fn lease_seconds(config: &config::VirtualRouter) -> Option<u32> {
 fn auto_lease(interval: AdverInterval) -> u32 {
     let three_intervals = u32::from(interval.centiseconds()) * 3;
     (three_intervals.saturating_sub(100) / 100).max(2)
+}
+
+/// Who is asked whether the clients' LAN answers.
+fn stations(path: &config::SecondPath) -> impl Iterator<Item = IpAddr> {
+    path.peers.iter().map(|peer| peer.router).chain(path.witnesses.iter().copied())
 }
 
 fn checksum(config: &config::VirtualRouter) -> (ChecksumPolicy, ChecksumForm) {

@@ -22,6 +22,10 @@ pub(crate) struct Place {
     pub(crate) family: Family,
     /// Configured source of advertisements.
     pub(crate) source_address: Option<IpAddr>,
+    /// The second path.
+    pub(crate) second: Option<SecondPlace>,
+    /// Addresses that are asked on the interface whether the clients' LAN answers.
+    pub(crate) stations: Vec<IpAddr>,
     /// Group that is listened to; none in unicast.
     pub(crate) group: Option<IpAddr>,
     /// Unicast peers are not link-local: IPv6 advertisements leave from a global address.
@@ -40,6 +44,19 @@ pub(crate) struct Place {
     pub(crate) may_resume: bool,
     /// Further interfaces that announcements leave from.
     pub(crate) further: Vec<(LinkId, String)>,
+}
+
+/// Where a router advertises on its second path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SecondPlace {
+    /// Number of the interface in the core.
+    pub(crate) link: LinkId,
+    /// Its name.
+    pub(crate) interface: String,
+    /// Configured source of advertisements.
+    pub(crate) source_address: Option<IpAddr>,
+    /// The peers are not link-local: IPv6 advertisements leave from a global address.
+    pub(crate) global_source: bool,
 }
 
 /// A virtual address, and where and how it goes.
@@ -71,20 +88,33 @@ impl Place {
         self.addresses.iter().find(|placement| placement.address == address)
     }
 
-    /// What is known of the place; `virtual_addresses` are those of all routers, `before` is the source
-    /// so far.
+    /// What is known of the place; `virtual_addresses` are those of all routers, `before` is what was
+    /// known last.
     pub(super) fn facts(
         &self,
         table: &Table,
         virtual_addresses: &BTreeSet<IpAddr>,
-        before: Option<IpAddr>,
+        before: Option<Facts>,
     ) -> Facts {
-        let Some(link) = table.link_by_name(&self.interface) else { return Facts::UNKNOWN };
+        let before = before.unwrap_or(Facts::UNKNOWN);
+        let speaks =
+            |configured, global| Speaks { family: self.family, configured, global, virtual_addresses };
+        let second_source = self.second.as_ref().and_then(|second| {
+            let link = table.link_by_name(&second.interface)?;
+            if state(Some(link)) != InterfaceState::Up {
+                return None;
+            }
+            speaks(second.source_address, second.global_source).from(table, link, before.second_source)
+        });
+        let Some(link) = table.link_by_name(&self.interface) else {
+            return Facts { second_source, ..Facts::UNKNOWN };
+        };
         Facts {
             interface: state(Some(link)),
             mac: MacAddress::new(link.mac.unwrap_or_default()),
             device: self.device.as_ref().is_none_or(|device| device.is_ready(table, link.index)),
-            source: self.source(table, link, virtual_addresses, before),
+            second_source,
+            source: speaks(self.source_address, self.global_source).from(table, link, before.source),
             owned: self.owner && self.addresses.iter().all(|placement| placement.is_there(table)),
             left_over: None,
         }
@@ -107,24 +137,30 @@ impl Place {
         let oldest = found.iter().map(|entry| age(entry)).max()?;
         Some(if all && held && self.may_resume { clock::now().saturating_sub(oldest) } else { Instant::ZERO })
     }
+}
 
+/// What a router speaks from on one of its paths.
+struct Speaks<'a> {
+    family: Family,
+    configured: Option<IpAddr>,
+    /// From a global address, in IPv6.
+    global: bool,
+    /// Those of all routers.
+    virtual_addresses: &'a BTreeSet<IpAddr>,
+}
+
+impl Speaks<'_> {
     /// The primary address: configured, else the one so far, else the first of the interface, in the
     /// kernel's order, that no virtual router moves.
-    fn source(
-        &self,
-        table: &Table,
-        link: &Link,
-        virtual_addresses: &BTreeSet<IpAddr>,
-        before: Option<IpAddr>,
-    ) -> Option<IpAddr> {
+    fn from(&self, table: &Table, link: &Link, before: Option<IpAddr>) -> Option<IpAddr> {
         let usable = |entry: &&AddressEntry| !entry.tentative && !entry.dad_failed;
         let mut addresses = table.addresses_of(link.index).filter(usable);
-        if let Some(configured) = self.source_address {
+        if let Some(configured) = self.configured {
             return addresses.find(|entry| entry.address.ip == configured).map(|_| configured);
         }
         let suits = |entry: &&AddressEntry| match entry.address.ip {
             IpAddr::V4(_) => self.family == Family::Ipv4 && !entry.secondary,
-            IpAddr::V6(ip) if self.global_source => {
+            IpAddr::V6(ip) if self.global => {
                 self.family == Family::Ipv6
                     && !ip.is_unicast_link_local()
                     && entry.scope != Scope::Host
@@ -133,7 +169,7 @@ impl Place {
             IpAddr::V6(ip) => self.family == Family::Ipv6 && ip.is_unicast_link_local(),
         };
         addresses
-            .filter(|entry| !virtual_addresses.contains(&entry.address.ip))
+            .filter(|entry| !self.virtual_addresses.contains(&entry.address.ip))
             .filter(suits)
             .map(|entry| entry.address.ip)
             // The first of the least. IPv6 puts a new address in front of the others, and no peer gains by
@@ -274,6 +310,8 @@ mod tests {
             interface: "eth0".to_owned(),
             family: Family::Ipv4,
             source_address: None,
+            second: None,
+            stations: Vec::new(),
             group: None,
             global_source: false,
             device: None,
@@ -306,7 +344,8 @@ mod tests {
         let mut place = Place { family, ..place() };
         change(&mut place);
         let moved = BTreeSet::from([ip("192.0.2.201"), ip("fe80::201"), ip("2001:db8::201")]);
-        place.facts(&table, &moved, before.map(ip)).source
+        let before = Facts { source: before.map(ip), ..Facts::UNKNOWN };
+        place.facts(&table, &moved, Some(before)).source
     }
 
     fn as_usual(_: &mut Place) {}

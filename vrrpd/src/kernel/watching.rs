@@ -8,7 +8,8 @@ use vrrp_proto::action::{Input, Outcome};
 use vrrp_proto::parameters::{InterfaceState, LinkId, RouterId};
 use vrrp_proto::{Family, MacAddress};
 
-use super::{Note, Opened, Placed, Worker, place};
+use super::place::{self, SecondPlace};
+use super::{Note, Opened, Placed, Worker};
 use crate::net::{Announcer, LinkSockets};
 use crate::protocol;
 
@@ -113,20 +114,24 @@ impl Worker {
         let routers: Vec<RouterId> = self.places.keys().copied().collect();
         for router in routers {
             let Some(placed) = self.places.get(&router) else { continue };
-            let source = placed.facts.and_then(|facts| facts.source);
-            let mut facts = placed.place.facts(&self.table, &virtual_addresses, source);
+            let mut facts = placed.place.facts(&self.table, &virtual_addresses, placed.facts);
             if placed.facts.is_none() {
                 facts.left_over = placed.place.left_over(&self.table, &self.ours);
             }
             let (link, family) = (placed.place.link, placed.place.family);
-            let interface = placed.place.interface.clone();
+            let (interface, second) = (placed.place.interface.clone(), placed.place.second.clone());
             if !self.sockets_follow(link, family, &interface, facts.interface) {
                 facts.interface = InterfaceState::Down;
             }
-            let placed = self.places.get_mut(&router).expect("still there");
-            if self.interfaces.insert(interface.clone(), facts.interface) != Some(facts.interface) {
-                drop(self.notes.send(Note::Interface { name: interface, state: facts.interface }));
+            self.note_interface(interface, facts.interface);
+            if let Some(SecondPlace { link, interface, .. }) = second {
+                let state = place::state(self.table.link_by_name(&interface));
+                if !self.sockets_follow(link, family, &interface, state) {
+                    facts.second_source = None;
+                }
+                self.note_interface(interface, state);
             }
+            let placed = self.places.get_mut(&router).expect("still there");
             if placed.facts.replace(facts) != Some(facts) {
                 self.protocol.push_waiting(protocol::Message::Input(Input::Facts { router, facts }));
             }
@@ -151,9 +156,7 @@ impl Worker {
             let here = self.table.link_by_name(&interface);
             let state = place::state(here);
             let station = here.map(|here| (here.index, MacAddress::new(here.mac.unwrap_or_default())));
-            if self.interfaces.insert(interface.clone(), state) != Some(state) {
-                drop(self.notes.send(Note::Interface { name: interface.clone(), state }));
-            }
+            self.note_interface(interface.clone(), state);
             let Some((index, mac)) = station.filter(|_| state == InterfaceState::Up) else {
                 self.close_announcer(link);
                 continue;
@@ -181,16 +184,25 @@ impl Worker {
         }
     }
 
-    /// Has the sockets hear who else has the addresses of the routers that are there now.
+    fn note_interface(&mut self, name: String, state: InterfaceState) {
+        if self.interfaces.insert(name.clone(), state) != Some(state) {
+            drop(self.notes.send(Note::Interface { name, state }));
+        }
+    }
+
+    /// Has the sockets hear who else has the addresses of the routers that are there now, and what the
+    /// stations answer that they ask.
     fn watch_addresses(&mut self) {
         for (&(link, family), opened) in &mut self.sockets {
             let here = |placed: &&Placed| placed.place.link == link && placed.place.family == family;
             let placements = self.places.values().filter(here).flat_map(|placed| &placed.place.addresses);
             // A twin of this node is as bad as another holder of a virtual address.
             let sources = self.places.values().filter(here).filter_map(|placed| placed.facts?.source);
+            let stations = self.places.values().filter(here).flat_map(|placed| &placed.place.stations);
             let addresses = placements
                 .map(|placement| placement.address.ip)
                 .chain(sources)
+                .chain(stations.copied())
                 .filter(|&ip| Family::of(ip) == family)
                 .collect();
             let Some(interface) = self.table.link(opened.interface) else { continue };

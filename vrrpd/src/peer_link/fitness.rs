@@ -4,7 +4,7 @@ use ring::digest::{SHA256, digest};
 use vrrp_proto::snapshot::{Phase, Reason, StateName};
 
 use crate::config;
-use crate::control::protocol::{Check, CheckState, Fitness, OnFailure, VirtualRouter};
+use crate::control::protocol::{Check, CheckState, ClientLan, Fitness, OnFailure, VirtualRouter};
 
 /// The kind of check that compares the images of both nodes.
 const PARITY: &str = "registry_parity";
@@ -56,6 +56,9 @@ pub(crate) fn unfit(router: &VirtualRouter) -> Vec<String> {
     }
     if router.send_failing.is_some() {
         why.push("cannot send advertisements".to_owned());
+    }
+    if router.second_path.as_ref().is_some_and(|path| path.client_lan == ClientLan::Silent) {
+        why.push(format!("nobody on {} answers", router.interface));
     }
     let refused = router.addresses.iter().filter(|address| address.refused.is_some());
     why.extend(refused.map(|address| format!("the kernel refuses {}", address.address)));

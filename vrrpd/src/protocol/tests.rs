@@ -36,6 +36,7 @@ fn parameters() -> Parameters {
         extra_addresses: 0,
         peers: [PEER.into()].into(),
         virtual_mac: false,
+        second_path: None,
         group: None,
         allowed: [].into(),
         min_hop_limit: 255,

@@ -50,6 +50,20 @@ pub fn gratuitous(out: &mut [u8; FRAME_LEN], form: GarpForm, mac: MacAddress, ad
     FRAME_LEN
 }
 
+/// Writes the broadcast frame that asks who has `target`, from `source`, an address of ours at `mac`, and
+/// returns its length, which is always [`FRAME_LEN`].
+pub fn request(out: &mut [u8; FRAME_LEN], mac: MacAddress, source: Ipv4Addr, target: Ipv4Addr) -> usize {
+    let arp = Arp {
+        operation: Operation::Request,
+        sender_mac: mac,
+        sender_address: source,
+        target_mac: MacAddress::default(),
+        target_address: target,
+    };
+    arp.encode(out, mac, MacAddress::BROADCAST);
+    FRAME_LEN
+}
+
 /// ARP operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {

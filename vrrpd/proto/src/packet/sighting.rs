@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::arp::Arp;
+use super::arp::{Arp, Operation};
 use super::ndisc::NeighbourAdvertisement;
 use crate::MacAddress;
 
@@ -15,6 +15,8 @@ pub struct Sighting {
     pub mac: MacAddress,
     /// Said to everybody and unasked: gratuitous ARP, unsolicited neighbour advertisement.
     pub announced: bool,
+    /// Said because we asked: ARP reply, solicited neighbour advertisement.
+    pub answer: bool,
 }
 
 impl Sighting {
@@ -27,6 +29,7 @@ impl Sighting {
             address: address.into(),
             mac: arp.sender_mac,
             announced: address == arp.target_address,
+            answer: arp.operation == Operation::Reply && address != arp.target_address,
         })
     }
 
@@ -35,7 +38,8 @@ impl Sighting {
     /// where the address is.
     pub fn from_neighbour_advertisement(message: &[u8]) -> Option<Self> {
         let seen = NeighbourAdvertisement::parse_message(message)?;
-        Some(Self { address: seen.target.into(), mac: seen.mac?, announced: !seen.solicited })
+        let (address, mac, answer) = (seen.target.into(), seen.mac?, seen.solicited);
+        Some(Self { address, mac, announced: !answer, answer })
     }
 }
 
@@ -57,7 +61,7 @@ mod tests {
         for form in [GarpForm::Request, GarpForm::Reply] {
             let mut frame = [0; arp::FRAME_LEN];
             arp::gratuitous(&mut frame, form, MAC, ADDRESS);
-            let expected = Sighting { address: ADDRESS.into(), mac: MAC, announced: true };
+            let expected = Sighting { address: ADDRESS.into(), mac: MAC, announced: true, answer: false };
             assert_eq!(Sighting::from_arp(&frame), Some(expected), "{form:?}");
         }
     }
@@ -72,9 +76,10 @@ mod tests {
             arp.encode(&mut frame, MAC, MacAddress::BROADCAST);
             Sighting::from_arp(&frame)
         };
-        let expected = Some(Sighting { address: ADDRESS.into(), mac: MAC, announced: false });
-        assert_eq!(seen(Operation::Request, ADDRESS), expected);
-        assert_eq!(seen(Operation::Reply, ADDRESS), expected);
+        let expected =
+            |answer| Some(Sighting { address: ADDRESS.into(), mac: MAC, announced: false, answer });
+        assert_eq!(seen(Operation::Request, ADDRESS), expected(false));
+        assert_eq!(seen(Operation::Reply, ADDRESS), expected(true));
         assert_eq!(seen(Operation::Request, Ipv4Addr::UNSPECIFIED), None);
     }
 
@@ -83,11 +88,11 @@ mod tests {
         let address: Ipv6Addr = "2001:db8::1".parse().expect("valid");
         let mut frame = [0; ndisc::FRAME_LEN];
         ndisc::unsolicited_advertisement(&mut frame, MAC, address, false);
-        let seen = Sighting { address: address.into(), mac: MAC, announced: true };
+        let seen = Sighting { address: address.into(), mac: MAC, announced: true, answer: false };
         let message = &mut frame[ICMPV6..];
         assert_eq!(Sighting::from_neighbour_advertisement(message), Some(seen));
         message[4] |= 0x40;
-        let solicited = Some(Sighting { announced: false, ..seen });
+        let solicited = Some(Sighting { announced: false, answer: true, ..seen });
         assert_eq!(Sighting::from_neighbour_advertisement(message), solicited);
         let without_option = &message[..24];
         assert_eq!(Sighting::from_neighbour_advertisement(without_option), None, "it does not say where");

@@ -62,6 +62,7 @@ impl VirtualRouter {
     /// An address was shown at a station. What everybody on the link can send moves nothing by
     /// itself: it shortens a handover to a successor that advertises, and it is counted.
     pub(super) fn sighted(&mut self, sighting: Sighting, arrived: Instant, cx: &mut Context<'_>) {
+        self.client_lan_answered(sighting, arrived);
         let ours = [self.facts.mac, self.mac()];
         if self.facts.source == Some(sighting.address) && !ours.contains(&sighting.mac) {
             self.twin(Some(sighting.mac), cx);

@@ -25,6 +25,10 @@ impl VirtualRouter {
             known => known,
         };
         match (&self.state, self.unfit()) {
+            (State::Active { .. }, Some(reason)) if self.speaks_on_second_only() => {
+                self.resign(cx);
+                self.drop_out(reason, cx);
+            }
             (_, Some(reason)) => self.drop_out(reason, cx),
             (State::Initialize, None) => self.try_startup(cx),
             (State::Active { .. }, None) if before.source != facts.source || before.mac != facts.mac => {
@@ -95,6 +99,7 @@ impl VirtualRouter {
             return self.enter_initialize(Reason::CarrierDelay, cx);
         }
         self.active_adver_interval = self.parameters.interval;
+        self.begin_to_ask_client_lan(cx.now);
         let left_over = self.facts.left_over.take();
         if self.owner() {
             self.holding.owned();

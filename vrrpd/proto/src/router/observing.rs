@@ -38,6 +38,7 @@ impl VirtualRouter {
             alarms: self.shown.alarms(now),
             checksum_form: self.forms[0].form,
             source: self.facts.source,
+            second_path: self.second_path(now),
             delivery: self.sending.delivery,
             delivery_age: now - self.sending.since,
             statistics: self.statistics,

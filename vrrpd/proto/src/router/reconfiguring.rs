@@ -1,6 +1,6 @@
 //! New parameters while the router runs: what stays is not touched.
 
-use super::{Context, Counting, Heard, State, VirtualRouter};
+use super::{Context, Counting, Heard, Paths, State, VirtualRouter};
 use crate::Version;
 use crate::parameters::Parameters;
 
@@ -32,6 +32,10 @@ impl VirtualRouter {
         self.respace(cx);
         if self.owner() && !before.priority.is_owner() {
             self.became_owner(cx);
+        }
+        if before.second_path != self.parameters.second_path {
+            self.paths = Paths::new(cx.now);
+            self.begin_to_ask_client_lan(cx.now);
         }
         let interval_changed = before.interval != self.parameters.interval;
         if interval_changed && [before.version(), self.parameters.version()].contains(&Version::V2) {

@@ -40,12 +40,12 @@ impl VirtualRouter {
         destination: IpAddr,
         out: &mut [u8],
     ) -> Option<usize> {
-        let peer = self.parameters.destinations().position(|each| each == destination)?;
+        let source = self.way(destination)?.source;
+        let peer = self.form_of(destination);
         let Parameters { vrid, interval, authentication, .. } = self.parameters;
         let form = self.forms[peer].form;
-        let source = self.facts.source?;
         // At least one is advertised (RFC 9568 5.2.5).
-        let own = [source];
+        let own = [self.facts.source.unwrap_or(source)];
         let listed = if self.listed.is_empty() { &own[..] } else { &self.listed };
         let octets = encode(out, vrid, priority, interval, listed, source, destination, form).ok()?;
         if let Authentication::Password(password) = authentication {

@@ -15,6 +15,7 @@ mod leaving;
 mod orders;
 mod reconfiguring;
 mod resuming;
+mod second_path;
 mod sending;
 mod statistics;
 mod stranger;

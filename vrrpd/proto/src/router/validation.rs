@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::paths::Path;
 use super::{Advertisement, Context, VirtualRouter};
 use crate::action::Report;
 use crate::discards::Told;
@@ -33,11 +34,13 @@ impl VirtualRouter {
         arrived: Instant,
         cx: &mut Context<'_>,
     ) -> Result<Advertisement, DiscardReason> {
-        match self.validate(datagram) {
-            Ok(advert) => {
-                let source = datagram.source;
+        let path = self.path_of(link);
+        match self.validate(path, datagram) {
+            Ok((advert, source)) => {
                 let advertisement =
                     Advertisement { source, priority: advert.priority, interval: advert.interval, arrived };
+                self.heard_on(path, advertisement, cx);
+                self.heard_at_last(datagram.source, cx);
                 self.accepted(&advert, &advertisement, cx);
                 self.note_late(advertisement, cx);
                 let too_low = datagram.hop_limit < self.parameters.min_hop_limit;
@@ -54,14 +57,16 @@ impl VirtualRouter {
         }
     }
 
-    fn validate<'a>(&self, datagram: &Datagram<'a>) -> Result<Advert<'a>, ParseError> {
-        let unicast = !self.parameters.peers.is_empty();
+    /// The advertisement, and by what name its sender is known.
+    fn validate<'a>(&self, path: Path, datagram: &Datagram<'a>) -> Result<(Advert<'a>, IpAddr), ParseError> {
+        let unicast = path == Path::Second || !self.parameters.peers.is_empty();
         let (source, destination) = (datagram.source, datagram.destination);
         let ours = if unicast { !destination.is_multicast() } else { destination == self.parameters.group() };
         if !ours {
             return Err(ParseError::WrongDestination { destination });
         }
-        if self.facts.source == Some(source) {
+        let own = if path == Path::First { self.facts.source } else { self.facts.second_source };
+        if own == Some(source) {
             return Err(ParseError::OwnAddress { source_address: source });
         }
         if !may_be_primary(source, unicast && !self.parameters.strict) {
@@ -69,9 +74,12 @@ impl VirtualRouter {
         }
         // keepalived leaves the kernel's default in IPv6 unicast. The exact value is let through, not
         // a range: what crossed a router carries less, or 254.
-        let least = if unicast { self.parameters.min_hop_limit } else { u8::MAX };
-        let kernel_default =
-            unicast && !self.parameters.strict && least == u8::MAX && datagram.hop_limit == KERNEL_HOP_LIMIT;
+        let least = if unicast && path == Path::First { self.parameters.min_hop_limit } else { u8::MAX };
+        let kernel_default = path == Path::First
+            && unicast
+            && !self.parameters.strict
+            && least == u8::MAX
+            && datagram.hop_limit == KERNEL_HOP_LIMIT;
         let rules = Rules {
             version: self.parameters.version(),
             authentication: self.parameters.authentication.policy(),
@@ -80,13 +88,12 @@ impl VirtualRouter {
             min_hop_limit: if kernel_default && source.is_ipv6() { KERNEL_HOP_LIMIT } else { least },
         };
         let advert = Advert::parse(datagram, &rules)?;
-        if !self.parameters.may_speak(source) {
-            return Err(ParseError::UnknownPeer { source_address: source });
-        }
+        let known_as = self.identity(path, source);
+        let known_as = known_as.ok_or(ParseError::UnknownPeer { source_address: source })?;
         if self.parameters.version() == Version::V2 {
             self.validate_v2(&advert)?;
         }
-        Ok(advert)
+        Ok((advert, known_as))
     }
 
     /// What RFC 3768 7.1 asks for beyond RFC 9568. To compare the addresses is up to us, and a mistake in
@@ -114,7 +121,6 @@ impl VirtualRouter {
         self.statistics.advertisement_rcvd += 1;
         self.last_adv_source = Some(advertisement.source);
         self.statistics.priority_zero_pkts_rcvd += u64::from(advert.priority.is_release());
-        self.heard_at_last(advertisement.source, cx);
         self.learn_form(advert.form, advertisement, cx);
         let source = advertisement.source;
         let other_list = self.compare_lists(advert, source, cx);
@@ -157,6 +163,12 @@ impl VirtualRouter {
         other
     }
 
+    /// Which form is spoken with a peer, by any of its addresses, or in the group.
+    pub(super) fn form_of(&self, peer: IpAddr) -> usize {
+        let router = self.identity(Path::Second, peer).unwrap_or(peer);
+        self.parameters.peers.iter().position(|&each| each == router).unwrap_or(0)
+    }
+
     /// The form that the peer speaks is the form that it understands.
     fn learn_form(&mut self, form: ChecksumForm, advertisement: &Advertisement, cx: &mut Context<'_>) {
         let auto = self.parameters.checksum_policy == ChecksumPolicy::Either;
@@ -165,7 +177,7 @@ impl VirtualRouter {
             return;
         }
         let source = advertisement.source;
-        let peer = self.parameters.peers.iter().position(|&peer| peer == source).unwrap_or(0);
+        let peer = self.form_of(source);
         let before = std::mem::replace(
             &mut self.forms[peer],
             Heard { form, from: Some((source, advertisement.arrived)) },

@@ -49,11 +49,17 @@ pub enum Alarm {
     /// An Active Router was silent for longer than its backups wait, and was not dead, more than once in
     /// five minutes.
     LateAdvertisements,
+    /// The other router is heard on the second path, and no more on the first.
+    FirstPathSilent,
+    /// The other router is heard on the first path, and not on the second.
+    SecondPathSilent,
+    /// None of the stations that are asked on the clients' LAN answers.
+    ClientLanSilent,
 }
 
 impl Alarm {
     /// Every alarm, in the order in which they are shown; `ALL[alarm as usize] == alarm`.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::AddressListMismatch,
         Self::IntervalMismatch,
         Self::ChecksumFormConflict,
@@ -72,6 +78,9 @@ impl Alarm {
         Self::UnknownSender,
         Self::AuthenticationMismatch,
         Self::LateAdvertisements,
+        Self::FirstPathSilent,
+        Self::SecondPathSilent,
+        Self::ClientLanSilent,
     ];
 
     /// The word in files, JSON and logs.
@@ -95,6 +104,9 @@ impl Alarm {
             Self::UnknownSender => "unknown_sender",
             Self::AuthenticationMismatch => "authentication_mismatch",
             Self::LateAdvertisements => "late_advertisements",
+            Self::FirstPathSilent => "first_path_silent",
+            Self::SecondPathSilent => "second_path_silent",
+            Self::ClientLanSilent => "client_lan_silent",
         }
     }
 }

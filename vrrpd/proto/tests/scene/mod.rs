@@ -17,6 +17,8 @@ use vrrp_proto::{AdverInterval, Family, Instant, MacAddress, Node, Priority, Ver
 
 pub(crate) const ROUTER: RouterId = RouterId(0);
 pub(crate) const LINK: LinkId = LinkId(0);
+/// That of the second path.
+pub(crate) const SECOND_LINK: LinkId = LinkId(1);
 pub(crate) const VRID: u8 = 51;
 /// Our own address, and those of the others: the second is below, the third above ours.
 pub(crate) const OWN: &str = "192.0.2.3";
@@ -52,6 +54,7 @@ pub(crate) fn parameters() -> Parameters {
         extra_addresses: 0,
         peers: [].into(),
         virtual_mac: false,
+        second_path: None,
         group: None,
         allowed: [].into(),
         min_hop_limit: 255,
@@ -112,7 +115,7 @@ pub(crate) const OTHER_MAC: MacAddress = MacAddress::new([2, 0, 0, 0, 0, 9]);
 
 /// Another station announces an address.
 pub(crate) fn announcement(address: &str) -> Sighting {
-    Sighting { address: ip(address), mac: OTHER_MAC, announced: true }
+    Sighting { address: ip(address), mac: OTHER_MAC, announced: true, answer: false }
 }
 
 /// An interface that is up, with `source` as its address.
@@ -120,6 +123,7 @@ pub(crate) fn facts(source: &str) -> Facts {
     Facts {
         interface: InterfaceState::Up,
         mac: OWN_MAC,
+        second_source: None,
         device: true,
         source: Some(ip(source)),
         owned: true,
@@ -166,6 +170,8 @@ pub(crate) struct Scene {
     listed: usize,
     /// Of the last request to the kernel.
     pub(crate) ticket: Ticket,
+    /// Where others send what is heard, unless to us.
+    group: Option<IpAddr>,
     actions: Vec<Action>,
 }
 
@@ -187,6 +193,7 @@ impl Scene {
             },
             listed: 0,
             ticket: Ticket::default(),
+            group: None,
             actions: Vec::new(),
         };
         scene.configure(parameters);
@@ -215,6 +222,7 @@ impl Scene {
 
     pub(crate) fn configure(&mut self, parameters: Parameters) {
         self.listed = parameters.advertised().len();
+        self.group = parameters.peers.is_empty().then(|| parameters.group());
         self.input(Input::Configure { router: ROUTER, parameters: Box::new(parameters) });
     }
 
@@ -270,12 +278,32 @@ impl Scene {
         arrived: Instant,
     ) {
         let own = self.node.source(ROUTER).unwrap_or(ip(source));
-        let group = self.node.destinations(ROUTER).next().filter(IpAddr::is_multicast);
-        self.hear_sent_to(group.unwrap_or(own), source, priority, centiseconds, form, arrived);
+        self.hear_sent_to(self.group.unwrap_or(own), source, priority, centiseconds, form, arrived);
     }
 
     fn hear_sent_to(
         &mut self,
+        destination: IpAddr,
+        source: &str,
+        priority: u8,
+        centiseconds: u16,
+        form: ChecksumForm,
+        arrived: Instant,
+    ) {
+        self.hear_on(LINK, destination, source, priority, centiseconds, form, arrived);
+    }
+
+    /// As [`hear`](Self::hear), on the second path.
+    pub(crate) fn hear_second(&mut self, source: &str, priority: u8) {
+        let own = self.node.snapshot(ROUTER, self.now).and_then(|router| router.second_path?.source);
+        let own = own.expect("the second path can be used");
+        self.hear_on(SECOND_LINK, own, source, priority, 100, ChecksumForm::PseudoHeader, self.now);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what a packet has")]
+    fn hear_on(
+        &mut self,
+        link: LinkId,
         destination: IpAddr,
         source: &str,
         priority: u8,
@@ -303,7 +331,7 @@ impl Scene {
         }
         let payload = &message[..length];
         let datagram = Datagram { source, destination, hop_limit: self.hop_limit, payload };
-        self.input(Input::Received { link: LINK, datagram, arrived });
+        self.input(Input::Received { link, datagram, arrived });
     }
 
     /// A VRRP message, sound or not, arrives now.
@@ -414,6 +442,7 @@ impl Scene {
             Action::Release(gone) => Some(format!("release {:?}", gone.range)),
             Action::Renew(_) => Some("renew".to_owned()),
             Action::Disclaim(_) => Some("disclaim".to_owned()),
+            Action::AskClientLan { .. } => Some("ask".to_owned()),
             Action::Report(Report::Transition { from, to, reason, .. }) if from != to => {
                 Some(format!("{} {}", to.as_str(), reason.as_str()))
             }

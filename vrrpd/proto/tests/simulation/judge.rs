@@ -35,6 +35,9 @@ pub(crate) fn actions(world: &mut World, host: usize, actions: &[Action]) {
                     claim(world, host, *reason, priority.get());
                 }
                 let now = world.now;
+                if world.still && world.hosts[host].state != *to {
+                    world.violate(format!("host {host} becomes {to:?}, and only a path was cut"));
+                }
                 let host = &mut world.hosts[host];
                 if host.state != *to {
                     host.since = now;
@@ -254,6 +257,8 @@ fn settled(world: &mut World) {
             Some(format!("nobody of {group:?} is Active"))
         } else if fit && holders.len() != 1 && hosts().all(|(_, host)| host.fit()) {
             Some(format!("hosts {holders:?} of {group:?} hold addresses"))
+        } else if let Some(problem) = group.iter().find_map(|&host| misjudges_lan(world, host)) {
+            Some(problem)
         } else if let [active] = active[..] {
             wrong_one(world, active, &group)
         } else {
@@ -263,6 +268,16 @@ fn settled(world: &mut World) {
             return world.violate(format!("settled, and {problem}"));
         }
     }
+}
+
+/// Does a host know whether the clients' LAN answers it?
+fn misjudges_lan(world: &World, index: usize) -> Option<String> {
+    let host = &world.hosts[index];
+    let snapshot = host.node.as_ref()?.snapshot(ROUTER, Instant::from_nanos(host.clock))?;
+    let lan = snapshot.second_path.filter(|_| snapshot.state != StateName::Initialize)?.client_lan;
+    let answers = (0..world.cut.len()).any(|other| other != index && world.reaches(index, other));
+    let right = if answers { TrackerState::Passing } else { TrackerState::Failing };
+    (lan != right).then(|| format!("host {index} takes the clients' LAN for {lan:?}, it is {right:?}"))
 }
 
 /// Is there a router that should have preempted this one?

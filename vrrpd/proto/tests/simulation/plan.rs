@@ -13,21 +13,74 @@ use super::world::{Event, Weather, World};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Disturbance {
-    Start { host: usize },
-    Crash { host: usize },
-    Shutdown { host: usize },
-    Link { host: usize, up: bool },
-    Stall { host: usize, until: u64 },
-    SendFails { host: usize, fails: bool },
-    Cut { from: usize, to: usize, cut: bool },
-    Partition { side: u64 },
+    Start {
+        host: usize,
+    },
+    Crash {
+        host: usize,
+    },
+    Shutdown {
+        host: usize,
+    },
+    Link {
+        host: usize,
+        up: bool,
+    },
+    Stall {
+        host: usize,
+        until: u64,
+    },
+    SendFails {
+        host: usize,
+        fails: bool,
+    },
+    Cut {
+        from: usize,
+        to: usize,
+        cut: bool,
+    },
+    Partition {
+        side: u64,
+    },
+    /// Nothing gets to or from anybody on the clients' LAN.
+    Isolate {
+        host: usize,
+        receives: bool,
+        sends: bool,
+    },
+    CutSecond {
+        from: usize,
+        to: usize,
+        cut: bool,
+    },
+    HealAll,
     Weather(Weather),
-    Refuse { host: usize, index: usize, refuse: bool },
-    Rob { host: usize, index: usize },
-    Check { host: usize, tracker: TrackerId, state: TrackerState },
-    Priority { host: usize, priority: u8 },
-    Order { host: usize, order: Order },
-    Freeze { host: usize, freeze: bool },
+    Refuse {
+        host: usize,
+        index: usize,
+        refuse: bool,
+    },
+    Rob {
+        host: usize,
+        index: usize,
+    },
+    Check {
+        host: usize,
+        tracker: TrackerId,
+        state: TrackerState,
+    },
+    Priority {
+        host: usize,
+        priority: u8,
+    },
+    Order {
+        host: usize,
+        order: Order,
+    },
+    Freeze {
+        host: usize,
+        freeze: bool,
+    },
 }
 
 use Disturbance as D;
@@ -80,6 +133,14 @@ fn plan_one(world: &mut World) {
     let host = world.random.index(world.hosts.len());
     let others_fit = (0..world.hosts.len()).any(|other| other != host && world.hosts[other].fit());
     let state = world.random.pick(&[TrackerState::Passing, TrackerState::Failing]);
+    world.still = false;
+    let cut = |cuts: &[Vec<bool>]| cuts.iter().flatten().any(|&cut| cut);
+    if cut(&world.cut) || cut(&world.cut_second) {
+        return world.push(world.now, Event::Disturb(D::HealAll));
+    }
+    if !world.settings.second_sources.is_empty() && world.random.one_in(3) {
+        return plan_cut(world, host);
+    }
     let disturbance = if world.hosts[host].node.is_none() {
         D::Start { host }
     } else {
@@ -92,6 +153,33 @@ fn plan_one(world: &mut World) {
         }
     };
     world.push(world.now, Event::Disturb(disturbance));
+}
+
+/// A cut of one of the two paths, from which nothing else follows than that a host which no client
+/// reaches gives way.
+fn plan_cut(world: &mut World, host: usize) {
+    let count = world.hosts.len();
+    let other = (host + world.random.within(1, count as u64 - 1) as usize) % count;
+    let (kind, both) = (world.random.below(3), world.random.one_in(2));
+    let ways = [(host, other), (other, host)].into_iter().take(if both { 2 } else { 1 });
+    match kind {
+        0 => {
+            for (from, to) in ways {
+                world.push(world.now, Event::Disturb(D::CutSecond { from, to, cut: true }));
+            }
+        }
+        1 => {
+            for (from, to) in ways {
+                world.push(world.now, Event::Disturb(D::Cut { from, to, cut: true }));
+            }
+        }
+        _ => {
+            let receives = !both && world.random.one_in(2);
+            let isolate = D::Isolate { host, receives, sends: !both && !receives };
+            world.push(world.now, Event::Disturb(isolate));
+        }
+    }
+    world.still = kind < 2;
 }
 
 /// Something that an operator orders. What was ordered before is undone half of the time.
@@ -127,7 +215,7 @@ fn recover(world: &mut World) {
         }
     }
     if world.random.one_in(2) {
-        world.push(world.now, Event::Disturb(D::Partition { side: 0 }));
+        world.push(world.now, Event::Disturb(D::HealAll));
     }
 }
 
@@ -144,7 +232,8 @@ fn plan_trouble(world: &mut World, at: u64) -> u64 {
     let killed = at + world.random.below(interval);
     let order = any_order(world, host, true);
     let random = &mut world.random;
-    let (first, then) = match random.below(21) {
+    let kinds = if world.settings.second_sources.is_empty() { 21 } else { 25 };
+    let (first, then) = match random.below(kinds) {
         0 | 1 => (D::Crash { host }, (!last).then_some((soon, D::Start { host }))),
         2 => (D::Crash { host }, Some((end, D::Start { host }))),
         3 => (D::Shutdown { host }, Some((end, D::Start { host }))),
@@ -183,6 +272,14 @@ fn plan_trouble(world: &mut World, at: u64) -> u64 {
             world.push(killed, Event::Disturb(D::Crash { host }));
             (order, Some((killed + MS, D::Start { host })))
         }
+        21 | 22 => (
+            D::CutSecond { from: host, to: other, cut: true },
+            (!last).then_some((end, D::CutSecond { from: host, to: other, cut: false })),
+        ),
+        23 | 24 => (
+            D::Isolate { host, receives: false, sends: random.one_in(2) },
+            (!last).then_some((end, D::Isolate { host, receives: true, sends: true })),
+        ),
         _ if last => (D::Priority { host, priority: random.within(1, 254) as u8 }, None),
         _ => (D::Check { host, tracker: random.pick(&[DEMOTE, WEIGHT, FAULT]), state }, None),
     };
@@ -231,11 +328,22 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
         D::SendFails { host, fails } => world.hosts[host].send_fails = fails,
         D::Cut { from, to, cut } => world.cut[from][to] = cut,
         D::Partition { side } => {
-            for from in 0..world.hosts.len() {
-                for to in 0..world.hosts.len() {
+            for from in 0..world.cut.len() {
+                for to in 0..world.cut.len() {
                     world.cut[from][to] = side != 0 && (side >> from & 1) != (side >> to & 1);
                 }
             }
+        }
+        D::Isolate { host, receives, sends } => {
+            for other in (0..world.cut.len()).filter(|&other| other != host) {
+                world.cut[other][host] = !receives;
+                world.cut[host][other] = !sends;
+            }
+        }
+        D::CutSecond { from, to, cut } => world.cut_second[from][to] = cut,
+        D::HealAll => {
+            world.cut.iter_mut().for_each(|row| row.fill(false));
+            world.cut_second.iter_mut().for_each(|row| row.fill(false));
         }
         D::Weather(weather) => world.weather = weather,
         D::Refuse { host, index, refuse } => world.hosts[host].kernel.refuse[index] = refuse,
@@ -284,14 +392,18 @@ fn give_order(world: &mut World, host: usize, order: Order) {
 /// The hosts in groups that hear each other, both ways and all with all; none while some of them
 /// hear only half.
 pub(crate) fn groups(world: &World) -> Option<Vec<Vec<usize>>> {
-    let hear = |a: usize, b: usize| !world.cut[a][b] && !world.cut[b][a];
+    let on_first = |a: usize, b: usize| !world.cut[a][b] && !world.cut[b][a];
+    let second = !world.settings.second_sources.is_empty();
+    let on_second = |a: usize, b: usize| second && !world.cut_second[a][b] && !world.cut_second[b][a];
+    let hear = |a: usize, b: usize| on_first(a, b) || on_second(a, b);
     let count = world.hosts.len();
     let mut groups: BTreeSet<Vec<usize>> = BTreeSet::new();
     for host in (0..count).filter(|&host| world.hosts[host].takes_part()) {
         let peers = (0..count).filter(|&other| world.hosts[other].takes_part());
         groups.insert(peers.filter(|&other| other == host || hear(host, other)).collect());
     }
-    let half = (0..count).any(|a| (0..count).any(|b| world.cut[a][b] != world.cut[b][a]));
+    let open = |a: usize, b: usize| !world.cut[a][b] || second && !world.cut_second[a][b];
+    let half = (0..count).any(|a| (0..count).any(|b| !hear(a, b) && (open(a, b) || open(b, a))));
     let members: usize = groups.iter().map(Vec::len).sum();
     let distinct: BTreeSet<usize> = groups.iter().flatten().copied().collect();
     (!half && members == distinct.len()).then(|| groups.into_iter().collect())

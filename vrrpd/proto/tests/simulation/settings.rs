@@ -4,13 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy};
-use vrrp_proto::parameters::{Announcements, Authentication, LinkId, Parameters, VirtualAddress};
+use vrrp_proto::parameters::{
+    Announcements, Authentication, LinkId, Parameters, SecondPath, SecondPeer, VirtualAddress,
+};
 use vrrp_proto::tracking::{Effect, TrackerId, Tracking};
 use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
 
 use super::random::Random;
 
 pub(crate) const MS: u64 = 1_000_000;
+pub(crate) const SECOND_LINK: LinkId = LinkId(1);
 pub(crate) const SECOND: u64 = 1000 * MS;
 
 /// A mistake in what surrounds the nodes. Each must be noticed.
@@ -48,10 +51,14 @@ pub(crate) enum Bug {
     YieldForgotten,
     /// A daemon that starts is not told that its checks are frozen.
     FreezeForgotten,
+    /// What comes on the second path is not read.
+    SecondPathUnread,
+    /// The clients' LAN is said to answer though it does not.
+    LanSaidToAnswer,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::ReleaseIgnored,
         Self::OutcomesEarly,
         Self::TimersBeforePackets,
@@ -69,6 +76,8 @@ impl Bug {
         Self::DrainForgotten,
         Self::YieldForgotten,
         Self::FreezeForgotten,
+        Self::SecondPathUnread,
+        Self::LanSaidToAnswer,
     ];
 }
 
@@ -86,6 +95,8 @@ pub(crate) struct Settings {
     pub(crate) flavour: Flavour,
     pub(crate) hosts: Vec<Parameters>,
     pub(crate) sources: Vec<IpAddr>,
+    /// Addresses on the second path, in the opposite order; none without one.
+    pub(crate) second_sources: Vec<IpAddr>,
     /// Longest of the intervals, ns. Every bound of the invariants is in terms of it.
     pub(crate) interval: u64,
     pub(crate) preempt_delay: u64,
@@ -122,7 +133,7 @@ impl Settings {
             if random.one_in(4) { random.within(1, 4) * u64::from(base) * 10 * MS } else { 0 };
         let sources: Vec<IpAddr> = (0..count).map(|index| source(family, index)).collect();
         let addresses: Vec<VirtualAddress> = (0..random.within(1, 3)).map(|n| address(family, n)).collect();
-        let hosts: Vec<Parameters> = (0..count)
+        let mut hosts: Vec<Parameters> = (0..count)
             .map(|index| {
                 let factor = if same_interval { 1 } else { random.pick(&[1, 2, 3]) };
                 let mixed_preempt = random.one_in(6);
@@ -139,6 +150,7 @@ impl Settings {
                     authentication: Authentication::None,
                     addresses: addresses.clone().into(),
                     virtual_mac,
+                    second_path: None,
                     group: None,
                     allowed: [].into(),
                     extra_addresses: 0,
@@ -172,6 +184,8 @@ impl Settings {
                 }
             })
             .collect();
+        let second_sources =
+            if random.one_in(3) { second_path(family, &sources, &mut hosts) } else { vec![] };
         let interval =
             hosts.iter().map(|host| host.interval.duration().as_nanos() as u64).max().expect("two hosts");
         let least = u64::from(base) * 10 * MS;
@@ -179,6 +193,7 @@ impl Settings {
             flavour,
             hosts,
             sources,
+            second_sources,
             interval,
             preempt_delay,
             kernel_delay: (least / 8).min(4 * MS),
@@ -192,13 +207,49 @@ impl Settings {
     /// the loser of a tie hears the winner's next advertisement, and goes on answering for 20 ms.
     pub(crate) fn settle(&self) -> u64 {
         let (a, kernel) = (self.interval, 6 * self.kernel_delay);
-        self.leaving() + self.preempt_delay + 4 * a + self.preempt_delay + 4 * a + a + 20 * MS + kernel + a
+        let elections = self.leaving()
+            + self.preempt_delay
+            + 4 * a
+            + self.preempt_delay
+            + 4 * a
+            + a
+            + 20 * MS
+            + kernel
+            + a;
+        // Three or four questions to find out about the clients' LAN, the last of an answered kind.
+        let lan = if self.second_sources.is_empty() { 0 } else { 5 * a.max(100 * MS) };
+        lan + elections
     }
 
     /// The longest that a router which resigned holds its addresses.
     pub(crate) fn leaving(&self) -> u64 {
         (self.interval + 20 * MS).min(3 * SECOND)
     }
+}
+
+/// The station of the clients' LAN that is asked besides the other hosts.
+fn witness(family: Family) -> IpAddr {
+    match family {
+        Family::Ipv4 => Ipv4Addr::new(192, 0, 2, 254).into(),
+        Family::Ipv6 => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xfe).into(),
+    }
+}
+
+/// Gives all hosts a second path.
+fn second_path(family: Family, sources: &[IpAddr], hosts: &mut [Parameters]) -> Vec<IpAddr> {
+    let address = |index: usize| match family {
+        Family::Ipv4 => IpAddr::from([198, 51, 100, 100 - index as u8]),
+        Family::Ipv6 => Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 100 - index as u16).into(),
+    };
+    for (own, host) in hosts.iter_mut().enumerate() {
+        let others = sources.iter().enumerate().filter(|(index, _)| *index != own);
+        host.second_path = Some(SecondPath {
+            link: SECOND_LINK,
+            peers: others.map(|(index, &router)| SecondPeer { router, address: address(index) }).collect(),
+            witnesses: [witness(family)].into(),
+        });
+    }
+    (0..hosts.len()).map(address).collect()
 }
 
 fn source(family: Family, index: usize) -> IpAddr {

@@ -16,7 +16,7 @@ use super::judge;
 use super::kernel::Request;
 use super::plan::{self, Disturbance};
 use super::random::Random;
-use super::settings::{Bug, Flavour, MS, Settings, TRACKERS};
+use super::settings::{Bug, Flavour, MS, SECOND_LINK, Settings, TRACKERS};
 
 /// What a firewall answers to a sender.
 const EPERM: i32 = 1;
@@ -27,6 +27,7 @@ const SHOWN: usize = 40;
 pub(crate) struct Packet {
     source: IpAddr,
     destination: IpAddr,
+    link: LinkId,
     payload: Rc<[u8]>,
 }
 
@@ -35,6 +36,12 @@ pub(crate) struct Packet {
 pub(crate) enum Frame {
     Advert(Packet),
     Announcement(Sighting),
+}
+
+impl Frame {
+    fn is_on_second(&self) -> bool {
+        matches!(self, Self::Advert(packet) if packet.link == SECOND_LINK)
+    }
 }
 
 #[derive(Debug)]
@@ -61,8 +68,13 @@ pub(crate) struct World {
     pub(crate) bug: Option<Bug>,
     pub(crate) now: u64,
     pub(crate) hosts: Vec<Host>,
-    /// `cut[from][to]`: nothing gets through in this direction.
+    /// `cut[from][to]`: nothing gets through in this direction. The last one is not a host but the
+    /// station that stands for the clients.
     pub(crate) cut: Vec<Vec<bool>>,
+    /// The same of the second path.
+    pub(crate) cut_second: Vec<Vec<bool>>,
+    /// What has happened is no reason for a transition ([`Flavour::Planned`]).
+    pub(crate) still: bool,
     pub(crate) weather: Weather,
     /// A network at peace keeps the packets of one sender in order.
     last_delivery: Vec<Vec<u64>>,
@@ -84,7 +96,9 @@ impl World {
         let settings = Settings::draw(&mut random);
         let hosts = settings.hosts.iter().map(|parameters| Host::new(parameters.clone())).collect::<Vec<_>>();
         let mut world = Self {
-            cut: vec![vec![false; hosts.len()]; hosts.len()],
+            cut: vec![vec![false; hosts.len() + 1]; hosts.len() + 1],
+            cut_second: vec![vec![false; hosts.len()]; hosts.len()],
+            still: false,
             last_delivery: vec![vec![0; hosts.len()]; hosts.len()],
             rounds_left: if settings.flavour == Flavour::Planned { 5 } else { 3 },
             settings,
@@ -242,6 +256,7 @@ impl World {
         Facts {
             interface: if up { InterfaceState::Up } else { InterfaceState::Down },
             mac: mac(host),
+            second_source: self.settings.second_sources.get(host).copied(),
             device: true,
             source: Some(self.settings.sources[told]),
             owned: false,
@@ -308,7 +323,9 @@ impl World {
     fn read(&mut self, host: usize, frame: &Frame, arrived: Instant) {
         let link = LinkId(0);
         match frame {
-            Frame::Advert(Packet { source, destination, payload }) => {
+            Frame::Advert(Packet { link, .. })
+                if *link == SECOND_LINK && self.bug == Some(Bug::SecondPathUnread) => {}
+            &Frame::Advert(Packet { ref source, ref destination, link, ref payload }) => {
                 let datagram =
                     Datagram { source: *source, destination: *destination, hop_limit: 255, payload };
                 self.note(|| format!("{host} <-  priority {} from {source}", payload[2]));
@@ -367,6 +384,7 @@ impl World {
                     node.handle(Input::Announced { router: ROUTER, sent, failed: 0 }, now, actions);
                 }
             }
+            Action::AskClientLan { .. } => self.ask_client_lan(host),
             Action::Acquire(ownership) => {
                 if self.bug == Some(Bug::AnnouncedEarly) {
                     self.announce(host, ownership.range.clone(), false);
@@ -402,8 +420,9 @@ impl World {
                 continue;
             }
             sent += 1;
-            let source = self.settings.sources[host];
-            let packet = Packet { source, destination, payload: buffer[..length].into() };
+            let way = node.way(ROUTER, destination).expect("it is one of the destinations");
+            let source = if way.link == SECOND_LINK { way.source } else { self.settings.sources[host] };
+            let packet = Packet { source, destination, link: way.link, payload: buffer[..length].into() };
             self.carry(host, Frame::Advert(packet));
         }
         self.hosts[host].node = Some(node);
@@ -421,7 +440,7 @@ impl World {
         let Parameters { virtual_mac, vrid, family, .. } = self.settings.hosts[host];
         let mac = if virtual_mac { vrid.mac(family) } else { mac(host) };
         for address in addresses {
-            self.carry(host, Frame::Announcement(Sighting { address, mac, announced: true }));
+            self.carry(host, Frame::Announcement(Sighting { address, mac, announced: true, answer: false }));
         }
     }
 
@@ -432,17 +451,23 @@ impl World {
         {
             return;
         }
+        let second = frame.is_on_second();
         for to in 0..self.hosts.len() {
             let addressed = match &frame {
+                Frame::Advert(packet) if second => packet.destination == self.settings.second_sources[to],
                 Frame::Advert(packet) => {
                     packet.destination.is_multicast() || packet.destination == self.settings.sources[to]
                 }
                 Frame::Announcement(_) => true,
             };
+            let cut = match second {
+                true => self.cut_second[from][to],
+                false => self.cut[from][to] || !self.hosts[from].link_up,
+            };
             let copies = if self.random.one_in(50) { 2 } else { 1 };
             for _ in 0..copies {
                 let lost = self.random.below(100) < self.weather.loss_percent;
-                if to == from || !addressed || lost || self.cut[from][to] || !self.hosts[from].link_up {
+                if to == from || !addressed || lost || cut {
                     continue;
                 }
                 let extra = self.random.below(self.weather.delay + 1);
@@ -457,6 +482,30 @@ impl World {
         }
     }
 
+    /// Kernels answer for their own addresses whether or not a daemon runs; so does the station.
+    fn ask_client_lan(&mut self, host: usize) {
+        let Some(node) = &self.hosts[host].node else { return };
+        let stations: Vec<IpAddr> = node.stations(ROUTER).collect();
+        for address in stations {
+            let station = self.settings.sources.iter().position(|&source| source == address);
+            let station = station.unwrap_or(self.hosts.len());
+            let lost = self.random.below(100) < self.weather.loss_percent;
+            let answers = self.bug == Some(Bug::LanSaidToAnswer) || self.reaches(host, station) && !lost;
+            if answers {
+                let at = self.now + 2 + self.random.below(2 * self.settings.latency);
+                let answer = Sighting { address, mac: mac(station), announced: false, answer: true };
+                let frame = Frame::Announcement(answer);
+                self.push(at, Event::Deliver { from: station, to: host, frame, late: false });
+            }
+        }
+    }
+
+    /// Do questions and answers get through on the clients' LAN?
+    pub(crate) fn reaches(&self, host: usize, station: usize) -> bool {
+        let up = |index: usize| self.hosts.get(index).is_none_or(|host| host.link_up);
+        up(host) && up(station) && !self.cut[host][station] && !self.cut[station][host]
+    }
+
     fn deliver(&mut self, from: usize, to: usize, frame: Frame, late: bool) {
         if late {
             self.disturbed();
@@ -465,7 +514,7 @@ impl World {
             judge::delivered(self, from, &packet.payload);
         }
         let host = &mut self.hosts[to];
-        if host.node.is_none() || !host.link_up {
+        if host.node.is_none() || !host.link_up && !frame.is_on_second() {
             return;
         }
         if let Frame::Advert(packet) = &frame {
@@ -531,8 +580,9 @@ impl World {
 
     fn summary(&self) -> String {
         let Settings { flavour, interval, preempt_delay, .. } = &self.settings;
+        let paths = if self.settings.second_sources.is_empty() { "one path" } else { "two paths" };
         let mut text = format!(
-            "{flavour:?}, longest interval {} ms, preempt_delay {} ms, settled after {} ms",
+            "{flavour:?}, {paths}, longest interval {} ms, preempt_delay {} ms, settled after {} ms",
             interval / MS,
             preempt_delay / MS,
             self.settings.settle() / MS

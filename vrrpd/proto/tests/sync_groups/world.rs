@@ -560,6 +560,7 @@ impl World {
             interface: if up { InterfaceState::Up } else { InterfaceState::Down },
             mac: MacAddress::new([2, 0, 0, 0, member as u8, host as u8]),
             device: false,
+            second_source: None,
             source: Some(self.settings.source(member, host)),
             owned: false,
             left_over,

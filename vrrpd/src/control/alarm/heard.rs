@@ -142,6 +142,31 @@ fn words(
                 ),
             )
         }
+        snapshot::Alarm::FirstPathSilent => (
+            format!(
+                "{peer} is heard on the second path and not on {interface}: it is followed, and the way between \
+                 the two nodes there is cut"
+            ),
+            format!("vrrpctl doctor on both nodes; look at the switch ports and firewalls of {interface}"),
+        ),
+        snapshot::Alarm::SecondPathSilent => {
+            let second = router.second_path.as_ref().map_or("the second path", |path| &path.interface);
+            (
+                format!("{peer} is heard on {interface} and not on {second}"),
+                format!(
+                    "ip address show dev {second} on both nodes; second_path there; let IP protocol 112 through"
+                ),
+            )
+        }
+        snapshot::Alarm::ClientLanSilent => (
+            format!(
+                "none of the stations that are asked on {interface} answers: this node counts as demoted, so \
+                 that another one which is answered takes over"
+            ),
+            format!(
+                "ping {peer}; look at the cable and the switch port of {interface}; second_path.witnesses"
+            ),
+        ),
         snapshot::Alarm::EqualPriority => (
             format!("{peer} has priority {theirs} too; the higher source address wins"),
             String::from("give the primary the higher priority, then vrrpctl reload"),

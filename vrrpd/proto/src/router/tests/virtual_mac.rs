@@ -132,7 +132,7 @@ fn who_leaves_with_nobody_to_follow_stays_as_long_as_without_it() {
 fn the_virtual_mac_elsewhere_is_another_router_and_our_own_mac_is_not() {
     let mut scene = Scene::active(with_virtual_mac(parameters()));
     scene.run_for(4 * A);
-    let seen = |mac| Sighting { address: ip("192.0.2.1"), mac, announced: true };
+    let seen = |mac| Sighting { address: ip("192.0.2.1"), mac, answer: false, announced: true };
     scene.sight(seen(OWN_MAC), scene.now);
     assert_eq!(scene.statistics().address_conflicts, 0);
     scene.sight(seen(virtual_mac()), scene.now);
