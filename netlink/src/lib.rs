@@ -38,5 +38,5 @@ pub use link::{Link, LinkIndex};
 pub use monitor::{Event, Monitor};
 pub use request::{Change, Netns, Request};
 pub use requester::Requester;
-pub use route::Gateway;
+pub use route::{Gateway, NextHop, RouteEntry};
 pub use table::Table;

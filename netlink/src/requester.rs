@@ -14,7 +14,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use crate::channel::{Channel, Received, Wait};
 use crate::fault::Fault;
 use crate::wire::{self, Message, Messages, Verdict, append};
-use crate::{AddressEntry, Change, Error, Gateway, Ipv4Settings, Link, LinkIndex, Request};
+use crate::{AddressEntry, Change, Error, Gateway, Ipv4Settings, Link, LinkIndex, Request, RouteEntry};
 
 /// A socket for requests, in the network namespace of the thread that opened it.
 ///
@@ -101,15 +101,19 @@ impl Requester {
         })
     }
 
+    /// The routes of all tables that lead somewhere, in the kernel's order.
+    pub fn routes(&mut self) -> Result<Vec<RouteEntry>, Error> {
+        let question = RouteNetlinkMessage::GetRoute(RouteMessage::default());
+        self.dump("list the routes", &question, |message| match message.kind {
+            libc::RTM_NEWROUTE => RouteEntry::parse(message.payload),
+            _ => Ok(None),
+        })
+    }
+
     /// The routers of the default routes of the main table, each once, in the kernel's order.
     pub fn gateways(&mut self) -> Result<Vec<Gateway>, Error> {
-        let question = RouteNetlinkMessage::GetRoute(RouteMessage::default());
-        let lists = self.dump("list the routes", &question, |message| match message.kind {
-            libc::RTM_NEWROUTE => Gateway::parse(message.payload),
-            _ => Ok(None),
-        })?;
         let mut gateways: Vec<Gateway> = Vec::new();
-        for gateway in lists.into_iter().flatten() {
+        for gateway in self.routes()?.iter().flat_map(RouteEntry::gateways) {
             // The same router in several routes, told apart by their metrics.
             if !gateways.contains(&gateway) {
                 gateways.push(gateway);

@@ -1,12 +1,12 @@
-//! Default routes as the kernel describes them: which routers lead out of the network.
+//! Routes as the kernel describes them, and the routers that lead out of the network.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::route::{RouteHeader, RouteType};
+use netlink_packet_route::route::{RouteFlags, RouteHeader, RouteType};
 
 use crate::address::ip;
-use crate::{LinkIndex, wire};
+use crate::{Address, LinkIndex, wire};
 
 /// A router that a default route leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,31 +17,62 @@ pub struct Gateway {
     pub ip: IpAddr,
 }
 
-impl Gateway {
-    /// Reads the payload of an `RTM_NEWROUTE` message: the next hops that are routers. `None`: it is
-    /// no default route, of another table than the main one, or leads to no router.
-    pub(crate) fn parse(payload: &[u8]) -> Result<Option<Vec<Self>>, String> {
+/// A route to a network, as the kernel describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteEntry {
+    /// The network that it leads to; a prefix length of 0 is everything.
+    pub to: Address,
+    /// Routing table.
+    pub table: u32,
+    /// The ways that it takes; one as a rule.
+    pub hops: Vec<NextHop>,
+}
+
+/// One way of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    /// The link on the way.
+    pub link: LinkIndex,
+    /// The router on the way; `None`: the network is on the link.
+    pub router: Option<IpAddr>,
+}
+
+impl RouteEntry {
+    /// Reads the payload of an `RTM_NEWROUTE` message. `None`: it leads nowhere, is another family's, or
+    /// only what the kernel remembers of one address.
+    pub(crate) fn parse(payload: &[u8]) -> Result<Option<Self>, String> {
         let header = RouteHeader::parse(payload).map_err(|error| error.to_string())?;
-        let is_default = header.destination_prefix_length == 0 && header.kind == RouteType::Unicast;
-        if !is_default || !matches!(header.address_family, AddressFamily::Inet | AddressFamily::Inet6) {
+        let family = header.address_family;
+        let any: IpAddr = match family {
+            AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
+            AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+            _ => return Ok(None),
+        };
+        if header.kind != RouteType::Unicast || header.flags.contains(RouteFlags::Cloned) {
             return Ok(None);
         }
+        let mut to = Address { ip: any, prefix_len: header.destination_prefix_length };
         let mut table = u32::from(header.table);
         let (mut hop, mut several) = (Hop::default(), None);
         wire::attributes(&payload[HEADER_LEN..], |kind, value| match kind {
+            libc::RTA_DST => to.ip = ip(family, value).unwrap_or(to.ip),
             libc::RTA_TABLE => table = wire::u32(value).unwrap_or(table),
             libc::RTA_OIF => hop.link = wire::u32(value),
             libc::RTA_MULTIPATH => several = Some(value),
-            _ => hop.take(header.address_family, kind, value),
+            _ => hop.take(family, kind, value),
         })?;
-        if table != u32::from(libc::RT_TABLE_MAIN) {
-            return Ok(None);
-        }
-        let gateways = match several {
-            Some(hops) => next_hops(header.address_family, hops)?,
-            None => hop.gateway().into_iter().collect(),
+        let hops = match several {
+            Some(hops) => next_hops(family, hops)?,
+            None => hop.next_hop().into_iter().collect(),
         };
-        Ok((!gateways.is_empty()).then_some(gateways))
+        Ok((!hops.is_empty()).then_some(Self { to, table, hops }))
+    }
+
+    /// The routers that it leads to, if it is a default route of the main table.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = Gateway> + '_ {
+        let leads_out = self.to.prefix_len == 0 && self.table == u32::from(libc::RT_TABLE_MAIN);
+        let gateway = |hop: &NextHop| Some(Gateway { link: hop.link, ip: hop.router? });
+        self.hops.iter().filter_map(gateway).filter(move |_| leads_out)
     }
 }
 
@@ -67,14 +98,14 @@ impl Hop {
         }
     }
 
-    fn gateway(&self) -> Option<Gateway> {
-        Some(Gateway { link: LinkIndex::new(self.link?), ip: self.ip? })
+    fn next_hop(&self) -> Option<NextHop> {
+        Some(NextHop { link: LinkIndex::new(self.link?), router: self.ip })
     }
 }
 
 /// Reads `RTA_MULTIPATH`: `struct rtnexthop` and its attributes, again and again.
-fn next_hops(family: AddressFamily, mut hops: &[u8]) -> Result<Vec<Gateway>, String> {
-    let mut gateways = Vec::new();
+fn next_hops(family: AddressFamily, mut hops: &[u8]) -> Result<Vec<NextHop>, String> {
+    let mut found = Vec::new();
     while !hops.is_empty() {
         let length = hops.first_chunk().map_or(0, |length| usize::from(u16::from_ne_bytes(*length)));
         let (Some(link), Some(attributes)) =
@@ -84,10 +115,10 @@ fn next_hops(family: AddressFamily, mut hops: &[u8]) -> Result<Vec<Gateway>, Str
         };
         let mut hop = Hop { link: Some(link), ip: None };
         wire::attributes(attributes, |kind, value| hop.take(family, kind, value))?;
-        gateways.extend(hop.gateway());
+        found.extend(hop.next_hop());
         hops = hops.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
-    Ok(gateways)
+    Ok(found)
 }
 
 /// `struct rtmsg`
@@ -115,7 +146,8 @@ mod tests {
         24000c00 0000000000000000000000000000000000000000000000000000000000000000 0500140000000000";
 
     fn gateways(payload: &str) -> Vec<(u32, String)> {
-        let gateways = Gateway::parse(&hex(payload)).expect("captured from a kernel").unwrap_or_default();
+        let route = RouteEntry::parse(&hex(payload)).expect("captured from a kernel");
+        let gateways: Vec<Gateway> = route.iter().flat_map(RouteEntry::gateways).collect();
         gateways.iter().map(|gateway| (gateway.link.get(), gateway.ip.to_string())).collect()
     }
 
@@ -128,6 +160,21 @@ mod tests {
     #[test]
     fn reads_all_routers_of_a_route_with_several() {
         assert_eq!(gateways(TWO), [(3, "192.0.2.7".to_owned()), (3, "fe80::7".to_owned())]);
+    }
+
+    #[test]
+    fn reads_a_route_to_a_network_of_another_table() {
+        // `ip route add 192.0.2.0/24 dev vea table 99`, and through a router.
+        let direct = "02180000 63030001 00000000 08000f0063000000 08000100c0000200 0800040003000000";
+        let read = |payload: &str| RouteEntry::parse(&hex(payload)).expect("captured from a kernel");
+        let to = Address { ip: [192, 0, 2, 0].into(), prefix_len: 24 };
+        let hop = |router| vec![NextHop { link: LinkIndex::new(3), router }];
+        assert_eq!(read(direct), Some(RouteEntry { to, table: 99, hops: hop(None) }));
+        let via = format!("{direct} 08000500c6336401");
+        let router = Some([198, 51, 100, 1].into());
+        assert_eq!(read(&via), Some(RouteEntry { to, table: 99, hops: hop(router) }));
+        assert_eq!(read(&direct.replace("63030001 00000000", "63030001 00020000")), None, "remembered");
+        assert_eq!(read(&direct.replace("63030001", "63030007")), None, "unreachable");
     }
 
     #[test]
@@ -146,7 +193,7 @@ mod tests {
     fn a_next_hop_that_leads_astray_is_malformed() {
         for length in ["0000", "0700", "ff00"] {
             let payload = hex(&TWO.replace("1000000003000000", &format!("{length}000003000000")));
-            assert!(Gateway::parse(&payload).is_err(), "{length}");
+            assert!(RouteEntry::parse(&payload).is_err(), "{length}");
         }
     }
 
@@ -154,7 +201,7 @@ mod tests {
     fn damage_is_an_error_or_another_route_but_no_panic() {
         for payload in [ONE, TWO, LINK_LOCAL] {
             let payload = hex(payload);
-            let results = damaged(&payload).map(|bytes| Gateway::parse(&bytes));
+            let results = damaged(&payload).map(|bytes| RouteEntry::parse(&bytes));
             assert!(results.filter(Result::is_err).count() >= 12, "a header cut short is an error");
         }
     }

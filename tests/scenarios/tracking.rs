@@ -151,6 +151,29 @@ fn after_its_own_interface_came_up_a_router_waits_for_the_switch() {
 }
 
 #[test]
+fn a_route_that_is_removed_moves_the_address_until_it_is_back() {
+    let check_route = "checks = [\"uplink\"]\n[check.uplink]\n\
+        route = { to = \"203.0.113.0/24\", interface = \"eth1\" }\ninterval = \"100ms\"\nrise = 1\nfall = 1";
+    let Some(Pair { lab, a, b: _b, primary: _primary, secondary: _secondary }) = Pair::with(|node| {
+        if node.name() != "a" {
+            return web(SECONDARY, "");
+        }
+        uplink(node, "eth1");
+        node.ip("route add 203.0.113.0/24 dev eth1");
+        web(PRIMARY, check_route)
+    }) else {
+        return;
+    };
+    lab.settles_on(VIP, "a", 3);
+    a.ip("route del 203.0.113.0/24 dev eth1");
+    lab.settles_on(VIP, "b", 5);
+    let router = a.wait_for_state("web", "backup");
+    assert_eq!(check(&router, "uplink")["message"], "there is no route to 203.0.113.0/24");
+    a.ip("route add 203.0.113.0/24 dev eth1");
+    lab.settles_on(VIP, "a", 5);
+}
+
+#[test]
 fn what_a_reload_tracks_counts_at_once() {
     let Some(Pair { lab, a, b: _b, primary: _primary, secondary: _secondary }) = pair_with("") else {
         return;

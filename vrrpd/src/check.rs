@@ -45,6 +45,7 @@ mod ping;
 mod process;
 mod registry;
 mod registry_parity;
+mod route;
 mod s3;
 mod say;
 mod schedule;
@@ -340,6 +341,7 @@ fn prober(check: &config::Check, tools: &Tools<'_>) -> Box<dyn Prober> {
         Probe::File(file) => look(file, &file.path.display(), file::look, tools),
         Probe::Disk(disk) => look(disk, &disk.path.display(), disk::look, tools),
         Probe::Process(process) => look(process, &"/proc", process::look, tools),
+        Probe::Route(route) => look(route, &"the list of routes", route::look, tools),
         Probe::SystemdUnit(unit) => look(unit, &"/sys/fs/cgroup", systemd_unit::look, tools),
     }
 }

@@ -47,7 +47,7 @@ pub(crate) use probe::registry::{is_repository, is_tag};
 pub use probe::{
     Address, Blobs, BodyMatch, Chart, ChartRepository, Disk, Dns, DnsProtocol, Endpoint, Exec, File, Gateway,
     Hosts, Http, HttpMethod, Image, ImageDigest, MAX_BODY, Mounted, Ping, PingTarget, Preset, Probe, Process,
-    Registry, RegistryParity, S3, Scalar, SystemdUnit, Tcp, Tls,
+    Registry, RegistryParity, Route, S3, Scalar, SystemdUnit, Tcp, Tls,
 };
 pub(crate) use probe::{dns_data, rcode_word, show_bytes};
 pub use second_path::{SecondPath, SecondPeer};

@@ -68,7 +68,7 @@ fn a_kind_is_called_by_the_key_that_makes_it() {
             assert!(table.split(' ').next() == Some(key), "{file}: {} is not {key}:\n{table}", check.name);
         }
     }
-    assert_eq!(kinds.len(), 16, "every kind but presets, which stand for others: {kinds:?}");
+    assert_eq!(kinds.len(), 17, "every kind but presets, which stand for others: {kinds:?}");
 }
 
 #[test]

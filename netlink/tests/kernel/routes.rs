@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use netlink::{Gateway, LinkIndex, Request};
+use netlink::{Gateway, LinkIndex, NextHop, Request, RouteEntry};
 
 use crate::namespace::{host, in_network_namespace, make, with_veth};
 
@@ -35,6 +35,19 @@ fn the_routers_of_default_routes_are_listed_once_each() {
         }
         let expected = ["192.0.2.1", "192.0.2.7", "192.0.2.8", "fe80::1"].map(|ip| gateway(link, ip));
         assert_eq!(requester.gateways().expect("anybody may list"), expected);
+
+        let routes = requester.routes().expect("anybody may list");
+        let to = |to: &str, prefix_len| netlink::Address { prefix_len, ..host(to) };
+        let hop = |router: Option<&str>| {
+            vec![NextHop { link, router: router.map(|ip| ip.parse().expect("valid")) }]
+        };
+        for (to, table, hops) in [
+            (to("198.51.100.0", 24), 254, hop(Some("192.0.2.9"))),
+            (to("0.0.0.0", 0), 99, hop(Some("192.0.2.9"))),
+            (to("192.0.2.0", 24), 254, hop(None)),
+        ] {
+            assert!(routes.contains(&RouteEntry { to, table, hops }), "{to} in {routes:?}");
+        }
 
         make(&mut requester, &[Request::SetDown { link }]);
         assert_eq!(requester.gateways().expect("anybody may list"), [], "the routes went with the link");

@@ -38,6 +38,7 @@ pub use s3::S3;
 pub(super) mod ping;
 pub(super) mod preset;
 pub(super) mod process;
+pub(super) mod route;
 pub(super) mod systemd_unit;
 
 pub use address::Address;
@@ -51,6 +52,7 @@ pub use hosts::Hosts;
 pub use ping::{Ping, PingTarget};
 pub use preset::Preset;
 pub use process::Process;
+pub use route::Route;
 pub use systemd_unit::SystemdUnit;
 pub use tcp::Tcp;
 
@@ -87,6 +89,8 @@ pub enum Probe {
     Disk(Disk),
     /// `process = { name = ... }`: it runs.
     Process(Process),
+    /// `route = { to = ... }`: the kernel has it.
+    Route(Route),
     /// `systemd_unit = { unit = ... }`: it has processes.
     SystemdUnit(SystemdUnit),
 }
@@ -115,6 +119,7 @@ const KINDS: &[(&str, Read)] = &[
     ("file", |check, faults| file::read(check, faults).map(Probe::File)),
     ("disk", |check, faults| disk::read(check, faults).map(Probe::Disk)),
     ("process", |check, faults| process::read(check, faults).map(Probe::Process)),
+    ("route", |check, faults| route::read(check, faults).map(Probe::Route)),
     ("systemd_unit", |check, faults| systemd_unit::read(check, faults).map(Probe::SystemdUnit)),
 ];
 
@@ -192,6 +197,7 @@ impl Probe {
             Self::File(_) => "file",
             Self::Disk(_) => "disk",
             Self::Process(_) => "process",
+            Self::Route(_) => "route",
             Self::SystemdUnit(_) => "systemd_unit",
         }
     }
@@ -214,6 +220,7 @@ impl Probe {
             Self::File(kind) => kind,
             Self::Disk(kind) => kind,
             Self::Process(kind) => kind,
+            Self::Route(kind) => kind,
             Self::SystemdUnit(kind) => kind,
         }
     }
