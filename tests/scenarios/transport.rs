@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use lab::story::{PRIMARY, SECONDARY, VIP, VIP6, router, web, web6};
-use lab::{Lab, Node, Pair, now_ns};
+use lab::{DEADLINE, Lab, Node, Pair, now_ns, wait_for};
 
 fn alarms(node: &Node) -> Vec<String> {
     let router = node.router("web").expect("the daemon answers");
@@ -184,4 +184,58 @@ fn a_source_that_changes_is_followed_and_costs_no_role() {
         router["active_router"]["address"] == "198.51.100.193"
     });
     assert_eq!([transitions(&a), transitions(&b)], before);
+}
+
+/// The switch forwards a group of IPv6 to those who report it only, and asks who does.
+fn snooping(lab: &Lab) {
+    lab.switch().namespace().sysctl(&[("net/ipv6/conf/br0/disable_ipv6", "0")]);
+    lab.switch()
+        .namespace()
+        .ip("link set br0 type bridge mcast_snooping 1 mcast_querier 1 mcast_query_response_interval 100 \
+         mcast_startup_query_interval 100 mcast_query_interval 200\n");
+}
+
+fn is_member(lab: &Lab, port: &str, group: &str) -> bool {
+    let members = lab.switch().namespace().run("bridge", &["mdb", "show"]);
+    members.lines().any(|line| line.contains(&format!("port {port} grp {group} ")))
+}
+
+#[test]
+fn links_that_flap_and_interfaces_made_anew_lose_no_membership_at_a_snooping_switch() {
+    let pair = |node: &Node| web6(if node.name() == "a" { PRIMARY } else { SECONDARY }, "");
+    let Some(lab) = Lab::open() else { return };
+    snooping(&lab);
+    let (a, b) = (lab.node("a"), lab.node("b"));
+    let _daemons = (a.vrrpd(&pair(&a)), b.vrrpd(&pair(&b)));
+    lab.wait_for_holder(VIP6, "a");
+    let knows_a = |router: &serde_json::Value| {
+        router["state"] == "backup" && router["active_router"]["address"] == a.link_local()
+    };
+    for round in 0..6 {
+        match round % 3 {
+            0 => {
+                lab.switch().unplug("b");
+                lab.switch().plug("b");
+            }
+            1 => {
+                b.link_down();
+                b.link_up();
+            }
+            _ => {
+                b.delete_interface();
+                b.create_interface();
+            }
+        }
+        wait_for("b to be a member again", DEADLINE, || is_member(&lab, "b", "ff02::12").then_some(()));
+        b.wait_for_router("web", "hears a again", knows_a);
+        lab.settles_on(VIP6, "a", 10);
+    }
+    // Nobody asks any more, and what was reported is forgotten after a second: this switch, which knows
+    // that nobody asks, sends the group to all.
+    lab.switch().namespace().ip("link set br0 type bridge mcast_querier 0 mcast_membership_interval 100\n");
+    b.link_down();
+    b.link_up();
+    wait_for("the switch to forget b", DEADLINE, || (!is_member(&lab, "b", "ff02::12")).then_some(()));
+    b.wait_for_router("web", "hears a again", knows_a);
+    lab.settles_on(VIP6, "a", 20);
 }
