@@ -146,6 +146,16 @@ fn of_two_routers_only_the_one_that_says_so_is_closed() {
 }
 
 #[test]
+fn in_version_2_too_who_is_not_the_owner_can_be_closed() {
+    let Some(lab) = Lab::open() else { return };
+    let a = lab.node("a");
+    let listener = listen(&a);
+    let _daemon = a.vrrpd(&slow(&web(PRIMARY, &format!("version = 2\n{CLOSED}"))));
+    lab.wait_for_holder(VIP, "a");
+    assert_eq!(Contact::of(&lab, VIP, &listener), Contact::CLOSED);
+}
+
+#[test]
 fn the_owner_accepts_whatever_its_configuration_says_and_a_backup_nothing() {
     let Some(lab) = Lab::open() else { return };
     let (a, b) = (lab.node("a"), lab.node("b"));
