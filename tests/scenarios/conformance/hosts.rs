@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use lab::story::{PRIMARY, SECONDARY, VIP, VIP6, VIP6_LINK_LOCAL, router, web, web6};
-use lab::{DEADLINE, Frame, Kind, Lab, Node, Pair, Prober, wait_for};
+use lab::{DEADLINE, Frame, Kind, Lab, Namespace, Node, Pair, Prober, wait_for};
 
 const SECOND: &str = "192.0.2.202";
 
@@ -198,21 +198,39 @@ fn nothing_is_left_of_a_virtual_mac() {
     nothing_is_left_after("virtual_mac = true");
 }
 
-/// With forwarding on and a second network behind the node.
+/// A second network, 203.0.113.0/24, behind a node that forwards; its only host is .2.
+fn behind(node: &Node) -> Namespace {
+    let behind = Namespace::new().expect("open() has made some");
+    node.namespace().ip(&format!("link add eth1 type veth peer name far netns {}\n", behind.path()));
+    node.namespace().ip("link set eth1 up\naddr add 203.0.113.1/24 dev eth1\n");
+    behind.ip("link set far up\naddr add 203.0.113.2/24 dev far\nroute add default via 203.0.113.1\n");
+    node.namespace().sysctl(&[("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")]);
+    behind
+}
+
+#[test]
+fn what_is_sent_to_the_virtual_mac_is_forwarded() {
+    let Some(lab) = Lab::open() else { return };
+    let a = lab.node("a");
+    let _behind = behind(&a);
+    let _daemon = a.vrrpd(&web(PRIMARY, "virtual_mac = true"));
+    lab.wait_for_holder(VIP, "a");
+    let client = lab.client();
+    client.ip(&format!("neigh replace {VIP} lladdr 00:00:5e:00:01:c9 dev eth0 nud permanent"));
+    client.ip(&format!("route add 203.0.113.0/24 via {VIP}"));
+    Prober::start(client, "203.0.113.2").wait_for_answer();
+}
+
 #[test]
 fn what_is_sent_to_the_groups_is_not_forwarded() {
     let Some(lab) = Lab::open() else { return };
     let (a, b) = (lab.node("a"), lab.node("b"));
-    let behind = lab::Namespace::new().expect("open() has made some");
-    a.namespace().ip(&format!("link add eth1 type veth peer name far netns {}\n", behind.path()));
-    a.namespace().ip("link set eth1 up\naddr add 203.0.113.1/24 dev eth1\n");
-    behind.ip("link set far up\naddr add 203.0.113.2/24 dev far\nroute add default via 203.0.113.1\n");
+    let behind = behind(&a);
     behind.nft(
         "table inet seen { chain input { type filter hook prerouting priority 0; }; }\n\
                 add rule inet seen input meta l4proto 112 counter comment \"vrrp\"\n\
                 add rule inet seen input icmp type echo-request counter accept comment \"echo\"\n",
     );
-    a.namespace().sysctl(&[("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")]);
     let both = |priority| web(priority, "") + &web6(priority, "").replace(".web]", ".six]");
     let _daemons = [a.vrrpd(&both(SECONDARY)), b.vrrpd(&both(PRIMARY))];
     lab.wait_for_holder(VIP6, "b");
