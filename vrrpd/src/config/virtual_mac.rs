@@ -28,7 +28,7 @@ pub(super) fn check(router: &raw::VirtualRouter, faults: &mut Faults) {
         );
     }
     if let Some(form) = router.garp.form.at().filter(|at| at.value == GarpForm::Request) {
-        let line = faults.line(&span.clone());
+        let line = faults.line(span);
         faults.warning(
             &form.span,
             "garp.form = \"request\" lets a router that gives way answer, which turns the switches back to it",
