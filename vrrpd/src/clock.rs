@@ -27,6 +27,13 @@ pub fn arrival(stamp: Duration, earliest: Instant) -> Instant {
     now.saturating_sub(age).max(earliest).min(now)
 }
 
+/// Time since 1970 at the origin of the clock of the protocol, which changes when somebody sets the
+/// wall clock.
+pub(crate) fn wall_origin() -> Duration {
+    let wall = Duration::from_nanos(nanos(ClockId::CLOCK_REALTIME));
+    wall.saturating_sub(now() - Instant::ZERO)
+}
+
 /// The wall-clock time of a point in time.
 pub fn wall(at: Instant) -> SystemTime {
     let age = now() - at;

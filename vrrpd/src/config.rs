@@ -35,7 +35,7 @@ mod version;
 mod virtual_address;
 mod virtual_mac;
 
-pub use authentication::{Authentication, PasswordSource};
+pub use authentication::{Authentication, Keys, PasswordSource};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Warnings};
 pub use differences::{Change, Difference, KeyChange, Section, differences};
 pub use digest::Sha256;

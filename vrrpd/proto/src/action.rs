@@ -90,6 +90,12 @@ pub enum Input<'a> {
         /// How many it did not take.
         failed: u16,
     },
+    /// What people's clock says, which keyed advertisements carry. Comes before the first of them, and
+    /// again when it has been set; nothing else depends on it.
+    WallClock {
+        /// Time since 1970 at the origin of the clock that all other times are on.
+        origin: Duration,
+    },
     /// A Virtual Router is added, or its parameters change in place. The caller removes and adds
     /// instead when link, VRID, family or ownership (priority 255) change.
     Configure {

@@ -4,11 +4,12 @@ mod grouping;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::action::{Action, Input, Order, OrderOutcome, Report};
 use crate::discards::{Discarded, Told};
 use crate::packet::ip::{self, ETHERNET_HEADER};
-use crate::packet::{Advert, Datagram, DiscardReason, ParseError, Rules, arp, ndisc, peek_vrid};
+use crate::packet::{Advert, Datagram, DiscardReason, ParseError, Rules, TRAILER, arp, ndisc, peek_vrid};
 use crate::parameters::{LinkId, Parameters, RouterId, SecondPath};
 pub use crate::router::Way;
 use crate::router::{Context, Event, VirtualRouter};
@@ -17,8 +18,8 @@ use crate::sync_group::Group;
 use crate::tracking::{Assessment, Effect, TrackerId, TrackerState, Tracking};
 use crate::{Family, Instant, MacAddress, Priority, Vrid};
 
-/// The longest VRRP message: 255 IPv6 addresses.
-pub const MESSAGE_MAX: usize = 8 + 255 * 16;
+/// The longest VRRP message: 255 IPv6 addresses, and a keyed trailer.
+pub const MESSAGE_MAX: usize = 8 + 255 * 16 + TRAILER;
 /// The longest announcement: a neighbour advertisement.
 pub const ANNOUNCEMENT_MAX: usize = ndisc::FRAME_LEN;
 /// Timers of one router that are served in one wake-up; more means that time does not pass.
@@ -38,6 +39,10 @@ pub struct Node {
     /// Announcements keep a distance somewhere.
     spaced: bool,
     groups: Vec<Group>,
+    /// Time since 1970 at the origin of the clock.
+    wall: Duration,
+    /// Of the last input.
+    now: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +73,8 @@ impl Node {
 
     /// Takes one input at the time `now`, which never goes back, and appends what is to be done.
     pub fn handle(&mut self, input: Input<'_>, now: Instant, actions: &mut Vec<Action>) {
-        let cx = &mut Context { now, actions };
+        self.now = self.now.max(now);
+        let cx = &mut Context { now, unix: self.unix(), actions };
         match input {
             Input::Woke => self.routers.iter_mut().flatten().for_each(|router| router.woke(cx)),
             Input::Drained => {
@@ -110,6 +116,7 @@ impl Node {
                     router.announced(u64::from(sent), u64::from(failed));
                 }
             }
+            Input::WallClock { origin } => self.wall = origin,
             Input::Configure { router, parameters } => self.configure(router, *parameters, cx),
             Input::Remove { router } => self.remove(router, cx),
             Input::Shutdown { router } => {
@@ -189,7 +196,12 @@ impl Node {
         destination: IpAddr,
         out: &mut [u8],
     ) -> Option<usize> {
-        self.router(router)?.advertisement(priority, destination, out)
+        self.router(router)?.advertisement(priority, destination, self.unix(), out)
+    }
+
+    /// Time since 1970, at the last input.
+    fn unix(&self) -> Duration {
+        self.wall + (self.now - Instant::ZERO)
     }
 
     /// The Ethernet header of an advertisement, where it is not the host's own affair: to the group it

@@ -13,6 +13,7 @@ pub mod ip;
 pub mod ndisc;
 pub mod password;
 pub mod sighting;
+pub mod trailer;
 
 pub use advert::{Addresses, Advert, Rules, encode, message_len, peek_version, peek_vrid};
 pub use checksum::{ChecksumForm, ChecksumPolicy};
@@ -20,3 +21,4 @@ pub use error::{DiscardReason, EncodeError, ParseError};
 pub use ip::Datagram;
 pub use password::{AuthPolicy, AuthType, Password};
 pub use sighting::Sighting;
+pub use trailer::{Key, Sequence, TRAILER, Trailer, TrailerFault};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::packet::{AuthPolicy, ChecksumForm, ChecksumPolicy, Password};
+use crate::packet::{AuthPolicy, ChecksumForm, ChecksumPolicy, Key, Password};
 use crate::tracking::Tracking;
 use crate::{AdverInterval, Family, Instant, MacAddress, Priority, Version, Vrid};
 
@@ -181,23 +181,80 @@ impl Parameters {
 }
 
 /// How advertisements show that they belong to the group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Authentication {
     /// Not at all, as RFC 9568 9 and RFC 3768 10 have it.
     #[default]
     None,
     /// The simple password of VRRPv2 (RFC 2338 5.3.10).
     Password(Password),
+    /// A trailer that who knows a key of the group can make.
+    Keyed(Arc<Keyring>),
 }
 
 impl Authentication {
     /// What is accepted in the fields of VRRPv2.
-    pub(crate) const fn policy(self) -> AuthPolicy {
+    pub(crate) fn policy(&self) -> AuthPolicy {
         match self {
-            Self::None => AuthPolicy::None,
-            Self::Password(password) => AuthPolicy::Password(password),
+            Self::None | Self::Keyed(_) => AuthPolicy::None,
+            Self::Password(password) => AuthPolicy::Password(*password),
         }
     }
+}
+
+/// The keys of a group, and what is done with them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keyring {
+    /// Those that are accepted.
+    keys: Box<[Key]>,
+    /// The one that is sent with, among them.
+    active: usize,
+    /// What is sent and what is accepted.
+    pub mode: KeyMode,
+    /// Which advertisements are too old.
+    pub replay: Replay,
+}
+
+impl Keyring {
+    /// `None` when no key has the number of the active one.
+    pub fn new(keys: Vec<Key>, active: u8, mode: KeyMode, replay: Replay) -> Option<Self> {
+        let active = keys.iter().position(|key| key.number() == active)?;
+        Some(Self { keys: keys.into(), active, mode, replay })
+    }
+
+    /// The key that is sent with; `None` while nothing keyed is sent.
+    pub(crate) fn sending(&self) -> Option<&Key> {
+        (self.mode != KeyMode::ReceiveOnly).then(|| &self.keys[self.active])
+    }
+
+    pub(crate) fn key(&self, number: u8) -> Option<&Key> {
+        self.keys.iter().find(|key| key.number() == number)
+    }
+}
+
+/// How far a group is on its way to keyed advertisements. Each step is safe beside the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyMode {
+    /// Sends no trailer. Accepts any advertisement, and tells of trailers that do not count.
+    ReceiveOnly,
+    /// Sends the trailer. Accepts any advertisement, and tells of those whose trailer does not count.
+    Permissive,
+    /// Sends the trailer, and discards what has none that counts.
+    Enforce,
+}
+
+/// Which advertisements are too old to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// Those that are not after the last of their sender, and those whose time is further from ours
+    /// than this.
+    Time {
+        /// How far.
+        window: Duration,
+    },
+    /// Those that are not after the last of their sender. Clocks may differ; after our restart the
+    /// first one counts, whatever its age.
+    Monotonic,
 }
 
 /// When gratuitous ARPs or unsolicited neighbour advertisements are sent.

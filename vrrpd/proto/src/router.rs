@@ -18,6 +18,7 @@ mod client_lan;
 mod elsewhere;
 mod holding;
 mod initialize;
+mod keying;
 mod lateness;
 mod observing;
 mod orders;
@@ -53,6 +54,7 @@ use backup::{Counting, Rival};
 use client_lan::ClientLan;
 use elsewhere::Elsewhere;
 use holding::Holding;
+use keying::Keying;
 use lateness::Lateness;
 use orders::HandingOver;
 use paths::Paths;
@@ -116,6 +118,7 @@ pub(crate) struct VirtualRouter {
     sending: Sending,
     paths: Paths,
     client_lan: ClientLan,
+    keying: Keying,
     forms: Box<[Heard]>,
     shown: Shown,
     discards: Discarded,
@@ -210,6 +213,8 @@ pub(crate) enum Event {
 /// Where a router's actions go, with the time at which they are decided.
 pub(crate) struct Context<'a> {
     pub(crate) now: Instant,
+    /// Time since 1970, as far as the host knows it.
+    pub(crate) unix: Duration,
     pub(crate) actions: &'a mut Vec<Action>,
 }
 
@@ -257,6 +262,7 @@ impl VirtualRouter {
             sending: Sending::new(now),
             paths: Paths::new(now),
             client_lan: ClientLan::new(),
+            keying: Keying::new(&parameters),
             forms: vec![heard; parameters.peers.len().max(1)].into(),
             shown: Shown::new(parameters.checksum_form),
             discards: Discarded::default(),

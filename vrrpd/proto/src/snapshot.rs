@@ -158,6 +158,13 @@ pub struct Statistics {
     pub auth_errors: u64,
     /// Discarded, VRRPv2: advertised for addresses that this router owns.
     pub owner_conflicts: u64,
+    /// Discarded: no keyed trailer, or one that no key of ours made. Unless they are enforced, trailers that
+    /// no key of ours made, and the advertisement was accepted; so with the two that follow.
+    pub digest_errors: u64,
+    /// Discarded: a keyed trailer of a time too far from ours.
+    pub window_errors: u64,
+    /// Discarded: a keyed trailer that does not come after the last one of its sender.
+    pub replay_errors: u64,
     /// The two checksum forms were heard from different routers within one interval.
     pub checksum_form_conflicts: u64,
     /// Advertisements and announcements that could not be sent.

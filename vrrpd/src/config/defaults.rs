@@ -64,16 +64,15 @@ fn host_name() -> String {
 }
 
 fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
+    let interval = raw.advertisement_interval.or(AdverInterval::default_of(raw.version.or(Version::V3)?))?;
     Some(VirtualRouter {
         name: raw.name.value.clone(),
         interface: raw.interface.given()?.clone(),
         vrid: *raw.vrid.given()?,
         family: raw.family()?,
         priority: raw.priority.or(Priority::DEFAULT)?,
-        advertisement_interval: raw
-            .advertisement_interval
-            .or(AdverInterval::default_of(raw.version.or(Version::V3)?))?,
-        authentication: authentication::config(&raw.authentication)?,
+        advertisement_interval: interval,
+        authentication: authentication::config(&raw.authentication, interval)?,
         addresses: values(&raw.addresses)?,
         extra_addresses: values(&raw.extra_addresses)?,
         source_address: raw.source_address.optional()?,

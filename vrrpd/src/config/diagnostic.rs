@@ -160,7 +160,7 @@ impl Source {
 /// Diagnostics go to logs, and to whoever may read the history. What belongs into a file of its own and
 /// was written here by mistake does not.
 fn may_hold_secret(line: &str) -> bool {
-    const KEYS: [&str; 6] = ["authorization", "cookie", "token", "secret", "password", "api-key"];
+    const KEYS: [&str; 7] = ["authorization", "cookie", "token", "secret", "password", "api-key", "keys"];
     let lower = line.to_ascii_lowercase();
     let assigned = |key: &str| {
         lower
@@ -170,7 +170,7 @@ fn may_hold_secret(line: &str) -> bool {
     let in_url = |(at, _): (usize, &str)| {
         lower[at + 3..].split(['/', '"', ' ']).next().is_some_and(|host| host.contains('@'))
     };
-    KEYS.into_iter().any(assigned) || lower.match_indices("://").any(in_url)
+    KEYS.into_iter().any(assigned) || lower.contains("\"hex:") || lower.match_indices("://").any(in_url)
 }
 
 /// A stranger's control characters are not sent to the terminal.
@@ -253,6 +253,8 @@ mod tests {
             "headers = { Authorization = \"Basic eDp5\" }",
             "headers = { \"Cookie\" = \"a=b\" }",
             "authentication = { type = \"pass\", password=\"x\" }",
+            "authentication = { type = \"hmac-sha256\", keys = { 1 = \"in the wrong place\" } }",
+            "1 = \"hex:00112233\"",
         ] {
             assert!(may_hold_secret(line), "{line}");
         }

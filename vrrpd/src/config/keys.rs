@@ -169,7 +169,16 @@ pub(super) const GARP: &[Key] = &[
     full("interfaces"),
 ];
 
-pub(super) const AUTHENTICATION: &[Key] = &[full("type"), full("password"), full("password_file")];
+pub(super) const AUTHENTICATION: &[Key] = &[
+    full("type"),
+    full("keys"),
+    full("active_key"),
+    full("mode"),
+    full("replay"),
+    full("window"),
+    full("password"),
+    full("password_file"),
+];
 pub(super) const SECOND_PATH: &[Key] =
     &[full("interface"), full("source_address"), full("peers"), full("witnesses")];
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use vrrp_proto::{Family, Priority};
 
+use super::authentication;
 use super::diagnostic::{Faults, Span};
 use super::raw::{self, no_duplicates};
 use super::second_path;
@@ -131,13 +132,15 @@ fn check_min_ttl(router: &raw::VirtualRouter, faults: &mut Faults) {
                     format!("strict is true at line {line}"),
                 );
             }
+            // Whoever knows the key may come from afar.
+            None if router.authentication.given().is_some_and(authentication::Raw::enforces) => {}
             None => faults.warning(
                 span,
                 format!(
                     "min_ttl {min_ttl} accepts advertisements that crossed up to {}",
                     routers(u8::MAX - min_ttl)
                 ),
-                "they carry no key: whoever can send from a peer's address can take the role",
+                "none needs a key: whoever can send from a peer's address can take the role; see authentication",
             ),
         }
     }

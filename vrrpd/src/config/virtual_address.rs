@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use netlink::{AddressOptions, Scope};
 use toml::Spanned;
 use toml::de::DeValue;
-use vrrp_proto::{Family, Priority};
+use vrrp_proto::packet::{ip, message_len};
+use vrrp_proto::{Family, Priority, Version};
 
+use super::authentication;
 use super::diagnostic::{Faults, Span};
 use super::keys::{Key, full};
 use super::raw;
@@ -201,7 +203,9 @@ pub(super) fn check(router: &raw::VirtualRouter, faults: &mut Faults) {
     };
     let family = Family::of(first.value.ip);
     check_families(addresses, first, faults);
-    let most = most_addresses(family);
+    let version = router.version.or(Version::V3).unwrap_or(Version::V3);
+    let trailer = router.authentication.given().map_or(0, authentication::Raw::octets);
+    let most = most_addresses(version, family, trailer);
     if addresses.len() > most {
         faults.error(
             &addresses[most].span,
@@ -273,14 +277,11 @@ fn check_extra(router: &raw::VirtualRouter, faults: &mut Faults) {
     }
 }
 
-/// How many addresses an advertisement holds: a count of one octet, and no fragments.
-fn most_addresses(family: Family) -> usize {
-    const VRRP_HEADER: usize = 8;
-    let ip_header = match family {
-        Family::Ipv4 => 20,
-        Family::Ipv6 => 40,
-    };
-    ((MTU - ip_header - VRRP_HEADER) / family.address_octets()).min(255)
+/// How many addresses an advertisement holds with so many octets behind it: a count of one octet, and no
+/// fragments.
+fn most_addresses(version: Version, family: Family, trailer: usize) -> usize {
+    let rest = ip::header_len(family) + message_len(version, family, 0) + trailer;
+    ((MTU - rest) / family.address_octets()).min(255)
 }
 
 /// The family as people write it.

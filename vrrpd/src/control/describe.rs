@@ -9,8 +9,8 @@ use vrrp_proto::tracking::TrackerState;
 use super::alarm::Alarm;
 use super::errno_words;
 use super::protocol::{
-    ActiveRouter, Address, Check, CheckState, ClientLan, Counted, Discarded, Heard, OnFailure, Orders,
-    Priorities, SecondPath, SendFailing, VirtualRouter,
+    ActiveRouter, Address, Authentication, Check, CheckState, ClientLan, Counted, Discarded, Heard,
+    OnFailure, Orders, Priorities, SecondPath, SendFailing, VirtualRouter,
 };
 use super::time::{Span, WallTime};
 use crate::config;
@@ -36,6 +36,7 @@ pub fn virtual_router(
         vrid: config.vrid.get(),
         family: config.family,
         vrrp_version: config.version().number(),
+        authentication: config.authentication.as_ref().map(Authentication::from),
         state: snapshot.state,
         reason: snapshot.reason,
         since: now.minus(snapshot.age),

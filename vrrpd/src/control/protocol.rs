@@ -317,6 +317,9 @@ pub struct VirtualRouter {
     pub family: Family,
     /// 2 or 3.
     pub vrrp_version: u8,
+    /// How advertisements show that they belong to the group; null: not at all.
+    #[serde(default)]
+    pub authentication: Option<Authentication>,
     /// `initialize`, `backup` or `active`.
     pub state: StateName,
     /// Why it is in that state.
@@ -442,6 +445,31 @@ pub struct SyncGroup {
     pub moved_with: Option<String>,
     /// This one could be Active; the first member that could not, so that none is.
     pub waits_for: Option<String>,
+}
+
+/// How advertisements show that they belong to the group. No secret is ever in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authentication {
+    /// `pass` or `hmac-sha256`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `receive-only`, `permissive` or `enforce`; null with a password.
+    pub mode: Option<String>,
+    /// Number of the key that is sent with; null with a password.
+    pub active_key: Option<u8>,
+}
+
+impl From<&config::Authentication> for Authentication {
+    fn from(authentication: &config::Authentication) -> Self {
+        match authentication {
+            config::Authentication::Pass(_) => Self { kind: "pass".to_owned(), mode: None, active_key: None },
+            config::Authentication::Hmac(keys) => Self {
+                kind: "hmac-sha256".to_owned(),
+                mode: Some(keys.mode_word().to_owned()),
+                active_key: Some(keys.active),
+            },
+        }
+    }
 }
 
 /// The second path of a virtual router, and what is known because of it.

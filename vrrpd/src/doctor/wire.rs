@@ -126,6 +126,8 @@ fn reasons(running: &protocol::VirtualRouter) -> Vec<(u64, &'static str, &'stati
     let all = [
         (counted.version_errors, "of another VRRP version", "the same version on every node"),
         (counted.auth_errors, "with other authentication", "the same authentication on every node"),
+        (counted.digest_errors, "without a key of ours", "the same keys on every node, see authentication"),
+        (counted.window_errors, "of another time", "set the clocks by NTP"),
         (counted.owner_conflicts, "for addresses of this node", "priority 255 on the node that has them"),
         (counted.checksum_errors, "with a wrong checksum", "ipv4_checksum = \"auto\" on every node"),
         (

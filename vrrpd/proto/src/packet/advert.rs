@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{AuthPolicy, AuthType, ChecksumForm, ChecksumPolicy, Datagram, EncodeError, ParseError};
+use super::{AuthPolicy, AuthType, ChecksumForm, ChecksumPolicy, Datagram, EncodeError, ParseError, Trailer};
 use crate::{AdverInterval, Family, Priority, Version, Vrid};
 
 /// Octets before the addresses; no message of any version is shorter.
@@ -49,6 +49,8 @@ pub struct Rules {
     /// Also refuse what deployed peers do against the letter of the RFC: IPv6 without a link-local
     /// address in first place, as keepalived and FRR send it.
     pub strict: bool,
+    /// May a keyed trailer follow the message?
+    pub trailer: bool,
     /// Least TTL or Hop Limit: 255 (RFC 9568 5.1.1.3, 5.1.2.3), unless peers are routed or, like
     /// keepalived in IPv6 unicast, send less.
     pub min_hop_limit: u8,
@@ -61,6 +63,7 @@ impl Rules {
         authentication: AuthPolicy::None,
         checksum: ChecksumPolicy::Only(ChecksumForm::MessageOnly),
         strict: true,
+        trailer: false,
         min_hop_limit: u8::MAX,
     };
     /// What keeps deployed multicast peers in one group; the default of the daemon.
@@ -70,7 +73,7 @@ impl Rules {
     /// to be sound in a version that exists.
     pub fn to_identify(datagram: &Datagram<'_>) -> Self {
         let version = peek_version(datagram.payload).unwrap_or(Version::V3);
-        Self { version, authentication: AuthPolicy::Any, ..Self::LAX }
+        Self { version, authentication: AuthPolicy::Any, trailer: true, ..Self::LAX }
     }
 }
 
@@ -89,6 +92,8 @@ pub struct Advert<'a> {
     /// IPv4 the one of RFC 9568 should both be right, which takes addresses whose pseudo-header sums to
     /// zero.
     pub form: ChecksumForm,
+    /// What follows it, where [`Rules::trailer`] lets something: yet to be verified.
+    pub trailer: Option<Trailer<'a>>,
     /// The first address is link-local (RFC 9568 5.2.9), as it must be over IPv6; over IPv4, where
     /// nothing is asked, true. False only without [`Rules::strict`].
     pub link_local_first: bool,
@@ -123,22 +128,30 @@ impl<'a> Advert<'a> {
             return Err(ParseError::Type { found: version_and_type & 0x0f });
         }
         let expected = message_len(version, family, usize::from(count));
-        if message.len() != expected {
-            return Err(ParseError::Length { octets: message.len(), count, family, expected });
+        let trailer = Trailer::split(message, expected);
+        if message.len() != expected && !(rules.trailer && trailer.is_some()) {
+            return Err(match trailer {
+                Some(trailer) if trailer.is_likely() => ParseError::UnexpectedTrailer,
+                _ => ParseError::Length { octets: message.len(), count, family, expected },
+            });
         }
+        // Over IPv6 the checksum covers the trailer too: the kernel sums all that the header counts.
+        let summed = if family == Family::Ipv4 { &message[..expected] } else { message };
         let found = u16::from_be_bytes([sum_high, sum_low]);
         let policy = match version {
             Version::V2 => ChecksumPolicy::Only(ChecksumForm::MessageOnly),
             Version::V3 => rules.checksum,
         };
-        let form =
-            verify_checksum(datagram, family, policy, found).map_err(|error| match (version, error) {
+        let form = verify_checksum(datagram, summed, family, policy, found).map_err(|error| {
+            match (version, error) {
                 // There is no form to choose.
                 (Version::V2, ParseError::ChecksumForm { .. }) => ParseError::Checksum { found },
                 _ => error,
-            })?;
+            }
+        })?;
         let vrid = Vrid::new(vrid).ok_or(ParseError::ZeroVrid)?;
-        let (list, authentication) = rest.split_at(usize::from(count) * family.address_octets());
+        let (list, authentication) =
+            rest[..expected - FIXED].split_at(usize::from(count) * family.address_octets());
         let addresses = Addresses { family, octets: list };
         let first = addresses.iter().next().ok_or(ParseError::NoAddress)?;
         let interval = match version {
@@ -157,7 +170,15 @@ impl<'a> Advert<'a> {
         if rules.strict && !link_local_first {
             return Err(ParseError::FirstAddress { address: first });
         }
-        Ok(Self { vrid, priority: Priority::new(priority), interval, addresses, form, link_local_first })
+        Ok(Self {
+            vrid,
+            priority: Priority::new(priority),
+            interval,
+            addresses,
+            form,
+            trailer,
+            link_local_first,
+        })
     }
 }
 
@@ -176,11 +197,12 @@ fn authenticate(policy: AuthPolicy, found: u8, data: &[u8]) -> Result<(), ParseE
 /// The form in which the checksum is right, if it is one of the accepted.
 fn verify_checksum(
     datagram: &Datagram<'_>,
+    summed: &[u8],
     family: Family,
     policy: ChecksumPolicy,
     found: u16,
 ) -> Result<ChecksumForm, ParseError> {
-    let holds = |form: ChecksumForm| form.holds(datagram.source, datagram.destination, datagram.payload);
+    let holds = |form: ChecksumForm| form.holds(datagram.source, datagram.destination, summed);
     if family == Family::Ipv6 {
         return if holds(ChecksumForm::PseudoHeader) {
             Ok(ChecksumForm::PseudoHeader)

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{AuthType, ChecksumForm};
+use super::{AuthType, ChecksumForm, TrailerFault};
 use crate::{AdverInterval, Family, Priority, Version, Vrid};
 
 /// Why a received packet was discarded: one variant for each check, in the order of the checks.
@@ -115,6 +115,9 @@ pub enum ParseError {
         /// Octets of a message with so many addresses.
         expected: usize,
     },
+    /// A keyed trailer follows, and none is expected here.
+    #[error("the sender has keyed advertisements (`authentication`), and this node has none")]
+    UnexpectedTrailer,
     /// The checksum is wrong in every form (RFC 9568 5.2.8, 7.1).
     #[error("checksum 0x{found:04x} is wrong")]
     Checksum {
@@ -172,6 +175,9 @@ pub enum ParseError {
     /// `strict`.
     #[error("the addresses are not the configured ones, which `strict` requires of VRRPv2")]
     OtherAddresses,
+    /// The keyed trailer is not there, or does not count.
+    #[error("advertisement is not authenticated: {0}")]
+    Trailer(TrailerFault),
     /// VRRPv2: the interval is another (RFC 3768 7.1).
     #[error("advertisement interval is {found} where {expected} is configured: VRRPv2 wants the same on all")]
     OtherInterval {
@@ -195,7 +201,13 @@ impl ParseError {
             Self::OwnAddress { .. } | Self::BadSource { .. } => DiscardReason::Source,
             Self::UnknownPeer { .. } => DiscardReason::Peer,
             Self::HopLimit { .. } => DiscardReason::HopLimit,
-            Self::Truncated { .. } | Self::TooShort { .. } | Self::Length { .. } => DiscardReason::Length,
+            Self::Truncated { .. }
+            | Self::TooShort { .. }
+            | Self::Length { .. }
+            | Self::UnexpectedTrailer => DiscardReason::Length,
+            Self::Trailer(TrailerFault::Window { .. }) => DiscardReason::Window,
+            Self::Trailer(TrailerFault::Replay) => DiscardReason::Replay,
+            Self::Trailer(_) => DiscardReason::Digest,
             Self::Version { .. } => DiscardReason::Version,
             Self::Type { .. } => DiscardReason::Type,
             Self::Checksum { .. } | Self::ChecksumForm { .. } => DiscardReason::Checksum,
@@ -255,11 +267,20 @@ pub enum DiscardReason {
     /// VRRPv2: heard by the owner of the addresses (vendor).
     #[serde(rename = "owner_conflicts")]
     Owner,
+    /// No keyed trailer, or one that no key of ours made (vendor).
+    #[serde(rename = "digest_errors")]
+    Digest,
+    /// A keyed trailer of another time (vendor).
+    #[serde(rename = "window_errors")]
+    Window,
+    /// A keyed trailer that came before (vendor).
+    #[serde(rename = "replay_errors")]
+    Replay,
 }
 
 impl DiscardReason {
     /// Every reason; `ALL[reason as usize] == reason`.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Header,
         Self::Destination,
         Self::Source,
@@ -274,6 +295,9 @@ impl DiscardReason {
         Self::Peer,
         Self::Authentication,
         Self::Owner,
+        Self::Digest,
+        Self::Window,
+        Self::Replay,
     ];
 
     /// The name of the counter in JSON and metrics.
@@ -293,6 +317,9 @@ impl DiscardReason {
             Self::Peer => "peer_errors",
             Self::Authentication => "auth_errors",
             Self::Owner => "owner_conflicts",
+            Self::Digest => "digest_errors",
+            Self::Window => "window_errors",
+            Self::Replay => "replay_errors",
         }
     }
 

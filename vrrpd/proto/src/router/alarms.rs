@@ -7,9 +7,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::validation::KEYED;
 use super::{Context, REPORT_SPACING, VirtualRouter};
 use crate::action::Report;
-use crate::packet::{ChecksumForm, ParseError};
+use crate::packet::{ChecksumForm, ParseError, TrailerFault};
+use crate::parameters::{Authentication, Replay};
 use crate::snapshot::{Alarm, Alarms, Evidence, Raised, Value};
 use crate::{Instant, MacAddress};
 
@@ -18,13 +20,12 @@ const FORM_SPACING: Duration = Duration::from_secs(60);
 /// A condition that nothing has shown for so long is over: more than three of the longest intervals.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(300);
 /// Conditions that keep a router from being heard: over when it is heard.
-const UNHEARD: [Alarm; 6] = [
+const UNHEARD: [Alarm; 5] = [
     Alarm::VersionMismatch,
     Alarm::TtlTooLow,
     Alarm::ChecksumFormMismatch,
     Alarm::TransportMismatch,
     Alarm::UnknownSender,
-    Alarm::AuthenticationMismatch,
 ];
 
 /// What packets show.
@@ -180,6 +181,25 @@ impl VirtualRouter {
             ParseError::Password => {
                 (Alarm::AuthenticationMismatch, Value::Word("another password"), Value::Word("password"))
             }
+            ParseError::UnexpectedTrailer => {
+                let ours = match self.parameters.authentication {
+                    Authentication::Password(_) => "password",
+                    _ => "none",
+                };
+                (Alarm::AuthenticationMismatch, Value::Word(KEYED), Value::Word(ours))
+            }
+            // Networks double a packet now and then.
+            ParseError::Trailer(TrailerFault::Replay) => return,
+            ParseError::Trailer(TrailerFault::Window { seconds }) => {
+                let window = match self.keyring().map(|ring| ring.replay) {
+                    Some(Replay::Time { window }) => u32::try_from(window.as_secs()).unwrap_or(u32::MAX),
+                    _ => 0,
+                };
+                (Alarm::ClockSkew, Value::Number(seconds.into()), Value::Number(window))
+            }
+            ParseError::Trailer(fault) => {
+                (Alarm::AuthenticationMismatch, Value::Word(fault.name()), Value::Word(KEYED))
+            }
             ParseError::OtherInterval { found, expected } => {
                 (Alarm::IntervalMismatch, Value::Interval(found), Value::Interval(expected))
             }
@@ -216,7 +236,9 @@ impl VirtualRouter {
 
     /// Another configuration decides who is heard.
     pub(super) fn unheard_is_over(&mut self, cx: &mut Context<'_>) {
-        for alarm in UNHEARD.into_iter().chain([Alarm::IntervalMismatch, Alarm::AddressListMismatch]) {
+        let shown = [Alarm::IntervalMismatch, Alarm::AddressListMismatch];
+        let keyed = [Alarm::AuthenticationMismatch, Alarm::ClockSkew];
+        for alarm in UNHEARD.into_iter().chain(shown).chain(keyed) {
             self.over(alarm, cx);
         }
     }

@@ -14,6 +14,9 @@ impl VirtualRouter {
             self.shown.begin_with(heard.form);
             self.forms = vec![heard; self.parameters.peers.len().max(1)].into();
         }
+        if before.authentication != self.parameters.authentication || before.peers != self.parameters.peers {
+            self.keying.reconfigured(&self.parameters);
+        }
         if heard_by(&before) != heard_by(&self.parameters) {
             self.unheard_is_over(cx);
         }

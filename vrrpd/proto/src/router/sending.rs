@@ -32,26 +32,34 @@ impl Sending {
 }
 
 impl VirtualRouter {
-    /// Writes the VRRP message of an advertisement for `destination`; `None` while there is no
+    /// Writes the VRRP message of an advertisement for `destination` at the time `unix` since 1970; `None` while there is no
     /// address to send from, or for a destination that is not one of the configured ones.
     pub(crate) fn advertisement(
         &self,
         priority: Priority,
         destination: IpAddr,
+        unix: Duration,
         out: &mut [u8],
     ) -> Option<usize> {
         let source = self.way(destination)?.source;
         let peer = self.form_of(destination);
-        let Parameters { vrid, interval, authentication, .. } = self.parameters;
+        let Parameters { vrid, interval, ref authentication, .. } = self.parameters;
         let form = self.forms[peer].form;
         // At least one is advertised (RFC 9568 5.2.5).
         let own = [self.facts.source.unwrap_or(source)];
         let listed = if self.listed.is_empty() { &own[..] } else { &self.listed };
         let octets = encode(out, vrid, priority, interval, listed, source, destination, form).ok()?;
-        if let Authentication::Password(password) = authentication {
-            password.stamp(&mut out[..octets]);
+        match authentication {
+            Authentication::None => Some(octets),
+            Authentication::Password(password) => {
+                password.stamp(&mut out[..octets]);
+                Some(octets)
+            }
+            Authentication::Keyed(ring) => match ring.sending() {
+                Some(key) => key.seal(out, octets, self.keying.sequence(unix), source, destination),
+                None => Some(octets),
+            },
         }
-        Some(octets)
     }
 
     /// Sends one advertisement with the priority in force. The lease is renewed when it has left.
@@ -89,6 +97,7 @@ impl VirtualRouter {
         errno: i32,
         cx: &mut Context<'_>,
     ) {
+        self.keying.left();
         self.statistics.advertisement_sent += u64::from(sent);
         self.statistics.priority_zero_pkts_sent += u64::from(sent) * u64::from(priority.is_release());
         self.statistics.send_errors += u64::from(failed);

@@ -11,6 +11,7 @@ mod backup;
 mod claiming;
 mod elsewhere;
 mod extra;
+mod keying;
 mod leaving;
 mod orders;
 mod reconfiguring;

@@ -7,8 +7,10 @@ use super::paths::Path;
 use super::{Advertisement, Context, VirtualRouter};
 use crate::action::Report;
 use crate::discards::Told;
-use crate::packet::{Advert, ChecksumForm, ChecksumPolicy, Datagram, DiscardReason, ParseError, Rules};
-use crate::parameters::{LinkId, Parameters};
+use crate::packet::{
+    Advert, ChecksumForm, ChecksumPolicy, Datagram, DiscardReason, ParseError, Rules, TrailerFault,
+};
+use crate::parameters::{KeyMode, LinkId, Parameters};
 use crate::snapshot::{Alarm, Evidence, Value};
 use crate::{Family, Instant, Version};
 
@@ -16,6 +18,9 @@ use crate::{Family, Instant, Version};
 const KERNEL_HOP_LIMIT: u8 = 64;
 /// An alarm is told of at most so often.
 pub(super) const REPORT_SPACING: Duration = Duration::from_secs(1);
+
+/// The word for keyed advertisements, as in the configuration.
+pub(super) const KEYED: &str = "hmac-sha256";
 
 /// The checksum form last heard from one peer, or in the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +42,14 @@ impl VirtualRouter {
         let path = self.path_of(link);
         match self.validate(path, datagram) {
             Ok((advert, source)) => {
+                // Each path of a sender has a trailer and a sequence of its own.
+                let sender = datagram.source;
+                let unix = cx.unix.saturating_sub(cx.now - arrived);
+                let fault = self.verify(&advert, sender, arrived, unix).err();
+                if let Some(fault) = fault.filter(|_| self.enforces()) {
+                    return Err(self.turned_away(link, sender, ParseError::Trailer(fault), cx));
+                }
+                self.keyed_accepted(&advert, fault, sender, unix, cx);
                 let advertisement =
                     Advertisement { source, priority: advert.priority, interval: advert.interval, arrived };
                 self.heard_on(path, advertisement, cx);
@@ -49,12 +62,51 @@ impl VirtualRouter {
                 self.show(Alarm::HopLimitNot255, too_low, Evidence { source, theirs, ours }, cx);
                 Ok(advertisement)
             }
-            Err(error) => {
-                self.unheard(datagram.source, &error, cx);
-                self.discarded(link, datagram.source, error, cx);
-                Err(error.reason())
-            }
+            Err(error) => Err(self.turned_away(link, datagram.source, error, cx)),
         }
+    }
+
+    fn turned_away(
+        &mut self,
+        link: LinkId,
+        source: IpAddr,
+        error: ParseError,
+        cx: &mut Context<'_>,
+    ) -> DiscardReason {
+        self.unheard(source, &error, cx);
+        self.discarded(link, source, error, cx);
+        error.reason()
+    }
+
+    fn enforces(&self) -> bool {
+        self.keyring().is_some_and(|ring| ring.mode == KeyMode::Enforce)
+    }
+
+    /// What the trailer of an accepted advertisement shows, its absence, and the sender's clock.
+    fn keyed_accepted(
+        &mut self,
+        advert: &Advert<'_>,
+        fault: Option<TrailerFault>,
+        source: IpAddr,
+        unix: Duration,
+        cx: &mut Context<'_>,
+    ) {
+        if let Some(fault) = fault.filter(|fault| *fault != TrailerFault::Missing) {
+            *self.counter(ParseError::Trailer(fault).reason()) += 1;
+        }
+        // Networks double a packet now and then.
+        let told = fault.filter(|fault| *fault != TrailerFault::Replay);
+        let theirs = Value::Word(told.map_or("", TrailerFault::name));
+        let evidence = Evidence { source, theirs, ours: Value::Word(KEYED) };
+        self.show(Alarm::AuthenticationMismatch, told.is_some(), evidence, cx);
+        let skew = self.clock_skew(advert, unix);
+        let seconds = |time: Duration| Value::Number(u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
+        let evidence = skew.map_or(Evidence::of(source), |(away, window)| Evidence {
+            source,
+            theirs: seconds(away),
+            ours: seconds(window),
+        });
+        self.show(Alarm::ClockSkew, skew.is_some(), evidence, cx);
     }
 
     /// The advertisement, and by what name its sender is known.
@@ -83,6 +135,7 @@ impl VirtualRouter {
         let rules = Rules {
             version: self.parameters.version(),
             authentication: self.parameters.authentication.policy(),
+            trailer: self.keyring().is_some(),
             checksum: self.parameters.checksum_policy,
             strict: self.parameters.strict,
             min_hop_limit: if kernel_default && source.is_ipv6() { KERNEL_HOP_LIMIT } else { least },
@@ -198,8 +251,22 @@ impl VirtualRouter {
     }
 
     fn discarded(&mut self, link: LinkId, source: IpAddr, error: ParseError, cx: &mut Context<'_>) {
+        *self.counter(error.reason()) += 1;
+        self.discards.add(Some(source), error, cx.now);
+        self.tell_discards(link, cx);
+    }
+
+    /// Tells of discarded packets, as far as it is not too soon.
+    pub(super) fn tell_discards(&mut self, link: LinkId, cx: &mut Context<'_>) {
+        let router = Some(self.id);
+        while let Some(Told { source, error, packets }) = self.discards.tell(cx.now) {
+            cx.report(Report::Discarded { link, router, source, error, packets });
+        }
+    }
+
+    fn counter(&mut self, reason: DiscardReason) -> &mut u64 {
         let statistics = &mut self.statistics;
-        let counter = match error.reason() {
+        match reason {
             DiscardReason::Destination => &mut statistics.destination_errors,
             DiscardReason::Source => &mut statistics.source_errors,
             DiscardReason::Peer => &mut statistics.peer_errors,
@@ -211,20 +278,12 @@ impl VirtualRouter {
             DiscardReason::Interval => &mut statistics.interval_errors,
             DiscardReason::Authentication => &mut statistics.auth_errors,
             DiscardReason::Owner => &mut statistics.owner_conflicts,
+            DiscardReason::Digest => &mut statistics.digest_errors,
+            DiscardReason::Window => &mut statistics.window_errors,
+            DiscardReason::Replay => &mut statistics.replay_errors,
             DiscardReason::Header | DiscardReason::Vrid | DiscardReason::Length => {
                 &mut statistics.packet_length_errors
             }
-        };
-        *counter += 1;
-        self.discards.add(Some(source), error, cx.now);
-        self.tell_discards(link, cx);
-    }
-
-    /// Tells of discarded packets, as far as it is not too soon.
-    pub(super) fn tell_discards(&mut self, link: LinkId, cx: &mut Context<'_>) {
-        let router = Some(self.id);
-        while let Some(Told { source, error, packets }) = self.discards.tell(cx.now) {
-            cx.report(Report::Discarded { link, router, source, error, packets });
         }
     }
 }

@@ -55,11 +55,14 @@ pub enum Alarm {
     SecondPathSilent,
     /// None of the stations that are asked on the clients' LAN answers.
     ClientLanSilent,
+    /// The clock of another router, which keyed advertisements carry, is away from ours by more than
+    /// half of what is accepted.
+    ClockSkew,
 }
 
 impl Alarm {
     /// Every alarm, in the order in which they are shown; `ALL[alarm as usize] == alarm`.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::AddressListMismatch,
         Self::IntervalMismatch,
         Self::ChecksumFormConflict,
@@ -81,6 +84,7 @@ impl Alarm {
         Self::FirstPathSilent,
         Self::SecondPathSilent,
         Self::ClientLanSilent,
+        Self::ClockSkew,
     ];
 
     /// The word in files, JSON and logs.
@@ -107,6 +111,7 @@ impl Alarm {
             Self::FirstPathSilent => "first_path_silent",
             Self::SecondPathSilent => "second_path_silent",
             Self::ClientLanSilent => "client_lan_silent",
+            Self::ClockSkew => "clock_skew",
         }
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use vrrp_proto::action::{Action, Input, Order, OrderOutcome, Outcome, Report, Ticket};
 use vrrp_proto::node::MESSAGE_MAX;
-use vrrp_proto::packet::{Advert, ChecksumForm, ChecksumPolicy, Datagram, Password, Rules, Sighting, encode};
+use vrrp_proto::packet::{
+    Advert, ChecksumForm, ChecksumPolicy, Datagram, Key, Password, Rules, Sequence, Sighting, encode,
+};
 use vrrp_proto::parameters::{
     Announcements, Authentication, Facts, InterfaceState, LinkId, Parameters, RouterId, VirtualAddress,
 };
@@ -166,6 +168,8 @@ pub(crate) struct Scene {
     /// The version of what is heard, and its password; those of the router unless set.
     pub(crate) version: Version,
     pub(crate) password: Option<Password>,
+    /// The key that is heard from, and its place among those of its sender; none unless set.
+    pub(crate) seal: Option<(Key, Sequence)>,
     /// How many of our addresses are advertised.
     listed: usize,
     /// Of the last request to the kernel.
@@ -189,8 +193,9 @@ impl Scene {
             version: parameters.version(),
             password: match parameters.authentication {
                 Authentication::Password(password) => Some(password),
-                Authentication::None => None,
+                Authentication::None | Authentication::Keyed(_) => None,
             },
+            seal: None,
             listed: 0,
             ticket: Ticket::default(),
             group: None,
@@ -329,6 +334,12 @@ impl Scene {
         if let Some(password) = self.password {
             password.stamp(&mut message[..length]);
         }
+        let length = match &self.seal {
+            Some((key, sequence)) => {
+                key.seal(&mut message, length, *sequence, source, destination).expect("there is room")
+            }
+            None => length,
+        };
         let payload = &message[..length];
         let datagram = Datagram { source, destination, hop_limit: self.hop_limit, payload };
         self.input(Input::Received { link, datagram, arrived });

@@ -1,11 +1,13 @@
 //! What a seed decides before the run: the hosts, their parameters, and what happens to them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy};
+use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy, Key};
 use vrrp_proto::parameters::{
-    Announcements, Authentication, LinkId, Parameters, SecondPath, SecondPeer, VirtualAddress,
+    Announcements, Authentication, KeyMode, Keyring, LinkId, Parameters, Replay, SecondPath, SecondPeer,
+    VirtualAddress,
 };
 use vrrp_proto::tracking::{Effect, TrackerId, Tracking};
 use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
@@ -129,6 +131,7 @@ impl Settings {
         let virtual_mac = random.one_in(4);
         let same_priority = random.one_in(5);
         let preempt_mode = !random.one_in(3);
+        let authentication = authentication(random);
         let preempt_delay =
             if random.one_in(4) { random.within(1, 4) * u64::from(base) * 10 * MS } else { 0 };
         let sources: Vec<IpAddr> = (0..count).map(|index| source(family, index)).collect();
@@ -147,7 +150,7 @@ impl Settings {
                     } else {
                         AdverInterval::from_centiseconds(base * factor).expect("399 at most")
                     },
-                    authentication: Authentication::None,
+                    authentication: authentication.clone(),
                     addresses: addresses.clone().into(),
                     virtual_mac,
                     second_path: None,
@@ -225,6 +228,17 @@ impl Settings {
     pub(crate) fn leaving(&self) -> u64 {
         (self.interval + 20 * MS).min(3 * SECOND)
     }
+}
+
+/// One of three groups is keyed.
+fn authentication(random: &mut Random) -> Authentication {
+    if !random.one_in(3) {
+        return Authentication::None;
+    }
+    let key = Key::new(7, &[7; 32]).expect("32 octets");
+    let replay = random.pick(&[Replay::Monotonic, Replay::Time { window: Duration::from_secs(120) }]);
+    let ring = Keyring::new(vec![key], 7, KeyMode::Enforce, replay).expect("its only key");
+    Authentication::Keyed(Arc::new(ring))
 }
 
 /// The station of the clients' LAN that is asked besides the other hosts.

@@ -4,7 +4,7 @@ use vrrp_proto::Version;
 use vrrp_proto::snapshot::{self, Evidence, Raised, Value};
 
 use super::{Alarm, Level};
-use crate::config::VirtualRouter;
+use crate::config::{Authentication, VirtualRouter};
 use crate::control::time::WallTime;
 
 impl Alarm {
@@ -118,6 +118,21 @@ fn words(
             format!("{peer} speaks VRRP version {theirs}, this node version {ours}: neither hears the other"),
             format!("the same version on every node (keepalived: vrrp_version {ours})"),
         ),
+        snapshot::Alarm::AuthenticationMismatch if is_rolled_out(router) => (
+            format!(
+                "{peer} has authentication {theirs}, this node {ours}; accepted, and refused with mode = \
+                 \"enforce\""
+            ),
+            String::from("the same keys on both nodes, and mode = \"permissive\" on both, before enforcing"),
+        ),
+        snapshot::Alarm::ClockSkew => {
+            let message = format!(
+                "the clock of {peer} is {theirs} s away from ours, and advertisements more than {ours} s away \
+                 are refused"
+            );
+            let remedy = "chronyc tracking on both nodes; or replay = \"monotonic\" in authentication";
+            return (skew_level(theirs, ours), message, remedy.to_owned());
+        }
         snapshot::Alarm::AuthenticationMismatch => {
             return (
                 Level::Critical,
@@ -218,6 +233,22 @@ fn words(
         }
     };
     (Level::Degraded, message, remedy)
+}
+
+/// Are keyed advertisements on their way, and none refused yet?
+fn is_rolled_out(router: &VirtualRouter) -> bool {
+    match &router.authentication {
+        Some(authentication @ Authentication::Hmac(_)) => !authentication.enforces(),
+        Some(Authentication::Pass(_)) | None => false,
+    }
+}
+
+/// What is still accepted is worth a look; what is not makes two Active Routers.
+fn skew_level(theirs: Value, ours: Value) -> Level {
+    match (theirs, ours) {
+        (Value::Number(away), Value::Number(window)) if away > window => Level::Critical,
+        _ => Level::Degraded,
+    }
 }
 
 /// The first address that only one of the two lists: ` (192.0.2.7; not 192.0.2.201)`.

@@ -98,10 +98,12 @@ fn an_owner_hears_nobody() {
 #[test]
 fn with_a_password_nobody_without_it_is_heard_and_the_other_way_round() {
     let keys = [Authentication::None, password("s3cr3t"), password("s3cr3"), password("password")];
-    for (ours, authentication) in keys.into_iter().enumerate() {
-        for (theirs, key) in keys.into_iter().enumerate() {
+    for (ours, authentication) in keys.iter().cloned().enumerate() {
+        for (theirs, key) in keys.iter().enumerate() {
+            let authentication = authentication.clone();
             let mut scene = Scene::backup(Parameters { authentication, ..version_2() });
-            scene.password = if let Authentication::Password(password) = key { Some(password) } else { None };
+            scene.password =
+                if let Authentication::Password(password) = key { Some(*password) } else { None };
             scene.hear_interval(PEER, 200, 200);
             let (rcvd, errors) = (scene.statistics().advertisement_rcvd, scene.statistics().auth_errors);
             assert_eq!((rcvd, errors), if ours == theirs { (1, 0) } else { (0, 1) }, "{ours} {theirs}");
