@@ -2,7 +2,8 @@
 //!
 //! * [`Requester`] performs [`Request`]s, many in one system call, each with its own result, and
 //!   lists what there is. A verb that is already true has succeeded: [`Change::Unchanged`].
-//! * [`Monitor`] reports what changes, whoever changed it.
+//! * [`Monitor`] reports what changes, whoever changed it; [`RouteWatch`] wakes when routes or rules of
+//!   ours are gone.
 //! * [`Connections`] ends the TCP connections of an address.
 //! * [`nftables`] keeps tables of our own in the packet filter.
 //! * [`Table`] is what we know from both, and says what differs after events were lost.
@@ -24,9 +25,11 @@ mod ipv4_setting;
 mod link;
 mod monitor;
 pub mod nftables;
+mod own_route;
 mod request;
 mod requester;
 mod route;
+mod route_watch;
 mod table;
 mod wire;
 
@@ -36,7 +39,9 @@ pub use error::Error;
 pub use ipv4_setting::{Ipv4Setting, Ipv4Settings};
 pub use link::{Link, LinkIndex};
 pub use monitor::{Event, Monitor};
+pub use own_route::{Denial, LeftOver, Route, Rule};
 pub use request::{Change, Netns, Request};
 pub use requester::Requester;
 pub use route::{Gateway, NextHop, RouteEntry};
+pub use route_watch::RouteWatch;
 pub use table::Table;

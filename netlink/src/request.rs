@@ -16,7 +16,7 @@ use netlink_packet_route::link::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 
-use crate::{Address, AddressOptions, Ipv4Setting, LinkIndex, PROTOCOL, ipv4_setting};
+use crate::{Address, AddressOptions, Ipv4Setting, LeftOver, LinkIndex, PROTOCOL, Route, Rule, ipv4_setting};
 
 /// What a request that worked has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,18 @@ pub enum Request {
         /// Which address, with its very prefix.
         address: Address,
     },
+    /// Adds a route. [`Change::Unchanged`] when the table has one to the same network with the same
+    /// metric, *whoever* added it and wherever it leads.
+    AddRoute(Route),
+    /// Removes a route that carries our mark. [`Change::Unchanged`] when there is none.
+    RemoveRoute(Route),
+    /// Adds a rule. [`Change::Unchanged`] when there is one like it.
+    AddRule(Rule),
+    /// Removes a rule that carries our mark (Linux 4.17; before that, whoever added one like it).
+    /// [`Change::Unchanged`] when there is none.
+    RemoveRule(Rule),
+    /// Removes what an earlier process left. [`Change::Unchanged`] when it is gone.
+    RemoveLeftOver(LeftOver),
     /// Adds an ordinary address without our mark, for good, in use at once.
     AddPlainAddress {
         /// On which link.
@@ -187,6 +199,11 @@ impl fmt::Display for Request {
             }
             Self::RenewAddress { link, address, .. } => write!(f, "renew {address} on link {link}"),
             Self::RemoveAddress { link, address } => write!(f, "remove {address} from link {link}"),
+            Self::AddRoute(route) => write!(f, "add the route {route}"),
+            Self::RemoveRoute(route) => write!(f, "remove the route {route}"),
+            Self::AddRule(rule) => write!(f, "add the rule {rule}"),
+            Self::RemoveRule(rule) => write!(f, "remove the rule {rule}"),
+            Self::RemoveLeftOver(left_over) => write!(f, "remove {left_over} that was left behind"),
             Self::AddVeth { name, peer_name, .. } => write!(f, "make the veth pair {name} and {peer_name}"),
             Self::AddBridge { name } => write!(f, "make the bridge {name}"),
             Self::AddMacvlan { name, lower, .. } => write!(f, "make the macvlan {name} on link {lower}"),
@@ -215,7 +232,12 @@ impl Request {
     pub(crate) fn already_true(&self, errno: i32) -> bool {
         let errno = Errno::from_raw(errno);
         match self {
-            Self::AddAddress { .. } | Self::AddPlainAddress { .. } => errno == Errno::EEXIST,
+            Self::AddAddress { .. } | Self::AddPlainAddress { .. } | Self::AddRoute(_) | Self::AddRule(_) => {
+                errno == Errno::EEXIST
+            }
+            Self::RemoveRoute(_) | Self::RemoveRule(_) | Self::RemoveLeftOver(_) => {
+                matches!(errno, Errno::ESRCH | Errno::ENOENT | Errno::ENODEV)
+            }
             // ENXIO: the link has no IPv6 at all.
             Self::RemoveAddress { .. } => {
                 matches!(errno, Errno::EADDRNOTAVAIL | Errno::ENODEV | Errno::ENXIO)
@@ -241,7 +263,9 @@ impl Request {
 
     /// The message to the kernel, which is to be acknowledged.
     pub(crate) fn message(&self) -> NetlinkMessage<RouteNetlinkMessage> {
-        use RouteNetlinkMessage::{DelAddress, DelLink, NewAddress, NewLink, SetLink};
+        use RouteNetlinkMessage::{
+            DelAddress, DelLink, DelRoute, DelRule, NewAddress, NewLink, NewRoute, NewRule, SetLink,
+        };
         let (flags, inner) = match self {
             Self::AddAddress { link, address, lifetime, options } => {
                 (NLM_F_CREATE | NLM_F_EXCL, NewAddress(own_address(*link, *address, *lifetime, options)))
@@ -253,6 +277,12 @@ impl Request {
             Self::AddPlainAddress { link, address } => {
                 (NLM_F_CREATE | NLM_F_EXCL, NewAddress(address_message(*link, *address)))
             }
+            Self::AddRoute(route) => (NLM_F_CREATE | NLM_F_EXCL, NewRoute(route.message())),
+            Self::RemoveRoute(route) => (0, DelRoute(route.message())),
+            Self::AddRule(rule) => (NLM_F_CREATE | NLM_F_EXCL, NewRule(rule.message())),
+            Self::RemoveRule(rule) => (0, DelRule(rule.message())),
+            Self::RemoveLeftOver(LeftOver::Route(message)) => (0, DelRoute((**message).clone())),
+            Self::RemoveLeftOver(LeftOver::Rule(message)) => (0, DelRule((**message).clone())),
             Self::AddVeth { name, peer_name, peer_netns } => {
                 (NLM_F_CREATE | NLM_F_EXCL, NewLink(veth(name, peer_name, *peer_netns)))
             }

@@ -5,16 +5,20 @@ use std::os::fd::{AsFd, BorrowedFd};
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NetlinkMessage,
 };
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
-use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::route::{RouteMessage, RouteProtocol};
+use netlink_packet_route::rule::RuleMessage;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use crate::channel::{Channel, Received, Wait};
 use crate::fault::Fault;
 use crate::wire::{self, Message, Messages, Verdict, append};
-use crate::{AddressEntry, Change, Error, Gateway, Ipv4Settings, Link, LinkIndex, Request, RouteEntry};
+use crate::{
+    AddressEntry, Change, Error, Gateway, Ipv4Settings, LeftOver, Link, LinkIndex, PROTOCOL, Request,
+    RouteEntry,
+};
 
 /// A socket for requests, in the network namespace of the thread that opened it.
 ///
@@ -120,6 +124,44 @@ impl Requester {
             }
         }
         Ok(gateways)
+    }
+
+    /// Every route and rule that carries our mark.
+    ///
+    /// # Errors
+    ///
+    /// As for any list.
+    pub fn left_over(&mut self) -> Result<Vec<LeftOver>, Error> {
+        // With this the kernel sorts out other routes (Linux 4.20), of which there may be a million;
+        // without it we do.
+        let strict = self.channel.socket().set_netlink_get_strict_chk(true).is_ok();
+        let found = self.list_left_over();
+        if strict {
+            let _ = self.channel.socket().set_netlink_get_strict_chk(false);
+        }
+        found
+    }
+
+    fn list_left_over(&mut self) -> Result<Vec<LeftOver>, Error> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut routes = RouteMessage::default();
+            routes.header.address_family = family;
+            routes.header.protocol = RouteProtocol::from(PROTOCOL);
+            let question = RouteNetlinkMessage::GetRoute(routes);
+            found.extend(self.dump("list the routes", &question, |message| match message.kind {
+                libc::RTM_NEWROUTE => LeftOver::parse_route(message.payload),
+                _ => Ok(None),
+            })?);
+            let mut rules = RuleMessage::default();
+            rules.header.family = family;
+            let question = RouteNetlinkMessage::GetRule(rules);
+            found.extend(self.dump("list the rules", &question, |message| match message.kind {
+                libc::RTM_NEWRULE => LeftOver::parse_rule(message.payload),
+                _ => Ok(None),
+            })?);
+        }
+        Ok(found)
     }
 
     /// Puts as many requests into `outgoing` as fit, at least one.

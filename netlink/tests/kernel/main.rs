@@ -7,4 +7,5 @@ mod macvlan;
 mod monitor;
 mod namespace;
 mod nftables;
+mod own_routes;
 mod routes;
