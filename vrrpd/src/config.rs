@@ -34,6 +34,7 @@ mod value;
 mod version;
 mod virtual_address;
 mod virtual_mac;
+mod way;
 
 pub use authentication::{Authentication, Keys, PasswordSource};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Warnings};
@@ -55,6 +56,7 @@ pub use show::{to_toml, to_toml_expanded};
 pub use sync_group::SyncGroup;
 pub use track::TrackInterface;
 pub use virtual_address::VirtualAddress;
+pub use way::{HostRoute, Static};
 
 /// A whole configuration file, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +77,8 @@ pub struct Config {
     pub sync_groups: Vec<SyncGroup>,
     /// `[dns_update.NAME]`, in the order of the file.
     pub dns_updates: Vec<DnsUpdate>,
+    /// `[static]`.
+    pub fixed: Static,
 }
 
 /// `[daemon]`: what there is one of for each process.
@@ -150,6 +154,10 @@ pub struct VirtualRouter {
     pub addresses: Vec<VirtualAddress>,
     /// Addresses of either family that move along and are not advertised, none of them among `addresses`.
     pub extra_addresses: Vec<VirtualAddress>,
+    /// Routes that come and go with the role, each different from every other of the file.
+    pub routes: Vec<HostRoute>,
+    /// Rules that come and go with the role.
+    pub rules: Vec<netlink::Rule>,
     /// Source of advertisements; default: the interface's primary (IPv6: link-local) address.
     pub source_address: Option<IpAddr>,
     /// Unicast peers; empty: multicast.

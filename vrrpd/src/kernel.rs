@@ -11,6 +11,7 @@ mod tenure;
 mod traces;
 mod virtual_mac;
 mod watching;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,8 +20,9 @@ use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
-use netlink::{Address, AddressOptions, Connections, LinkIndex, Monitor, Requester, Table};
+use netlink::{Address, AddressOptions, Connections, LinkIndex, Monitor, Requester, RouteWatch, Table};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use vrrp_proto::action::{Input, Outcome, Ticket};
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId, RouterId};
@@ -35,6 +37,8 @@ pub(crate) use place::{Place, Placement, SecondPlace};
 use record::Record;
 use traces::Traces;
 pub(crate) use virtual_mac::Device;
+use ways::Ways;
+pub(crate) use ways::{Fate, Seen, Standing, Way};
 
 /// How soon sockets that could not be opened are tried again, in milliseconds.
 const RETRY_MS: u16 = 1000;
@@ -52,6 +56,8 @@ pub(crate) enum Message {
     Forget(RouterId),
     /// Tell of these interfaces, how they are now and what changes, and of no other.
     Watch(BTreeSet<String>),
+    /// What the host has whatever roles it has.
+    Static(Vec<Way>),
     /// End the thread.
     Stop,
 }
@@ -72,6 +78,10 @@ pub(crate) enum Note {
     Device { router: RouterId, trouble: Option<String> },
     /// TCP connections were ended because their address goes.
     Ended { address: Address, connections: usize },
+    /// Something happened to a route or rule of a router, or to what is always there.
+    Way { router: Option<RouterId>, way: Way, fate: Fate },
+    /// How they stand now.
+    Ways { router: Option<RouterId>, seen: Vec<Seen> },
     /// Something went wrong that no router can be named for.
     Trouble(String),
 }
@@ -119,8 +129,11 @@ struct Worker {
     /// Absent where the kernel cannot end connections.
     connections: Option<Connections>,
     monitor: Monitor,
+    route_watch: RouteWatch,
     table: Table,
     places: BTreeMap<RouterId, Placed>,
+    /// Routes and rules of each router; of none: what is always there.
+    ways: BTreeMap<Option<RouterId>, Ways>,
     acceptance: Acceptance,
     /// Of a link and family; absent: none are open.
     sockets: BTreeMap<(LinkId, Family), Opened>,
@@ -184,6 +197,10 @@ impl Worker {
         let mut monitor = Monitor::open()?;
         let mut requester = Requester::open()?;
         monitor.ignore_additions_by(requester.port())?;
+        let route_watch = RouteWatch::open(requester.port())?;
+        if let Err(error) = Self::remove_left_over_ways(&mut requester) {
+            drop(notes.send(Note::Trouble(error.to_string())));
+        }
         let mut table = Table::new();
         let (links, addresses) = (requester.links()?, requester.addresses()?);
         table.replace(links, addresses);
@@ -201,8 +218,10 @@ impl Worker {
             requester,
             connections: Connections::open().ok(),
             monitor,
+            route_watch,
             table,
             places: BTreeMap::new(),
+            ways: BTreeMap::new(),
             acceptance: Acceptance::default(),
             sockets: BTreeMap::new(),
             announcers: BTreeMap::new(),
@@ -220,17 +239,20 @@ impl Worker {
 
     fn run(&mut self) {
         loop {
-            let timeout = if self.retry { PollTimeout::from(RETRY_MS) } else { PollTimeout::NONE };
-            let files = [self.messages.as_fd(), self.monitor.as_fd()].into_iter();
+            let timeout = self.timeout();
+            let files = [self.messages.as_fd(), self.monitor.as_fd(), self.route_watch.as_fd()].into_iter();
             let files = files.chain(self.acceptance.watched());
             let mut files: Vec<PollFd<'_>> = files.map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
             // An interrupted wait is as good as a wake-up of all.
             let _ = poll(&mut files, timeout);
             let ready = |index: usize| files.get(index).is_some_and(|file| file.any().unwrap_or(true));
-            let [asked, told, opened] = [ready(0), ready(1), ready(2)];
+            let [asked, told, taken, opened] = [ready(0), ready(1), ready(2), ready(3)];
             // First what the kernel tells, so that an address that is gone is not renewed into being.
             if told {
                 self.watch();
+            }
+            if taken && self.route_watch.any_gone() {
+                self.ensure_ways(true);
             }
             if asked && self.serve().is_break() {
                 return;
@@ -240,6 +262,9 @@ impl Worker {
             if opened {
                 self.guard_addresses();
             }
+            if self.ways_due().is_some_and(|due| due <= Instant::now()) {
+                self.ensure_ways(false);
+            }
             if std::mem::take(&mut self.retry) {
                 self.close_addresses();
                 self.list_anew();
@@ -247,6 +272,17 @@ impl Worker {
                 self.tell_all_facts();
             }
         }
+    }
+
+    /// How long there is nothing to do unless somebody says so.
+    fn timeout(&self) -> PollTimeout {
+        if self.retry {
+            return PollTimeout::from(RETRY_MS);
+        }
+        let Some(due) = self.ways_due() else { return PollTimeout::NONE };
+        // Rounded up, or it would wake too early again and again.
+        let left = due.saturating_duration_since(Instant::now()).as_millis() + 1;
+        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
     }
 
     /// Does what the other threads ask.
@@ -271,8 +307,12 @@ impl Worker {
                     self.places.remove(&router);
                     self.close_addresses();
                     self.keep_devices();
+                    self.close_ways(Some(router));
+                    self.ways.remove(&Some(router));
                 }
+                Message::Static(ways) => self.plan_ways(None, &ways),
                 Message::Stop => {
+                    self.close_all_ways();
                     self.places.clear();
                     self.keep_devices();
                     return ControlFlow::Break(());
@@ -296,6 +336,10 @@ impl Worker {
             }
         };
         before.iter().for_each(|before| self.refit(router, before));
+        let ways = self.places.get(&router).map(|placed| placed.place.ways.clone()).unwrap_or_default();
+        if before.is_none_or(|before| before.ways != ways) {
+            self.plan_ways(Some(router), &ways);
+        }
         // Before the router can learn that it may start.
         self.close_addresses();
         self.keep_devices();

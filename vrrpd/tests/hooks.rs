@@ -70,6 +70,7 @@ fn config(routers: &[&str], hooks: &[Hook]) -> Config {
         hooks: hooks.to_vec(),
         sync_groups: Vec::new(),
         dns_updates: Vec::new(),
+        fixed: vrrpd::config::Static::default(),
     }
 }
 
@@ -90,6 +91,8 @@ fn virtual_router(name: &str, hooks: &[String]) -> VirtualRouter {
         authentication: None,
         addresses: vec![address(201), address(202)],
         extra_addresses: Vec::new(),
+        routes: Vec::new(),
+        rules: Vec::new(),
         source_address: None,
         peers: Vec::new(),
         allowed_sources: Vec::new(),

@@ -22,6 +22,7 @@ pub(super) fn config(file: &raw::File) -> Option<Config> {
         hooks: file.hooks.iter().map(hook).collect::<Option<_>>()?,
         sync_groups: file.sync_groups.iter().map(sync_group::config).collect::<Option<_>>()?,
         dns_updates: file.dns_updates.iter().map(dns_update::config).collect::<Option<_>>()?,
+        fixed: file.fixed.value()?,
     };
     config.share_checks();
     Some(config)
@@ -75,6 +76,8 @@ fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
         authentication: authentication::config(&raw.authentication, interval)?,
         addresses: values(&raw.addresses)?,
         extra_addresses: values(&raw.extra_addresses)?,
+        routes: values(&raw.routes)?,
+        rules: values(&raw.rules)?,
         source_address: raw.source_address.optional()?,
         peers: values(&raw.peers)?,
         allowed_sources: values(&raw.allowed_sources)?,

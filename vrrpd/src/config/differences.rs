@@ -34,6 +34,8 @@ pub enum Section {
     SyncGroup(String),
     /// `[dns_update.NAME]`.
     DnsUpdate(String),
+    /// `[static]`.
+    Static,
 }
 
 /// What happened to a table.
@@ -79,6 +81,7 @@ pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
     compare(&hooks(old), &hooks(new), &mut all);
     compare(&sync_groups(old), &sync_groups(new), &mut all);
     compare(&dns_updates(old), &dns_updates(new), &mut all);
+    compare(&fixed(old), &fixed(new), &mut all);
     all
 }
 
@@ -114,6 +117,11 @@ fn sync_groups(config: &Config) -> Tables {
 fn dns_updates(config: &Config) -> Tables {
     let all = config.dns_updates.iter();
     all.map(|one| (Section::DnsUpdate(one.name.clone()), dns_update::entries(one))).collect()
+}
+
+fn fixed(config: &Config) -> Tables {
+    let fixed = Some(&config.fixed).filter(|fixed| !fixed.is_empty());
+    fixed.map(|fixed| (Section::Static, fixed.show())).into_iter().collect()
 }
 
 fn compare(old: &[(Section, Entries)], new: &[(Section, Entries)], all: &mut Vec<Difference>) {
@@ -157,6 +165,7 @@ impl fmt::Display for Section {
             Self::Hook(name) => write!(f, "hook.{name}"),
             Self::SyncGroup(name) => write!(f, "sync_group.{name}"),
             Self::DnsUpdate(name) => write!(f, "dns_update.{name}"),
+            Self::Static => f.write_str("static"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Every key that a configuration file may have. The reader, its suggestions, and the test that
 //! compares the manual page with the program all use these lists.
 
-use super::{probe, virtual_address};
+use super::{probe, virtual_address, way};
 
 /// One key of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub const TABLES: &[(&str, &[Key])] = &[
     ("virtual_router", VIRTUAL_ROUTER),
     ("addresses", virtual_address::KEYS),
     ("second_path", SECOND_PATH),
+    ("routes", way::ROUTE),
+    ("rules", way::RULE),
     ("garp", GARP),
     ("authentication", AUTHENTICATION),
     ("track_interfaces", super::track::KEYS),
@@ -87,6 +89,7 @@ pub const TABLES: &[(&str, &[Key])] = &[
     ("sync_group", SYNC_GROUP),
     ("dns_update", DNS_UPDATE),
     ("tsig", TSIG),
+    ("static", way::STATIC),
 ];
 
 pub(super) const fn full(name: &'static str) -> Key {
@@ -110,6 +113,7 @@ pub(super) const FILE: &[Key] = &[
     full("hook"),
     full("sync_group"),
     full("dns_update"),
+    full("static"),
 ];
 
 pub(super) const DAEMON: &[Key] = &[
@@ -132,6 +136,8 @@ pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     full("advertisement_interval"),
     full("addresses"),
     full("extra_addresses"),
+    full("routes"),
+    full("rules"),
     full("source_address"),
     full("peers"),
     full("allowed_sources"),
@@ -243,6 +249,8 @@ const KEEPALIVED: &[(&str, &str)] = &[
     ("use_vmac", "virtual_mac"),
     ("virtual_ipaddress", "addresses"),
     ("virtual_ipaddress_excluded", "extra_addresses"),
+    ("virtual_routes", "routes"),
+    ("virtual_rules", "rules"),
     ("virtual_router_id", "vrid"),
     ("vrrp_mcast_group4", "multicast_group"),
     ("vrrp_mcast_group6", "multicast_group"),

@@ -14,9 +14,12 @@ use super::diagnostic::Faults;
 use super::probe::Usual;
 use super::table::{At, Field, Table};
 use super::track::{self, TrackInterface};
+use super::way::RawStatic;
 use super::{Effect, Exec, HookState, Ipv4Checksum, Lease, Preset, Probe, Scheduling, When};
-use super::{VirtualAddress, authentication, dns_update, garp, interface, keys, probe, second_path};
-use super::{sync_group, value, version, virtual_address};
+use super::{
+    HostRoute, VirtualAddress, authentication, dns_update, garp, interface, keys, probe, second_path,
+};
+use super::{sync_group, value, version, virtual_address, way};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -32,6 +35,8 @@ pub(super) struct File {
     pub(super) hooks: Vec<Hook>,
     pub(super) sync_groups: Vec<sync_group::Raw>,
     pub(super) dns_updates: Vec<dns_update::Raw>,
+    /// `[static]`, which Rust has another meaning for.
+    pub(super) fixed: RawStatic,
 }
 
 /// `[daemon]`; when it is left out, all of it is absent.
@@ -61,6 +66,8 @@ pub(super) struct VirtualRouter {
     pub(super) advertisement_interval: Field<AdverInterval>,
     pub(super) addresses: Field<Vec<At<VirtualAddress>>>,
     pub(super) extra_addresses: Field<Vec<At<VirtualAddress>>>,
+    pub(super) routes: Field<Vec<At<HostRoute>>>,
+    pub(super) rules: Field<Vec<At<netlink::Rule>>>,
     pub(super) source_address: Field<IpAddr>,
     pub(super) peers: Field<Vec<At<IpAddr>>>,
     pub(super) allowed_sources: Field<Vec<At<netlink::Address>>>,
@@ -162,6 +169,7 @@ pub(super) fn read(entries: &DeTable<'_>, faults: &mut Faults) -> File {
         hooks: read_each(hooks, faults, hook),
         sync_groups: read_each(sync_groups, faults, sync_group::read),
         dns_updates: read_each(dns_updates, faults, dns_update::read),
+        fixed: RawStatic::read(&file, faults),
     }
 }
 
@@ -249,6 +257,8 @@ fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> V
         version,
         addresses: virtual_address::list(table, "addresses", &interface, faults),
         extra_addresses: virtual_address::list(table, "extra_addresses", &interface, faults),
+        routes: way::routes(table, &interface, faults),
+        rules: way::rules(table, faults),
         interface,
         source_address: table.field("source_address", faults, value::ip),
         peers: table.list("peers", faults, value::ip),

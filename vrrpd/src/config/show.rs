@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::probe::Kind;
 use super::value::show_duration;
 use super::{
-    Check, Config, Daemon, Effect, Hook, HookState, Ipv4Checksum, Lease, PeerLink, Scheduling,
+    Check, Config, Daemon, Effect, Hook, HookState, HostRoute, Ipv4Checksum, Lease, PeerLink, Scheduling,
     TrackInterface, Url, VirtualAddress, VirtualRouter, When, authentication, dns_update, garp, interface,
-    second_path, sync_group,
+    second_path, sync_group, way,
 };
 
 /// Keys with their values in TOML.
@@ -38,6 +38,9 @@ pub fn to_toml(config: &Config) -> String {
     }
     for one in &config.dns_updates {
         table(&mut text, &header("dns_update", &one.name), &dns_update::entries(one));
+    }
+    if !config.fixed.is_empty() {
+        table(&mut text, "[static]", &config.fixed.show());
     }
     text
 }
@@ -109,6 +112,8 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
         entries.push(("addresses", list(&router.addresses, VirtualAddress::show)));
         entries.push(("extra_addresses", list(&router.extra_addresses, VirtualAddress::show)));
     }
+    entries.push(("routes", list(&router.routes, HostRoute::show)));
+    entries.push(("rules", list(&router.rules, way::show_rule)));
     if let Some(source) = router.source_address {
         entries.push(("source_address", quoted(&source.to_string())));
     }

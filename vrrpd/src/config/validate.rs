@@ -13,7 +13,7 @@ use super::value::show_duration;
 use super::virtual_address::{self, words};
 use super::{
     Effect, Lease, When, authentication, dns_update, garp, interface, sync_group, track, transport, version,
-    virtual_mac,
+    virtual_mac, way,
 };
 
 /// VRID that examples and distributions preset, so that strangers meet under it.
@@ -49,6 +49,7 @@ pub(super) fn check(file: &raw::File, faults: &mut Faults) {
     }
     check_references(file, faults);
     sync_group::check(file, faults);
+    way::check(file, faults);
     dns_update::check(&file.dns_updates, &file.virtual_routers, faults);
 }
 

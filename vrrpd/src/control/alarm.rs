@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 mod heard;
 
 use super::errno_words;
+use super::protocol::Way;
 use super::time::{WallTime, age};
 
 /// How bad a condition is. The order is from good to bad.
@@ -113,6 +114,31 @@ impl Alarm {
             format!("{address} on {interface} was not added by vrrpd, which therefore never removes it"),
             format!("ip address del {address} dev {interface}, and take it out of the network configuration"),
         )
+    }
+
+    /// `route_refused`, `route_foreign`, `route_contested`: a route or rule, or an address that does not
+    /// move, is not as it should be.
+    pub fn of_way(way: &Way) -> Option<Self> {
+        let what = &way.what;
+        let (name, message, remedy) = match way {
+            Way { refused: Some(why), .. } => (
+                "route_refused",
+                format!("{what} is not there: {why}"),
+                "it is tried again by itself; ip route, ip rule and ip address show what is there",
+            ),
+            Way { contested: true, .. } => (
+                "route_contested",
+                format!("somebody takes {what} away again and again"),
+                "find who does, ip monitor shows when; it is put back ever more slowly",
+            ),
+            Way { foreign: true, .. } => (
+                "route_foreign",
+                format!("{what} was not added by vrrpd, or one like it, and is therefore left alone"),
+                "take it out of the network configuration, or out of vrrpd.toml",
+            ),
+            _ => return None,
+        };
+        Some(Self::new(name, Level::Degraded, message, remedy))
     }
 
     /// `own_address_in_peers`: a node sends to itself.

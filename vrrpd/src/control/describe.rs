@@ -57,6 +57,8 @@ pub fn virtual_router(
         checks,
         dns_updates: Vec::new(),
         sync_group: None,
+        routes: Vec::new(),
+        rules: Vec::new(),
         alarms: alarms(config, snapshot, addresses, now),
         orders: Orders::default(),
         config_digest: String::new(),

@@ -235,6 +235,9 @@ pub struct State {
     pub virtual_routers: Vec<VirtualRouter>,
     /// Conditions that belong to no virtual router.
     pub alarms: Vec<Alarm>,
+    /// Addresses, routes and rules that do not depend on a role, in configured order.
+    #[serde(rename = "static", default, skip_serializing_if = "Vec::is_empty")]
+    pub fixed: Vec<Way>,
     /// The process that answers.
     pub daemon: Daemon,
     /// Counters of the whole host under the names of RFC 8347.
@@ -353,6 +356,12 @@ pub struct VirtualRouter {
     /// Names that follow it, sorted.
     #[serde(default)]
     pub dns_updates: Vec<DnsUpdate>,
+    /// Routes that come and go with the role, in configured order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Way>,
+    /// Rules that come and go with the role, in configured order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Way>,
     /// Conditions that a person should look at.
     pub alarms: Vec<Alarm>,
     /// The group that it moves with, if it is in one.
@@ -544,6 +553,21 @@ pub struct Address {
     pub foreign: bool,
     /// Why the kernel refused it last, while it is absent.
     pub refused: Option<String>,
+}
+
+/// A route or rule, or an address that does not move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Way {
+    /// As `ip` takes it, without what is usual.
+    pub what: String,
+    /// Is it there?
+    pub present: bool,
+    /// Is it somebody else's, so that we never remove it?
+    pub foreign: bool,
+    /// Why it cannot be had, while it is absent and wanted.
+    pub refused: Option<String>,
+    /// Somebody takes it again and again; it is put back ever more slowly.
+    pub contested: bool,
 }
 
 /// State of a check.

@@ -39,6 +39,8 @@ pub(crate) fn config() -> config::VirtualRouter {
             options: netlink::AddressOptions::default(),
         }],
         extra_addresses: Vec::new(),
+        routes: Vec::new(),
+        rules: Vec::new(),
         source_address: None,
         peers: Vec::new(),
         allowed_sources: Vec::new(),
@@ -187,6 +189,7 @@ pub(crate) fn state(virtual_routers: Vec<VirtualRouter>) -> State {
             discontinuity_datetime: Some(at("2026-11-23T07:00:00Z")),
             counters: snapshot::GlobalStatistics { version_errors: 2, ..Default::default() },
         },
+        fixed: Vec::new(),
         interfaces: Vec::new(),
         peers: Vec::new(),
         daemon: Daemon {

@@ -19,12 +19,13 @@ use crate::control::exit;
 use crate::control::facts::Facts;
 use crate::control::protocol::{
     Answer, Check, CheckState, ConfigText, Counted, Daemon, Discarded, DnsUpdate, Interface, Refusal,
-    Request, State, SyncGroup, VERSION, VirtualMac,
+    Request, State, SyncGroup, VERSION, VirtualMac, Way,
 };
 use crate::control::server::Call;
 use crate::control::time::{Span, WallTime};
 use crate::dns_update::DnsUpdates;
 use crate::history::{History, What};
+use crate::kernel::{self, Seen};
 use crate::peer_link::{PeerLink, fitness};
 use crate::protocol::{Message, Observation, ProtocolThread, Wires};
 
@@ -44,6 +45,8 @@ pub(super) struct Observer {
     hooks: Vec<String>,
     /// Why `accept_mode = false` is not enforced.
     accepting: Option<String>,
+    /// Routes and rules of each router; of none: what is always there.
+    ways: BTreeMap<Option<RouterId>, Vec<Seen>>,
     waiting: VecDeque<(u64, Call)>,
     next_token: u64,
     /// Why routers have no device with their virtual MAC address.
@@ -62,6 +65,7 @@ impl Observer {
             checks: Vec::new(),
             hooks: Vec::new(),
             accepting: None,
+            ways: BTreeMap::new(),
             waiting: VecDeque::new(),
             next_token: HEARTBEAT + 1,
             device_troubles: BTreeMap::new(),
@@ -141,6 +145,15 @@ impl Observer {
             message: message.to_owned(),
             virtual_routers: naming.map(|router| router.name.clone()).collect(),
         })
+    }
+
+    /// Routes and rules stand otherwise from now on.
+    pub(super) fn ways(&mut self, router: Option<RouterId>, seen: Vec<Seen>) {
+        self.ways.insert(router, seen);
+    }
+
+    fn seen(&self, router: Option<RouterId>) -> impl Iterator<Item = &Seen> {
+        self.ways.get(&router).into_iter().flatten()
     }
 
     /// The event that a check changed its state.
@@ -273,6 +286,12 @@ impl Observer {
                 .of(&described.name)
                 .map(|(config, standing)| DnsUpdate::new(config, standing))
                 .collect();
+            let (rules, routes): (Vec<&Seen>, Vec<&Seen>) =
+                self.seen(Some(router)).partition(|seen| matches!(seen.way, kernel::Way::Rule(_)));
+            described.routes = routes.into_iter().map(Way::from).collect();
+            described.rules = rules.into_iter().map(Way::from).collect();
+            let ways = described.routes.iter().chain(&described.rules);
+            described.alarms.extend(ways.filter_map(Alarm::of_way).collect::<Vec<_>>());
             described.orders = others.standing.of(&entry.config.name);
             described.sync_group = config.sync_group(&described.name).map(|group| {
                 let name = |router| roster.get(router).map(|entry| entry.config.name.clone());
@@ -302,12 +321,16 @@ impl Observer {
             Scheduling::Realtime => "realtime",
             Scheduling::Normal => "normal",
         };
+        let fixed: Vec<Way> = self.seen(None).map(Way::from).collect();
+        let mut alarms = others.alarms();
+        alarms.extend(fixed.iter().filter_map(Alarm::of_way));
         State {
             version: VERSION,
             time,
             node: config.daemon.node.clone(),
             virtual_routers,
-            alarms: others.alarms(),
+            alarms,
+            fixed,
             statistics: Counted {
                 discontinuity_datetime: Some(self.counting_since),
                 counters: observation.statistics,
@@ -364,6 +387,21 @@ impl Others<'_> {
         let damaged = self.standing.damaged().map(Alarm::orders_damaged);
         let closed = self.link.trouble.as_deref().map(Alarm::peer_link_closed);
         damaged.into_iter().chain(closed).collect()
+    }
+}
+
+impl From<&Seen> for Way {
+    fn from(seen: &Seen) -> Self {
+        Self {
+            what: seen.way.to_string(),
+            present: matches!(seen.standing, kernel::Standing::Ours | kernel::Standing::Foreign),
+            foreign: seen.standing == kernel::Standing::Foreign,
+            refused: match &seen.standing {
+                kernel::Standing::Refused(words) => Some(words.clone()),
+                _ => None,
+            },
+            contested: seen.contested,
+        }
     }
 }
 

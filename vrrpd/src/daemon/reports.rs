@@ -100,6 +100,22 @@ impl Daemon {
                 info!(%address, connections, "TCP connections were ended because their address goes");
             }
             kernel::Note::Tracked { interface, state } => self.tracked(interface, state),
+            kernel::Note::Ways { router, seen } => self.observer.ways(router, seen),
+            kernel::Note::Way { router, way, fate } => {
+                let (virtual_router, route) = (router.map(|router| self.name(router)), way.to_string());
+                let on = virtual_router.as_deref().unwrap_or("static");
+                let what = match fate {
+                    kernel::Fate::PutBack => {
+                        warn!(virtual_router = on, route, "somebody removed it; it is there again");
+                        What::RoutePutBack { virtual_router, route }
+                    }
+                    kernel::Fate::Refused(error) => {
+                        warn!(virtual_router = on, route, "{error}; trying again");
+                        What::RouteRefused { virtual_router, route, error }
+                    }
+                };
+                self.record(what);
+            }
             kernel::Note::AcceptMode { trouble } => self.accept_mode(trouble),
             kernel::Note::Trouble(message) => warn!("{message}"),
         }

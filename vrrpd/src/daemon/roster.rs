@@ -17,7 +17,7 @@ use vrrp_proto::{AdverInterval, Family, Vrid};
 use crate::authentication::Secrets;
 use crate::config::{self, Config, Ipv4Checksum, Lease, TrackInterface};
 use crate::control::time::WallTime;
-use crate::kernel::{self, Device, Place, Placement, SecondPlace};
+use crate::kernel::{self, Device, Place, Placement, SecondPlace, Way};
 use crate::perform::Wiring;
 use crate::protocol;
 
@@ -31,6 +31,8 @@ pub(super) struct Roster {
     links: Vec<String>,
     trackers: Vec<String>,
     groups: Vec<String>,
+    /// What the kernel thread was told of `[static]`.
+    fixed: Vec<Way>,
 }
 
 /// A virtual router and what it is known by.
@@ -81,6 +83,11 @@ impl Roster {
         may_resume: bool,
     ) -> Vec<Order> {
         let mut orders = self.retire(config);
+        let fixed = fixed(&config.fixed);
+        if fixed != self.fixed {
+            self.fixed.clone_from(&fixed);
+            orders.push(Order::Kernel(kernel::Message::Static(fixed)));
+        }
         for new in &config.virtual_routers {
             let known =
                 self.routers.iter().find(|(_, entry)| !entry.leaving && key(&entry.config) == key(new));
@@ -264,6 +271,7 @@ impl Roster {
                 }),
                 addresses: placements,
                 device,
+                ways: ways(&new.routes, &new.rules),
                 owner: new.priority.is_owner(),
                 accept_mode: new.accept_mode,
                 lease,
@@ -331,6 +339,26 @@ impl Roster {
         let free = (0..=u16::MAX).map(RouterId).find(|router| !self.routers.contains_key(router));
         free.expect("an interface has 510 virtual routers at most, and a configuration is 1 MiB at most")
     }
+}
+
+/// Routes first: they are taken away in the reverse order.
+fn ways(routes: &[config::HostRoute], rules: &[netlink::Rule]) -> Vec<Way> {
+    let route = |route: &config::HostRoute| Way::Route {
+        route: route.route.clone(),
+        interface: route.interface.clone(),
+        words: route.to_string(),
+    };
+    routes.iter().map(route).chain(rules.iter().cloned().map(Way::Rule)).collect()
+}
+
+/// What is always there, addresses first because routes may need them.
+fn fixed(fixed: &config::Static) -> Vec<Way> {
+    let address = |address: &config::VirtualAddress| Way::Address {
+        address: address.address(),
+        interface: address.interface.clone().expect("validated: each has one"),
+        options: address.options.clone(),
+    };
+    fixed.addresses.iter().map(address).chain(ways(&fixed.routes, &fixed.rules)).collect()
 }
 
 /// What makes a virtual router the same one. An owner and a router that backs it up are two: the

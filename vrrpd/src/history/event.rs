@@ -78,6 +78,22 @@ pub enum What {
         /// What the kernel said.
         error: String,
     },
+    /// Somebody else took a route or rule, or an address that does not move; it is there again.
+    RoutePutBack {
+        /// Name of its virtual router; none: it is always there.
+        virtual_router: Option<String>,
+        /// As `ip` takes it.
+        route: String,
+    },
+    /// A route or rule, or an address that does not move, cannot be had.
+    RouteRefused {
+        /// Name of its virtual router; none: it is always there.
+        virtual_router: Option<String>,
+        /// As `ip` takes it.
+        route: String,
+        /// Why.
+        error: String,
+    },
     /// An interface changed.
     LinkChanged {
         /// Its name.
@@ -305,9 +321,10 @@ impl What {
             | Self::SendFailing { virtual_router, .. }
             | Self::SendPartlyFailing { virtual_router, .. }
             | Self::SendRecovered { virtual_router } => slice::from_ref(virtual_router),
-            Self::AlarmRaised { virtual_router, .. } | Self::AlarmCleared { virtual_router, .. } => {
-                virtual_router.as_slice()
-            }
+            Self::AlarmRaised { virtual_router, .. }
+            | Self::AlarmCleared { virtual_router, .. }
+            | Self::RoutePutBack { virtual_router, .. }
+            | Self::RouteRefused { virtual_router, .. } => virtual_router.as_slice(),
             Self::CheckChanged { virtual_routers, .. } | Self::LinkChanged { virtual_routers, .. } => {
                 virtual_routers
             }

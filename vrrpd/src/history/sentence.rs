@@ -73,6 +73,13 @@ impl fmt::Display for What {
             Self::AddressRefused { virtual_router, address, error } => {
                 write!(f, "{virtual_router}: the kernel refused {address}: {error}")
             }
+            Self::RoutePutBack { virtual_router, route } => {
+                let prefix = Prefix(virtual_router.as_deref());
+                write!(f, "{prefix}somebody else removed {route}; it is there again")
+            }
+            Self::RouteRefused { virtual_router, route, error } => {
+                write!(f, "{}{route} cannot be had: {error}", Prefix(virtual_router.as_deref()))
+            }
             Self::LinkChanged { interface, change, .. } => write!(f, "interface {interface} {change}"),
             Self::PriorityChanged { virtual_router, from, to, why } => {
                 write!(f, "{virtual_router}: priority {from} -> {to}: {why}")

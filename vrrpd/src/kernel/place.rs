@@ -8,7 +8,7 @@ use netlink::{Address, AddressEntry, AddressOptions, Lifetime, Link, LinkIndex, 
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId};
 use vrrp_proto::{Family, Instant, MacAddress};
 
-use super::Device;
+use super::{Device, Way};
 use crate::clock;
 
 /// Where a router runs, as configured.
@@ -34,6 +34,8 @@ pub(crate) struct Place {
     pub(crate) device: Option<Device>,
     /// The virtual addresses, the advertised ones and those that only move along.
     pub(crate) addresses: Vec<Placement>,
+    /// Routes and rules that come and go with the role.
+    pub(crate) ways: Vec<Way>,
     /// The addresses are the administrator's.
     pub(crate) owner: bool,
     /// Packets to the addresses are accepted, though they are not the administrator's.
@@ -316,6 +318,7 @@ mod tests {
             global_source: false,
             device: None,
             addresses: Vec::new(),
+            ways: Vec::new(),
             owner: false,
             accept_mode: true,
             lease: None,

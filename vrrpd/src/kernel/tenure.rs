@@ -18,6 +18,8 @@ impl Worker {
             // The last attempt takes what it gets.
             let _ = self.try_to_acquire(ownership, Attempt::Last);
         }
+        // Routes may need the addresses; who preempts has them as well before it says a word.
+        self.open_ways(ownership.router);
         self.tell_outcome(ownership.router, ownership.ticket, Outcome::Acquired);
         self.save_record();
     }
@@ -155,6 +157,9 @@ impl Worker {
 
     /// Removes what is ours.
     pub(super) fn release(&mut self, ownership: &Ownership) {
+        if self.gives_all(ownership) {
+            self.close_ways(Some(ownership.router));
+        }
         let ours = self.ours_among(ownership);
         let going =
             |link, address| ours.iter().any(|target| (target.link, target.address) == (link, address));
@@ -245,6 +250,13 @@ impl Worker {
         let held = |target: &Target| (target.address, Held { index: target.index, link: target.link });
         tenure.addresses.extend(targets.iter().map(held));
         placed.tenure = Some(tenure);
+    }
+
+    /// Is nothing left of the tenure after this release?
+    fn gives_all(&self, ownership: &Ownership) -> bool {
+        let given: Vec<Address> = ownership.range.clone().map(|index| address(ownership, index)).collect();
+        let tenure = self.places.get(&ownership.router).and_then(|placed| placed.tenure.as_ref());
+        tenure.is_none_or(|tenure| tenure.addresses.keys().all(|address| given.contains(address)))
     }
 
     /// Those of the addresses that are ours, and where they are.

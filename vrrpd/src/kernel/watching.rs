@@ -26,6 +26,7 @@ impl Worker {
         if std::mem::take(&mut self.news) {
             self.keep_devices();
             self.tell_all_facts();
+            self.ensure_ways(true);
         }
     }
 
@@ -38,7 +39,8 @@ impl Worker {
                     self.stale = true;
                 }
                 Ok(Some(event)) => {
-                    self.news |= self.table.apply(&event);
+                    // Of the addresses that we added the table has not heard.
+                    self.news |= self.table.apply(&event) || matches!(event, Event::AddressGone { .. });
                     self.lost(&event);
                 }
                 Ok(None) => return,
