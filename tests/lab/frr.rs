@@ -30,8 +30,6 @@ pub struct FrrRouter {
     pub interval_ms: u32,
     /// The addresses, of one family.
     pub addresses: Vec<String>,
-    /// Started with realtime scheduling, for intervals that a busy machine would miss.
-    pub realtime: bool,
 }
 
 impl FrrRouter {
@@ -78,9 +76,9 @@ impl Node {
         let socket = self.directory().join("zserv.api");
         // An earlier zebra's is not a sign that this one is ready; there need not be one.
         let _ = std::fs::remove_file(&socket);
-        let zebra = self.frr_daemon("zebra", router, "");
+        let zebra = self.frr_daemon("zebra", "");
         wait_for("zebra's socket", DEADLINE, || socket.exists().then_some(()));
-        Frr { vrrpd: self.frr_daemon("vrrpd", router, &router.config()), zebra }
+        Frr { vrrpd: self.frr_daemon("vrrpd", &router.config()), zebra }
     }
 
     /// Whether FRR has its macvlan up: it keeps the addresses there at all times.
@@ -107,18 +105,13 @@ impl Node {
         self.ip(&format!("link set {device} up"));
     }
 
-    fn frr_daemon(&self, name: &str, router: &FrrRouter, config: &str) -> Daemon {
+    fn frr_daemon(&self, name: &str, config: &str) -> Daemon {
         let directory = self.directory();
         let file = directory.join(format!("{name}.conf"));
         std::fs::write(&file, config).expect("the lab's directory is writable");
-        let program = format!("/usr/lib/frr/{name}");
-        let mut command = if router.realtime {
-            let mut command = self.namespace().command("chrt");
-            command.args(["--rr", "10"]).arg(program);
-            command
-        } else {
-            self.namespace().command(program)
-        };
+        // It has no setting for that, and a busy machine is not what is tested.
+        let mut command = self.namespace().command("chrt");
+        command.args(["--rr", "10"]).arg(format!("/usr/lib/frr/{name}"));
         command.arg("--config_file").arg(file);
         command.arg("--pid_file").arg(directory.join(format!("frr-{name}.pid")));
         command.arg("--socket").arg(directory.join("zserv.api"));

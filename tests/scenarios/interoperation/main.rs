@@ -100,6 +100,22 @@ rows! {
         "VRRPv3 IPv4 every 10 ms", [Keepalived, Vrrpd], Setting { interval_ms: 10, ..PLAIN }
     }
     #[test]
+    fn keepalived_virtual_mac_ipv4_below_vrrpd() {
+        "VRRPv3 IPv4 with the virtual MAC", [Vrrpd, Keepalived], Setting { virtual_mac: true, ..PLAIN }
+    }
+    #[test]
+    fn keepalived_virtual_mac_ipv4_above_vrrpd() {
+        "VRRPv3 IPv4 with the virtual MAC", [Keepalived, Vrrpd], Setting { virtual_mac: true, ..PLAIN }
+    }
+    #[test]
+    fn keepalived_virtual_mac_ipv6_below_vrrpd() {
+        "VRRPv3 IPv6 with the virtual MAC", [Vrrpd, Keepalived], Setting { virtual_mac: true, family: Family::Ipv6, ..PLAIN }
+    }
+    #[test]
+    fn keepalived_virtual_mac_ipv6_above_vrrpd() {
+        "VRRPv3 IPv6 with the virtual MAC", [Keepalived, Vrrpd], Setting { virtual_mac: true, family: Family::Ipv6, ..PLAIN }
+    }
+    #[test]
     fn keepalived_sync_group_below_vrrpd() {
         "VRRPv3 IPv4 and IPv6 in a sync group", [Vrrpd, Keepalived], Setting { sync_group: true, ..PLAIN }
     }
@@ -122,6 +138,22 @@ rows! {
     #[test]
     fn frr_v3_ipv6_above_vrrpd() {
         "VRRPv3 IPv6", [Frr, Vrrpd], Setting { family: Family::Ipv6, ..PLAIN }
+    }
+    #[test]
+    fn frr_virtual_mac_ipv4_below_vrrpd() {
+        "VRRPv3 IPv4 with the virtual MAC", [Vrrpd, Frr], Setting { virtual_mac: true, ..PLAIN }
+    }
+    #[test]
+    fn frr_virtual_mac_ipv4_above_vrrpd() {
+        "VRRPv3 IPv4 with the virtual MAC", [Frr, Vrrpd], Setting { virtual_mac: true, ..PLAIN }
+    }
+    #[test]
+    fn frr_virtual_mac_ipv6_below_vrrpd() {
+        "VRRPv3 IPv6 with the virtual MAC", [Vrrpd, Frr], Setting { virtual_mac: true, family: Family::Ipv6, ..PLAIN }
+    }
+    #[test]
+    fn frr_virtual_mac_ipv6_above_vrrpd() {
+        "VRRPv3 IPv6 with the virtual MAC", [Frr, Vrrpd], Setting { virtual_mac: true, family: Family::Ipv6, ..PLAIN }
     }
     #[test]
     fn frr_10_ms_below_vrrpd() {

@@ -31,10 +31,7 @@ impl Member {
 
     pub(crate) fn start(&mut self, peers: &[Arc<Node>]) {
         self.running = Some(match self.software {
-            Software::Vrrpd if self.setting.is_fast() => {
-                Running::One(self.node.vrrpd_realtime(&self.vrrpd_config(peers)))
-            }
-            Software::Vrrpd => Running::One(self.node.vrrpd(&self.vrrpd_config(peers))),
+            Software::Vrrpd => Running::One(self.node.vrrpd_realtime(&self.vrrpd_config(peers))),
             Software::Keepalived => Running::One(self.node.keepalived(&self.keepalived_config(peers))),
             Software::Frr => Running::Frr(self.node.frr(&FrrRouter {
                 vrid: 201,
@@ -42,7 +39,6 @@ impl Member {
                 priority: self.priority,
                 interval_ms: self.setting.interval_ms,
                 addresses: vec![self.setting.family.address().to_owned()],
-                realtime: self.setting.is_fast(),
             })),
         });
     }
@@ -142,9 +138,8 @@ impl Member {
     fn keepalived_config(&self, peers: &[Arc<Node>]) -> String {
         let Setting { version, interval_ms, .. } = self.setting;
         let file = self.node.directory().join("healthy");
-        let realtime = if self.setting.is_fast() { "global_defs {\n  vrrp_rt_priority 10\n}\n" } else { "" };
         let mut config = format!(
-            "{realtime}vrrp_script healthy {{\n  script \"/usr/bin/test -e {}\"\n  interval 1\n  rise 1\n  fall 1\n}}\n",
+            "global_defs {{\n  vrrp_rt_priority 10\n}}\nvrrp_script healthy {{\n  script \"/usr/bin/test -e {}\"\n  interval 1\n  rise 1\n  fall 1\n}}\n",
             file.display()
         );
         for (name, family) in self.setting.families() {

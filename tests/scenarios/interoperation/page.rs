@@ -42,6 +42,9 @@ FRR do not. A crash costs up to three intervals and Skew_Time with any daemon. W
 announces an address once, when it becomes Active (over IPv6 before its first advertisement), and not at all when it was
 Active behind a cable that was out; a client that still has the other MAC address asks again after some seconds.
 
+Debian's keepalived and FRR speak IPv4's checksum with the pseudo-header only; the other form is shown between two vrrpd, the
+second of which finds out. vrrpd has the virtual MAC address in the rows that say so, FRR has it always.
+
 This page is written by the test run, `tests/scenarios/interoperation/`:
 `INTEROPERATION_PAGE=docs/interoperation.md tests/run --test interoperation`. The name of a row is the test's.
 

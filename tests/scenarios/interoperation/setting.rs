@@ -58,8 +58,7 @@ pub(crate) const PLAIN: Setting = Setting {
 pub(crate) const VERSION_2: Setting = Setting { version: 2, interval_ms: 1000, ..PLAIN };
 
 impl Setting {
-    /// A stall of a few intervals is a matter of scheduling: all daemons get realtime, and the machine
-    /// for themselves.
+    /// A stall of a few intervals is a matter of scheduling: such a group gets the machine for itself.
     pub(crate) fn is_fast(&self) -> bool {
         self.interval_ms < 100
     }

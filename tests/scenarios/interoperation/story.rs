@@ -56,7 +56,8 @@ pub(crate) fn play(name: &str) {
         _together = MACHINE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     }
     let waits = Group::new(&lab, row).tell();
-    if row.software[0] == Software::Vrrpd && !row.setting.is_fast() {
+    // FRR's first advertisement over IPv6 is an interval late, and until then the virtual MAC is nowhere.
+    if row.software[0] == Software::Vrrpd && row.software[1] != Software::Frr && !row.setting.is_fast() {
         let skew = Duration::from_nanos(story::SKEW_NS.unsigned_abs());
         assert!(waits.stop < skew && waits.fault < skew, "vrrpd left before its successor came: {waits:?}");
     }
