@@ -5,12 +5,15 @@ mod counting;
 mod scene;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use vrrp_proto::action::{Action, Input, Outcome, Ticket};
 use vrrp_proto::node::{ANNOUNCEMENT_MAX, MESSAGE_MAX};
 use vrrp_proto::packet::arp::GarpForm;
-use vrrp_proto::packet::{ChecksumForm, Datagram, ParseError, Sighting, encode};
-use vrrp_proto::parameters::{Facts, GroupId, InterfaceState, LinkId, Parameters, RouterId};
+use vrrp_proto::packet::{ChecksumForm, Datagram, Key, ParseError, Sighting, encode};
+use vrrp_proto::parameters::{
+    Authentication, Facts, GroupId, InterfaceState, KeyMode, Keyring, LinkId, Parameters, Replay, RouterId,
+};
 use vrrp_proto::snapshot::{RouterSnapshot, StateName};
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState};
 use vrrp_proto::{AdverInterval, Family, Instant, Node, Priority, Vrid};
@@ -20,6 +23,13 @@ use crate::scene::{A, LINK, VRID, addresses, announcement, facts, ip, ms, parame
 
 const FOUR: RouterId = RouterId(0);
 const SIX: RouterId = RouterId(1);
+
+/// What is sent has a trailer, and what has none is heard.
+fn keyed() -> Authentication {
+    let key = Key::new(1, &[7; 32]).expect("32 octets");
+    let ring = Keyring::new(vec![key], 1, KeyMode::Permissive, Replay::Monotonic);
+    Authentication::Keyed(Arc::new(ring.expect("its only key")))
+}
 
 /// A node, the buffer of the caller, and how often the allocator was called by it.
 struct Watched {
@@ -42,6 +52,7 @@ impl Watched {
             family: Family::Ipv6,
             addresses: addresses(&["fe80::5e:1", "2001:db8::1"]),
             peers: [ip("fe80::a"), ip("fe80::c")].into(),
+            authentication: keyed(),
             sync_group,
             ..parameters()
         };
