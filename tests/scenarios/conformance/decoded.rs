@@ -1,12 +1,15 @@
 //! What we send, read by Wireshark, which shares no line with us.
 
 use std::fmt::Write;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use lab::tshark::{self, Checksum};
 use lab::{DEADLINE, Frame, Lab, wait_for};
 
 /// One virtual router of each kind: its name, its keys, its VRID, its family, the checksum that it sends.
-const FORMATS: [(&str, &str, u8, bool, Checksum); 10] = [
+const FORMATS: [(&str, &str, u8, bool, Checksum); 11] = [
     ("rfc9568", "ipv4_checksum = \"rfc9568\"", 1, false, Checksum::MessageAlone),
     (
         "deployed",
@@ -29,6 +32,14 @@ const FORMATS: [(&str, &str, u8, bool, Checksum); 10] = [
     ("version_2", VERSION_2, 8, false, Checksum::PseudoHeader),
     ("many_version_2", VERSION_2, 9, false, Checksum::PseudoHeader),
     ("password", PASSWORD, 10, false, Checksum::PseudoHeader),
+    // Over IPv4 the checksum leaves the trailer out, which Wireshark knows nothing of.
+    (
+        "keyed_six",
+        "authentication = { type = \"hmac-sha256\", keys = { 1 = \"file:KEY\" }, mode = \"enforce\" }",
+        11,
+        true,
+        Checksum::PseudoHeader,
+    ),
 ];
 /// There is one checksum and one unit of time.
 const VERSION_2: &str = "version = 2\nadvertisement_interval = \"1s\"";
@@ -52,7 +63,7 @@ fn addresses(name: &str, vrid: u8, six: bool) -> Vec<String> {
     (1..=count).map(address).collect()
 }
 
-fn configuration() -> String {
+fn configuration(key: &Path) -> String {
     let mut text = String::new();
     for (name, keys, vrid, six, _) in FORMATS {
         let addresses = addresses(name, vrid, six);
@@ -62,7 +73,7 @@ fn configuration() -> String {
         )
         .expect("a string grows");
     }
-    text
+    text.replace("KEY", &key.display().to_string())
 }
 
 #[test]
@@ -72,7 +83,10 @@ fn wireshark_has_no_complaint_about_anything_that_is_sent() {
     // Somebody has the addresses of the unicast peers.
     let _b = lab.node("b");
     let capture = lab.capture();
-    let daemon = a.vrrpd(&configuration());
+    let key = lab.directory().join("key");
+    std::fs::write(&key, format!("hex:{}", "0f".repeat(32))).expect("the lab's directory is writable");
+    std::fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("it is ours");
+    let daemon = a.vrrpd(&configuration(&key));
     let of = |frame: &Frame, vrid: u8| frame.advert().is_some_and(|advert| advert.vrid == vrid);
     for (name, _, vrid, ..) in FORMATS {
         wait_for(&format!("three advertisements of {name}"), DEADLINE, || {
