@@ -52,6 +52,9 @@ struct Table {
     /// Where the table cannot be our own: who hears of others that change it.
     watch: Option<Watch>,
     closed: BTreeSet<Closed>,
+    /// Others have changed it, or a commit failed, which may yet have been performed: what is in the
+    /// kernel is not known, and has to be replaced as a whole.
+    doubtful: bool,
 }
 
 impl Worker {
@@ -94,10 +97,13 @@ impl Acceptance {
     ///
     /// What the kernel says. Nothing is dropped then, or what was before.
     fn close<'a>(&mut self, places: impl Iterator<Item = &'a Place>) -> Result<(), Error> {
-        let closed: BTreeSet<Closed> = places.flat_map(elements).collect();
+        self.keep(places.flat_map(elements).collect())
+    }
+
+    fn keep(&mut self, closed: BTreeSet<Closed>) -> Result<(), Error> {
         match &mut self.table {
             Some(table) if closed.is_empty() => {
-                table.filter.commit(TABLE, &[Step::RemoveTable])?;
+                table.filter.commit(TABLE, &table.nothing())?;
                 self.table = None;
             }
             Some(table) => table.change(closed)?,
@@ -120,11 +126,13 @@ impl Acceptance {
     fn put_back(&mut self) -> Result<bool, Error> {
         let Some(table) = &mut self.table else { return Ok(false) };
         let Some(watch) = &mut table.watch else { return Ok(false) };
-        if !watch.disturbed(TABLE, table.filter.port())? {
-            return Ok(false);
+        let disturbed = watch.disturbed(TABLE, table.filter.port());
+        table.doubtful |= *disturbed.as_ref().unwrap_or(&true);
+        if disturbed? {
+            table.change(table.closed.clone())?;
+            return Ok(true);
         }
-        table.filter.commit(TABLE, &whole(false, &table.closed))?;
-        Ok(true)
+        Ok(false)
     }
 }
 
@@ -132,8 +140,8 @@ impl Table {
     /// Makes the table, in place of one that an earlier daemon left.
     fn make(closed: BTreeSet<Closed>) -> Result<Self, Error> {
         let mut filter = Nftables::open()?;
-        match filter.commit(TABLE, &whole(true, &closed)) {
-            Ok(()) => Ok(Self { filter, watch: None, closed }),
+        match filter.commit(TABLE, &whole(false, true, &closed)) {
+            Ok(()) => Ok(Self { filter, watch: None, closed, doubtful: false }),
             // Linux before 5.12 does not know owners.
             Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
                 Self::without_owner(filter, closed)
@@ -145,24 +153,40 @@ impl Table {
     fn without_owner(mut filter: Nftables, closed: BTreeSet<Closed>) -> Result<Self, Error> {
         // First the watch, so that nothing falls in between.
         let watch = Some(Watch::open()?);
-        filter.commit(TABLE, &whole(false, &closed))?;
-        Ok(Self { filter, watch, closed })
+        filter.commit(TABLE, &whole(false, false, &closed))?;
+        Ok(Self { filter, watch, closed, doubtful: false })
+    }
+
+    /// What nobody else can change is owned.
+    fn owned(&self) -> bool {
+        self.watch.is_none()
+    }
+
+    /// No table, whether there is one now or not.
+    fn nothing(&self) -> [Step; 2] {
+        [Step::AddTable { owned: self.owned() }, Step::RemoveTable]
     }
 
     fn change(&mut self, closed: BTreeSet<Closed>) -> Result<(), Error> {
-        let only = |these: &BTreeSet<Closed>, those: &BTreeSet<Closed>, step: fn(_, _) -> Step| {
-            by_set(these.difference(those))
-                .map(move |(set, elements)| step(set, elements))
-                .collect::<Vec<_>>()
+        let steps = match self.doubtful {
+            true => whole(self.owned(), self.owned(), &closed),
+            false => difference(&self.closed, &closed),
         };
-        let mut steps = only(&closed, &self.closed, |set, elements| Step::AddElements { set, elements });
-        steps.extend(only(&self.closed, &closed, |set, elements| Step::RemoveElements { set, elements }));
         if !steps.is_empty() {
+            self.doubtful = true;
             self.filter.commit(TABLE, &steps)?;
+            self.doubtful = false;
             self.closed = closed;
         }
         Ok(())
     }
+}
+
+fn difference(before: &BTreeSet<Closed>, after: &BTreeSet<Closed>) -> Vec<Step> {
+    let added = by_set(after.difference(before)).map(|(set, elements)| Step::AddElements { set, elements });
+    let removed =
+        by_set(before.difference(after)).map(|(set, elements)| Step::RemoveElements { set, elements });
+    added.chain(removed).collect()
 }
 
 /// The elements for the addresses of a router, where they are closed.
@@ -178,12 +202,13 @@ fn elements(place: &Place) -> impl Iterator<Item = Closed> + '_ {
     })
 }
 
-/// Everything, from nothing: the table of an earlier daemon is in the way, one of none is not.
-fn whole(owned: bool, closed: &BTreeSet<Closed>) -> Vec<Step> {
+/// Everything, from nothing: a table that is there is in the way, one that is not is no error. The one
+/// before is `owned_before` by this socket, or by nobody.
+fn whole(owned_before: bool, owned: bool, closed: &BTreeSet<Closed>) -> Vec<Step> {
     let rule = |matches, drop| Step::AddRule { chain: CHAIN, matches, drop };
     let in_set = |set, key| Match::InSet { set, key };
     let mut steps = vec![
-        Step::AddTable { owned: false },
+        Step::AddTable { owned: owned_before },
         Step::RemoveTable,
         Step::AddTable { owned },
         Step::AddInputChain { chain: CHAIN, priority: PRIORITY },
@@ -257,10 +282,52 @@ mod tests {
     }
 
     #[test]
+    fn a_table_that_could_not_be_put_back_is_made_at_the_next_attempt() {
+        in_network_namespace(|| {
+            let filter = Nftables::open().expect("sockets can be had");
+            let table = Table::without_owner(filter, closed(&["192.0.2.1"])).expect("the namespace is ours");
+            let mut acceptance = Acceptance { table: Some(table), trouble: None };
+            let mut other = Nftables::open().expect("sockets can be had");
+            other.commit(TABLE, &[Step::RemoveTable]).expect("nobody owns it");
+            let mut owner = Nftables::open().expect("sockets can be had");
+            owner.commit(TABLE, &[Step::AddTable { owned: true }]).expect("there is none");
+            acceptance.put_back().expect_err("somebody else owns it");
+            acceptance.keep(closed(&["192.0.2.1"])).expect_err("still");
+
+            drop(owner);
+            acceptance.keep(closed(&["192.0.2.1"])).expect("it can be made again");
+            assert!(takes_out(&mut other, "192.0.2.1"), "it is there again");
+            other.commit(TABLE, &[Step::RemoveTable]).expect("nobody owns it");
+            acceptance.keep(closed(&[])).expect("that it has gone is no error");
+        });
+    }
+
+    #[test]
+    fn a_change_whose_answer_was_lost_is_made_again_owned_or_not() {
+        in_network_namespace(|| {
+            for owned in [true, false] {
+                let before = closed(&["192.0.2.1", "192.0.2.2"]);
+                let filter = Nftables::open().expect("sockets can be had");
+                let table = if owned { Table::make(before) } else { Table::without_owner(filter, before) };
+                let mut table = table.expect("the namespace is ours");
+                assert!(takes_out(&mut table.filter, "192.0.2.1"), "performed, and we do not know");
+                let mut acceptance = Acceptance { table: Some(table), trouble: None };
+                acceptance.keep(closed(&["192.0.2.2"])).expect_err("it is not there any more");
+                acceptance.keep(closed(&["192.0.2.2"])).expect("made anew");
+                let table = acceptance.table.as_mut().expect("still there");
+                assert!(!takes_out(&mut table.filter, "192.0.2.1"), "not closed any more");
+                assert!(takes_out(&mut table.filter, "192.0.2.2"), "as before");
+            }
+        });
+    }
+
+    #[test]
     fn what_an_earlier_daemon_left_is_replaced_and_only_the_difference_is_told() {
         in_network_namespace(|| {
             let mut earlier = Nftables::open().expect("sockets can be had");
-            earlier.commit(TABLE, &whole(false, &closed(&["192.0.2.9"]))).expect("the namespace is ours");
+            earlier
+                .commit(TABLE, &whole(false, false, &closed(&["192.0.2.9"])))
+                .expect("the namespace is ours");
             let filter = Nftables::open().expect("sockets can be had");
             let mut table =
                 Table::without_owner(filter, closed(&["192.0.2.1", "192.0.2.2"])).expect("it is replaced");
