@@ -24,6 +24,7 @@ mod load;
 mod probe;
 mod raw;
 mod second_path;
+mod secrecy;
 mod show;
 mod sync_group;
 mod table;

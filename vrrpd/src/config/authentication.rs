@@ -117,7 +117,7 @@ pub(super) fn read(table: &Table<'_>, faults: &mut Faults) -> Field<Raw> {
 fn pass(table: &Table<'_>, span: &Span, kind: Span, faults: &mut Faults) -> Option<Raw> {
     alien(table, "pass", &["keys", "active_key", "mode", "replay", "window"], faults);
     let here = table.field("password", faults, password);
-    let file = table.field("password_file", faults, value::absolute_path);
+    let file = table.field("password_file", faults, value::secret_path);
     let source = match (&here, &file) {
         (Field::Is(_), Field::Is(At { span, .. })) => {
             faults.error(span, "authentication has both password and password_file", "one of them");
@@ -203,7 +203,7 @@ fn key_files(key: &str, value: &DeValue<'_>) -> Read<Vec<(u8, PathBuf)>> {
             );
         };
         if !path.starts_with('/') || path.contains('\0') {
-            return refuse(format!("{key} {number}: {path:?} is not an absolute path"), "file:/ and so on");
+            return refuse(format!("{key} {number} is not an absolute path"), "file:/ and so on");
         }
         files.push((number, PathBuf::from(path)));
     }

@@ -148,7 +148,7 @@ fn tsig(table: &Table<'_>, faults: &mut Faults) -> Field<Option<Tsig>> {
     let algorithm = table.field("algorithm", faults, |key, value| {
         value::word(key, value, &TsigAlgorithm::ALL.map(|algorithm| (algorithm.as_str(), algorithm)))
     });
-    let file = table.required("secret_file", "the file with the secret", faults, value::absolute_path);
+    let file = table.required("secret_file", "the file with the secret", faults, value::secret_path);
     let tsig = || {
         Some(Tsig {
             name: name.given()?.clone(),

@@ -7,6 +7,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::diagnostic::{Diagnostics, Faults, Source, Span, Warnings};
+use super::secrecy::is_hidden;
 use super::{Config, defaults, raw, validate};
 
 /// A configuration has some hundred lines; whatever is larger than this is something else.
@@ -95,7 +96,9 @@ fn in_our_words(message: &str, span: &Span, source: &Source) -> (String, String)
     }
     // `192.0.2.1` and `2026-x` begin like a number or a date and go on otherwise.
     if ["invalid float", "invalid integer", "invalid date"].iter().any(|start| message.starts_with(start)) {
-        let label = format!("write \"{}\"", word_around(source.text(), span.start).escape_debug());
+        let hidden = is_hidden(source, source.line(span.start));
+        let word = || format!("write \"{}\"", word_around(source.text(), span.start).escape_debug());
+        let label = if hidden { String::new() } else { word() };
         return (String::from("neither a number nor a date, and a string needs quotes"), label);
     }
     (message.to_owned(), String::new())

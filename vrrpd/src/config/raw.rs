@@ -217,7 +217,7 @@ fn read_peer_link(table: &Field<Table<'_>>, faults: &mut Faults) -> Field<PeerLi
     let value = PeerLink {
         listen: table.required("listen", listen, faults, value::socket_address),
         peers,
-        key_file: table.required("key_file", key_file, faults, value::absolute_path),
+        key_file: table.required("key_file", key_file, faults, value::secret_path),
     };
     Field::Is(At { value, span: span.clone() })
 }

@@ -400,6 +400,15 @@ pub(super) fn absolute_path(key: &str, value: &DeValue<'_>) -> Read<PathBuf> {
     Ok(PathBuf::from(text))
 }
 
+/// The path of a file with a secret. Nothing of it is in the message: it may be the secret itself.
+pub(super) fn secret_path(key: &str, value: &DeValue<'_>) -> Read<PathBuf> {
+    let text = string(key, value)?;
+    match path_text(key, text) {
+        Ok(()) => Ok(PathBuf::from(text)),
+        Err(_) => refuse(format!("{key} is not an absolute path"), "a path that begins with /"),
+    }
+}
+
 /// The path of a Unix socket, which the kernel keeps in 108 octets with a final zero.
 pub(super) fn socket_path(key: &str, value: &DeValue<'_>) -> Read<PathBuf> {
     let path = absolute_path(key, value)?;

@@ -85,7 +85,7 @@ impl Endpoint {
     ) -> Option<Self> {
         let url = table.required("url", &format!("as in url = \"{example}\""), faults, url_reader);
         let connect = table.field("connect", faults, value::socket_address);
-        let basic_auth_file = table.field("basic_auth_file", faults, value::absolute_path);
+        let basic_auth_file = table.field("basic_auth_file", faults, value::secret_path);
         let tls = read_tls(table, faults);
         if url.given().is_some_and(|url| !url.tls) {
             for key in ["ca_file", "pin", "server_name", "names", "expires_in_warn", "expires_in_fail"] {

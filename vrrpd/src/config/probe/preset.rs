@@ -170,7 +170,7 @@ fn written(value: &DeValue<'_>) -> Read<String> {
 fn dce_registry(with: &Table<'_>, faults: &mut Faults) -> Option<Probe> {
     let server = Server::read(with, 443, faults);
     let tls = read_tls(with, None, faults);
-    let basic_auth_file = with.field("basic_auth_file", faults, value::absolute_path);
+    let basic_auth_file = with.field("basic_auth_file", faults, value::secret_path);
     let canary = with.list("canary", faults, registry::image);
     let blobs = with.field("blobs", faults, registry::blobs);
     if with.key("canary").is_none() && !faults.incomplete() {
@@ -192,7 +192,7 @@ fn dce_registry(with: &Table<'_>, faults: &mut Faults) -> Option<Probe> {
 /// The chart repository: its index, since `/health` answers without looking at the storage.
 fn dce_charts(with: &Table<'_>, faults: &mut Faults) -> Option<Probe> {
     let server = Server::read(with, 8081, faults);
-    let basic_auth_file = with.field("basic_auth_file", faults, value::absolute_path);
+    let basic_auth_file = with.field("basic_auth_file", faults, value::secret_path);
     let canary = with.field("canary", faults, chart_repository::chart);
     let basic_auth_file = basic_auth_file.optional()?;
     Some(Probe::ChartRepository(Box::new(ChartRepository {
