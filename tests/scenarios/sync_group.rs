@@ -87,6 +87,11 @@ fn outside_port(node: &Node) -> String {
 }
 
 fn vrrpd(node: &Node, inside: u8, outside: u8) -> Daemon {
+    vrrpd_with(node, inside, outside, "")
+}
+
+/// ... with more keys of the group, and tables.
+fn vrrpd_with(node: &Node, inside: u8, outside: u8, more: &str) -> Daemon {
     let router = |name: &str, interface: &str, vrid: u8, priority: u8, address: &str| {
         format!(
             "[virtual_router.{name}]\ninterface = \"{interface}\"\nvrid = {vrid}\npriority = {priority}\n\
@@ -95,7 +100,7 @@ fn vrrpd(node: &Node, inside: u8, outside: u8) -> Daemon {
     };
     let group = "[sync_group.both]\nvirtual_routers = [\"inside\", \"outside\"]\n";
     let inside = router("inside", "eth0", 201, inside, INSIDE);
-    node.vrrpd(&(inside + &router("outside", "eth1", 202, outside, OUTSIDE) + group))
+    node.vrrpd(&(inside + &router("outside", "eth1", 202, outside, OUTSIDE) + group + more))
 }
 
 fn keepalived(node: &Node, inside: u8, outside: u8) -> Daemon {
@@ -183,6 +188,39 @@ fn an_order_to_one_goes_for_both() {
     assert_eq!(pair.a.vrrpctl("undrain outside").status.code(), Some(0));
     pair.wait_for_both_on(&pair.a);
     pair.stays_on(&pair.a);
+}
+
+/// A member that is frozen freezes all as they were then, and for as long as any is frozen.
+#[test]
+fn a_freeze_of_one_is_neither_widened_nor_ended_by_another() {
+    let Some(pair) = TwoNetworks::open(&[]) else { return };
+    let flag = pair.a.directory().join("service");
+    std::fs::write(&flag, "").expect("the lab's directory is writable");
+    let check = format!(
+        "checks = [\"service\"]\n\n[check.service]\nfile = {{ path = \"{}\" }}\ninterval = \"200ms\"\n",
+        flag.display()
+    );
+    let _daemons = [vrrpd_with(&pair.a, 200, 200, &check), vrrpd(&pair.b, 100, 100)];
+    let check_is =
+        |state: &'static str| move |router: &serde_json::Value| router["checks"][0]["state"] == state;
+    pair.a.wait_for_router("inside", "with a passing check", check_is("passing"));
+    pair.wait_for_both_on(&pair.a);
+    let obeyed = |words: &str| {
+        let said = pair.a.vrrpctl(words);
+        assert_eq!(said.status.code(), Some(0), "{words}: {said:?}");
+        String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr)
+    };
+    obeyed("freeze inside --for 1h");
+    std::fs::remove_file(&flag).expect("it is there");
+    pair.a.wait_for_router("inside", "with a failing check", check_is("failing"));
+    let said = obeyed("freeze outside --for 8h");
+    assert!(!said.contains("not passing"), "{said}");
+    pair.stays_on(&pair.a);
+    let said = obeyed("unfreeze inside");
+    assert!(said.contains("outside, of its sync group, holds it: vrrpctl unfreeze outside"), "{said}");
+    pair.stays_on(&pair.a);
+    obeyed("unfreeze outside");
+    pair.wait_for_both_on(&pair.b);
 }
 
 /// The group of vrrpd and the one of keepalived, in both roles: stop, fault and return of either.

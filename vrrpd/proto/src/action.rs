@@ -146,9 +146,9 @@ pub enum Order {
     /// Preempt_Mode and its delay say.
     TakeBack,
     /// Trackers count as they are listed here, those that are not as undecided, until
-    /// [`Unfreeze`](Self::Unfreeze).
+    /// [`Unfreeze`](Self::Unfreeze). In a sync group they do so for all members.
     Freeze(Box<[(TrackerId, TrackerState)]>),
-    /// Trackers count as they are.
+    /// Trackers count as they are, unless another member of the sync group is still frozen.
     Unfreeze,
     /// Announce the addresses now, as on becoming Active.
     Announce,

@@ -384,15 +384,9 @@ impl Node {
 
     fn order(&mut self, id: RouterId, number: u32, order: Order, cx: &mut Context<'_>) {
         let Some(router) = self.router_mut(id) else { return };
-        let group = router.membership().map(|membership| membership.group);
-        let same = |router: &&mut VirtualRouter| {
-            router.id() == id || group.is_some() && router.membership().map(|it| it.group) == group
-        };
         match order {
             Order::Freeze(states) => router.freeze(Some(states)),
-            Order::Unfreeze => {
-                self.routers.iter_mut().flatten().filter(same).for_each(|router| router.freeze(None));
-            }
+            Order::Unfreeze => router.freeze(None),
             Order::TakeBack if router.membership().is_some() => return self.take_back(id, number, cx),
             order => {
                 return self.with(id, cx, |router, cx| router.handle(Event::Order { number, order }, cx));

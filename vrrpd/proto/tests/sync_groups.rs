@@ -12,7 +12,7 @@ mod world;
 
 use vrrp_proto::action::Order;
 use vrrp_proto::snapshot::{Reason, StateName};
-use vrrp_proto::tracking::TrackerState;
+use vrrp_proto::tracking::{TrackerId, TrackerState};
 
 use random::Random;
 use world::{Bug, MS, Settings, World};
@@ -203,6 +203,23 @@ fn an_order_to_one_member_moves_all() {
         world.run(20 * SECOND);
         assert!(world.is_active(0), "{order:?}\n{}", world.log.join("\n"));
     }
+}
+
+/// Each member that is frozen freezes all, for as long as it is itself.
+#[test]
+fn the_end_of_one_freeze_leaves_another() {
+    let mut world = settled(Settings::pair([[150, 150], [100, 100]]));
+    world.forget_takeovers();
+    let freeze =
+        || Order::Freeze((0..3).map(|tracker| (TrackerId(tracker), TrackerState::Passing)).collect());
+    (0..2).for_each(|member| world.order(0, member, freeze()));
+    world.check(0, 0, TrackerState::Failing);
+    for (unfrozen, holder) in [(0, 0), (1, 1)] {
+        world.order(0, unfrozen, Order::Unfreeze);
+        world.run(20 * SECOND);
+        assert!(world.is_active(holder), "{}", world.log.join("\n"));
+    }
+    assert_eq!(world.takeovers(), 2);
 }
 
 #[test]

@@ -211,8 +211,10 @@ impl Daemon {
             return self.reply(answer, Err(Refusal::usage(message)));
         }
         let now = WallTime::now();
-        // A freeze that is prolonged goes on from how the checks stood at its beginning.
-        let before = self.standing.of(name).frozen.map(|frozen| frozen.checks);
+        // A freeze that is prolonged goes on from how the checks stood at its beginning, and so does one
+        // beside that of another member, which all go by already.
+        let group = self.config.sync_group(name).map(|group| &group.virtual_routers[..]);
+        let before = self.standing.frozen_checks(name, group.unwrap_or_default());
         let checks = before.unwrap_or_else(|| self.check_states(&config));
         let failing: Vec<&str> = checks
             .iter()
@@ -257,11 +259,13 @@ impl Daemon {
         match self.end_freeze(router, name, false) {
             Ok(()) => {
                 let failing = self.failing(&config);
+                let notes = self.others_under(name, "unfreeze", |orders| orders.frozen.is_some());
                 let message = match failing.is_empty() {
+                    _ if !notes.is_empty() => "is not frozen by itself any more".to_owned(),
                     true => "checks count again; all of them pass".to_owned(),
                     false => format!("checks count again; not passing: {}", failing.join(", ")),
                 };
-                self.done(name, "unfreeze", message, Vec::new(), answer);
+                self.done(name, "unfreeze", message, notes, answer);
             }
             Err(trouble) => self.fail(name, "unfreeze", format!("{trouble}. Still frozen"), answer),
         }
@@ -376,7 +380,11 @@ impl Daemon {
 
     fn end_freeze(&mut self, router: RouterId, name: &str, expired: bool) -> Result<(), String> {
         self.standing.change(name, |orders| orders.frozen = None)?;
-        info!(virtual_router = name, expired, "the freeze has ended; checks count as they are now");
+        let others = self.others_under(name, "unfreeze", |orders| orders.frozen.is_some());
+        match &others[..] {
+            [] => info!(virtual_router = name, expired, "the freeze has ended; checks count as they are now"),
+            _ => info!(virtual_router = name, expired, "the freeze has ended; {}", others.join(", ")),
+        }
         self.record(What::FreezeEnded { virtual_router: name.to_owned(), expired });
         self.tell_core(router, Order::Unfreeze);
         Ok(())

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::protocol::Orders;
+use crate::control::protocol::{CheckState, Orders};
 use crate::state_dir;
 
 /// Version of the file.
@@ -62,6 +62,15 @@ impl Standing {
     /// What this virtual router stands under.
     pub(super) fn of(&self, name: &str) -> Orders {
         self.orders.get(name).cloned().unwrap_or_default()
+    }
+
+    /// How the checks count for the virtual router and the others of its sync group, while any of them
+    /// is frozen.
+    pub(super) fn frozen_checks(&self, name: &str, group: &[String]) -> Option<BTreeMap<String, CheckState>> {
+        let all = std::iter::once(name).chain(group.iter().map(String::as_str));
+        all.filter_map(|name| self.orders.get(name)?.frozen.as_ref())
+            .next()
+            .map(|frozen| frozen.checks.clone())
     }
 
     /// Everybody who stands under anything.
@@ -123,7 +132,7 @@ fn parse(octets: &[u8]) -> Result<BTreeMap<String, Orders>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::protocol::By;
+    use crate::control::protocol::{By, Frozen};
     use crate::control::testing::at;
 
     fn by() -> By {
@@ -143,6 +152,19 @@ mod tests {
         assert_eq!((again.of("web"), again.of("www").drained), (Orders::default(), Some(by())));
         again.change("www", |orders| orders.drained = None).expect("written");
         assert_eq!(Standing::load(&directory).0.iter().count(), 0);
+    }
+
+    #[test]
+    fn all_of_a_group_are_frozen_as_the_first_one_was() {
+        let directory = state_dir::tests::temporary("orders");
+        let (mut standing, _) = Standing::load(&directory);
+        let group = ["inside", "outside"].map(str::to_owned);
+        assert_eq!(standing.frozen_checks("outside", &group), None);
+        let checks = BTreeMap::from([("uplink".to_owned(), CheckState::Passing)]);
+        let frozen = Frozen { by: by(), until: at("2026-11-23T09:00:00Z"), checks: checks.clone() };
+        standing.change("inside", |orders| orders.frozen = Some(frozen)).expect("written");
+        assert_eq!(standing.frozen_checks("outside", &group), Some(checks));
+        assert_eq!(standing.frozen_checks("outside", &[]), None, "without a group it is on its own");
     }
 
     #[test]
