@@ -8,6 +8,8 @@ mod acceptance;
 mod place;
 mod record;
 mod tenure;
+#[cfg(test)]
+mod tests;
 mod traces;
 mod virtual_mac;
 mod watching;
@@ -314,6 +316,8 @@ impl Worker {
                 Message::Stop => {
                     self.close_all_ways();
                     self.places.clear();
+                    // The table does not go by itself everywhere.
+                    self.close_addresses();
                     self.keep_devices();
                     return ControlFlow::Break(());
                 }

@@ -238,22 +238,13 @@ fn by_set<'a>(
 
 #[cfg(test)]
 mod tests {
-    use nix::sched::{CloneFlags, unshare};
-
+    use super::super::Message;
+    use super::super::tests::{in_network_namespace, worker};
     use super::*;
 
     fn closed(addresses: &[&str]) -> BTreeSet<Closed> {
         let element = |text: &&str| (IPV4, Element::from(text.parse::<IpAddr>().expect("an address")));
         addresses.iter().map(element).collect()
-    }
-
-    /// Runs on a thread in a network namespace of its own, or says that it cannot.
-    fn in_network_namespace(body: fn()) {
-        let entered = std::thread::spawn(move || unshare(CloneFlags::CLONE_NEWNET).map(|()| body()));
-        if let Err(errno) = entered.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause)) {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "no network namespace to be had: {errno}");
-            eprintln!("SKIPPED: no network namespace to be had: {errno}");
-        }
     }
 
     /// Whether another socket finds the element in the set, which it then is no more.
@@ -299,6 +290,20 @@ mod tests {
             assert!(takes_out(&mut other, "192.0.2.1"), "it is there again");
             other.commit(TABLE, &[Step::RemoveTable]).expect("nobody owns it");
             acceptance.keep(closed(&[])).expect("that it has gone is no error");
+        });
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_table_without_an_owner_when_the_thread_ends() {
+        in_network_namespace(|| {
+            let filter = Nftables::open().expect("sockets can be had");
+            let table = Table::without_owner(filter, closed(&["192.0.2.1"])).expect("the namespace is ours");
+            let mut worker = worker("acceptance");
+            worker.acceptance.table = Some(table);
+            assert!(worker.messages.push(Message::Stop).is_ok());
+            assert!(worker.serve().is_break());
+            let mut other = Nftables::open().expect("sockets can be had");
+            other.commit(TABLE, &[Step::RemoveTable]).expect_err("there is none");
         });
     }
 
