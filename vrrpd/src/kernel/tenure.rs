@@ -225,6 +225,7 @@ impl Worker {
         let Some(placed) = self.places.get(&router) else { return };
         let (place, lease) = (&placed.place, placed.place.lease);
         let mut requests = Vec::new();
+        let mut removes = false;
         for (&address, held) in placed.tenure.iter().flat_map(|tenure| &tenure.addresses) {
             let (old, options) = (before.options_of(address), place.options_of(address));
             if old == options || !self.ours.contains(&(held.link, address)) {
@@ -235,10 +236,18 @@ impl Worker {
                 requests.push(target.renewal(lease));
             } else {
                 requests.extend([target.removal(), target.addition(lease)]);
+                removes = true;
             }
         }
         for error in self.requester.perform(&requests).into_iter().filter_map(Result::err) {
             drop(self.notes.send(Note::Trouble(error.to_string())));
+        }
+        if removes {
+            // One that was refused is gone, and so are the secondary addresses behind a primary one, of
+            // any router: the kernel says so, but in our name, as with a removal that was meant.
+            self.take_in();
+            self.stale = true;
+            self.list_anew();
         }
     }
 
