@@ -161,8 +161,7 @@ impl Worker {
             self.close_ways(Some(ownership.router));
         }
         let ours = self.ours_among(ownership);
-        let going =
-            |link, address| ours.iter().any(|target| (target.link, target.address) == (link, address));
+        let going = |gone: Address| ownership.range.clone().any(|index| address(ownership, index) == gone);
         if let Some(device) = self.device_to_silence(ownership.router, going) {
             self.set_down(device);
         }

@@ -1,7 +1,9 @@
 //! The worker without its thread, in a network namespace: what it does about what the kernel does.
 
+use std::process::Command;
 use std::sync::Arc;
 
+use netlink::{Event, Link};
 use nix::sched::{CloneFlags, unshare};
 use vrrp_proto::action::Ownership;
 use vrrp_proto::parameters::VirtualAddress;
@@ -27,6 +29,17 @@ pub(super) fn worker(name: &str) -> Worker {
     let state_dir = crate::state_dir::tests::temporary(&format!("kernel-{name}"));
     Worker::open(Mailbox::new(64).expect(mailbox), Mailbox::new(1024).expect(mailbox), notes, state_dir)
         .expect("netlink can be had")
+}
+
+fn ip(arguments: &str) {
+    let done = Command::new("ip").args(arguments.split(' ')).status().expect("iproute2 is there");
+    assert!(done.success(), "ip {arguments}");
+}
+
+fn add_eth0() {
+    ip("link add eth0 type veth peer name eth1");
+    ip("link set eth1 up");
+    ip("link set eth0 up");
 }
 
 fn address(last: u8) -> Address {
@@ -92,5 +105,66 @@ fn an_address_that_goes_with_one_that_is_put_anew_is_told_as_lost() {
         assert_eq!(outcomes(&worker), [Outcome::Lost { index: 1 }]);
         let here = |entry: &netlink::AddressEntry| entry.address == address(201);
         assert!(worker.requester.addresses().expect("a list").iter().any(here), "it is back by itself");
+    });
+}
+
+fn device() -> Device {
+    Device { name: "vrrp4-1".to_owned(), mac: MacAddress::new([0, 0, 0x5e, 0, 1, 1]) }
+}
+
+fn is_up(worker: &Worker) -> bool {
+    worker.table.link_by_name(&device().name).expect("it is there").up
+}
+
+#[test]
+fn a_device_with_an_address_that_somebody_else_put_there_stays_up_while_it_is_held() {
+    in_network_namespace(|| {
+        add_eth0();
+        let mut worker = worker("foreign");
+        let mut place = Place { device: Some(device()), ..place_on("eth0") };
+        place.addresses.iter_mut().for_each(|placement| placement.interface = device().name);
+        worker.place(ROUTER, place);
+        for last in [201, 202] {
+            ip(&format!("address add 192.0.2.{last}/24 dev vrrp4-1"));
+        }
+        worker.watch();
+        assert!(!is_up(&worker), "nobody holds them");
+
+        worker.acquire(&ownership());
+        let held = [0, 1].map(|index| Outcome::Added { index, foreign: true });
+        assert_eq!(outcomes(&worker), [held[0], held[1], Outcome::Acquired]);
+        worker.watch();
+        worker.keep_devices();
+        assert!(is_up(&worker));
+
+        worker.release(&Ownership { range: 1..2, ..ownership() });
+        assert!(is_up(&worker), "the other is still held");
+        worker.release(&Ownership { range: 0..1, ..ownership() });
+        assert!(!is_up(&worker));
+        worker.watch();
+        worker.keep_devices();
+        assert!(!is_up(&worker));
+    });
+}
+
+#[test]
+fn a_device_that_could_not_be_removed_is_removed_later() {
+    in_network_namespace(|| {
+        add_eth0();
+        let mut worker = worker("nobody");
+        worker.place(ROUTER, Place { device: Some(device()), ..place_on("eth0") });
+        let link = worker.table.link_by_name(&device().name).expect("made").clone();
+        // The kernel refuses to remove the loopback link.
+        let loopback = worker.table.link_by_name("lo").expect("always there").index;
+        worker.table.apply(&Event::LinkGone { index: link.index, name: link.name.clone() });
+        worker.table.apply(&Event::LinkChanged(Link { index: loopback, ..link.clone() }));
+        worker.complete = true;
+        worker.places.clear();
+        worker.keep_devices();
+        worker.table.apply(&Event::LinkGone { index: loopback, name: link.name.clone() });
+        worker.table.apply(&Event::LinkChanged(link));
+        worker.keep_devices();
+        let links = worker.requester.links().expect("a list");
+        assert!(links.iter().all(|link| link.name != device().name), "{links:?}");
     });
 }

@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use netlink::{Event, Ipv4Setting, Link, LinkIndex, Request, Table};
+use netlink::{Address, Event, Ipv4Setting, Link, LinkIndex, Request, Table};
 use vrrp_proto::parameters::RouterId;
 use vrrp_proto::{Family, MacAddress};
 
@@ -121,7 +121,8 @@ impl Worker {
             self.perform_one(Request::SetMtu { link: link.index, mtu: parent.mtu })?;
             self.enter(Link { mtu: parent.mtu, ..link.clone() });
         }
-        match (link.up, self.carries(link.index)) {
+        let carries = self.carried(link.index).next().is_some();
+        match (link.up, carries) {
             (false, true) => self.set_up(link.index)?,
             (true, false) => self.set_down(link.index),
             _ => {}
@@ -129,9 +130,13 @@ impl Worker {
         Ok(())
     }
 
-    /// Are addresses of ours on the link?
-    fn carries(&self, link: LinkIndex) -> bool {
-        self.ours.iter().any(|&(on, _)| on == link)
+    /// The addresses on the link that are ours, or held by a router though somebody else put them there.
+    fn carried(&self, link: LinkIndex) -> impl Iterator<Item = Address> {
+        let ours = self.ours.iter().filter(move |&&(on, _)| on == link).map(|&(_, address)| address);
+        let held = self.places.values().filter_map(|placed| placed.tenure.as_ref());
+        let held = held.flat_map(|tenure| &tenure.addresses).filter(move |(_, held)| held.link == link);
+        let there = move |&address: &Address| self.table.address(link, address).is_some();
+        ours.chain(held.map(|(&address, _)| address).filter(there))
     }
 
     fn make(&mut self, device: &Device, parent: &Link, family: Family) -> Result<(), Trouble> {
@@ -190,21 +195,28 @@ impl Worker {
         let nobody_s: Vec<String> =
             self.traces.devices().filter(|name| !needed.contains(name)).cloned().collect();
         for name in nobody_s {
-            if let Some(link) = self.table.link_by_name(&name).filter(|link| is_ours(link)).cloned() {
-                self.remove_device(&link);
+            let link = self.table.link_by_name(&name).filter(|link| is_ours(link)).cloned();
+            if link.is_none_or(|link| self.remove_device(&link)) {
+                self.traces.removed(&name);
             }
-            self.traces.removed(&name);
         }
         self.save_traces();
     }
 
-    fn remove_device(&mut self, link: &Link) {
+    /// False when it is still there.
+    fn remove_device(&mut self, link: &Link) -> bool {
         match self.perform_one(Request::RemoveLink { link: link.index }) {
             Ok(_) => {
                 let gone = Event::LinkGone { index: link.index, name: link.name.clone() };
                 self.table.apply(&gone);
+                true
             }
-            Err(error) => drop(self.notes.send(Note::Trouble(error.to_string()))),
+            // It is being told.
+            Err(error) if error.errno() == Some(libc::ENODEV) => true,
+            Err(error) => {
+                drop(self.notes.send(Note::Trouble(error.to_string())));
+                false
+            }
         }
     }
 
@@ -219,14 +231,14 @@ impl Worker {
         (!link.up).then_some(link.index)
     }
 
-    /// The device of a router, when nothing of ours is on it but `going`.
+    /// The device of a router, when nothing that is held is on it but `going`.
     pub(super) fn device_to_silence(
         &self,
         router: RouterId,
-        going: impl Fn(LinkIndex, netlink::Address) -> bool,
+        going: impl Fn(Address) -> bool,
     ) -> Option<LinkIndex> {
         let link = self.device_of(router)?;
-        let stays = self.ours.iter().any(|&(on, address)| on == link.index && !going(on, address));
+        let stays = self.carried(link.index).any(|address| !going(address));
         (!stays).then_some(link.index)
     }
 
