@@ -205,6 +205,26 @@ fn an_order_to_one_member_moves_all() {
     }
 }
 
+/// With long intervals a question ends before the backup's Skew_Time does. An order that comes meanwhile
+/// gives the backup more time, and all members keep silent for it.
+#[test]
+fn an_order_to_one_of_a_group_that_asks_goes_for_all() {
+    for order in [Order::Drain { force: false }, Order::HandOver] {
+        let pair = Settings::pair([[200, 200], [150, 150]]);
+        let settings = Settings { intervals: vec![1000; 2], preempt_mode: vec![true, false], ..pair };
+        let mut world = World::new(settings, 1, None);
+        world.start(0);
+        world.run(60 * SECOND);
+        world.start(1);
+        world.run(60 * SECOND);
+        world.check(0, 0, TrackerState::Failing);
+        world.run(2 * SECOND);
+        world.order(0, 1, order.clone());
+        world.run(10 * SECOND);
+        assert!(world.is_active(1), "{order:?}\n{}", world.log.join("\n"));
+    }
+}
+
 /// Each member that is frozen freezes all, for as long as it is itself.
 #[test]
 fn the_end_of_one_freeze_leaves_another() {

@@ -174,10 +174,17 @@ impl VirtualRouter {
 
     /// Puts the question of this member, or of another one.
     pub(crate) fn join(&mut self, question: Question, with: RouterId, cx: &mut Context<'_>) {
-        if !matches!(self.state, State::Active { .. }) {
+        let is_order = question != Question::Better;
+        let joins = match self.state {
+            State::Active { .. } => true,
+            // It has resigned already, and is silent for as long as the one that was ordered.
+            State::Asking { question: Question::Better, .. } => is_order,
+            _ => false,
+        };
+        if !joins {
             return;
         }
-        if question == Question::Better {
+        if !is_order {
             return self.put(question, cx);
         }
         self.together.moved_with = Some(with);
