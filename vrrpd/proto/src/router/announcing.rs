@@ -186,9 +186,10 @@ impl VirtualRouter {
         true
     }
 
-    /// The distances are others now: where there is none any more, nothing waits for its turn.
+    /// The distances are others now: where there is none any more, nothing waits for its turn. Nor does
+    /// what waits until the router knows whether it keeps the role: nobody would give it a turn then.
     pub(super) fn respace(&mut self, cx: &mut Context<'_>) {
-        if self.parameters.announcements.spacing.is_zero() && self.waits_to_announce() {
+        if self.parameters.announcements.spacing.is_zero() && self.turns.any() {
             self.turns.clear();
             self.announce(0..self.count(), cx);
         }

@@ -280,3 +280,21 @@ fn without_a_distance_any_more_what_waited_leaves_at_once() {
     assert_eq!(scene.announced(), [(ROUTER, 0..2)]);
     assert!(scene.timeout().is_some_and(|next| next > Duration::ZERO));
 }
+
+#[test]
+fn without_a_distance_any_more_nothing_waits_while_an_order_does() {
+    let list = addresses(&["192.0.2.1", "192.0.2.4"]);
+    let mut scene = Scene::backup(spaced(list.clone(), 10 * A));
+    while scene.state() != StateName::Active {
+        scene.next_timeout();
+    }
+    scene.order(Order::HandOver);
+    scene.forget();
+    scene.configure(spaced(list, Duration::ZERO));
+    assert_eq!(scene.announced(), [(ROUTER, 0..2)]);
+    while scene.orders().is_empty() {
+        scene.next_timeout();
+    }
+    assert_eq!(scene.orders(), [OrderOutcome::NobodyFollowed]);
+    assert!(scene.timeout().is_some_and(|next| next > Duration::ZERO), "it would spin");
+}
