@@ -83,7 +83,8 @@ impl VirtualRouter {
 
 /// What decides who is heard; with another of it, whoever is not will show it anew.
 fn heard_by(parameters: &Parameters) -> impl PartialEq + '_ {
-    let Parameters { interval, authentication, peers, min_hop_limit, checksum_policy, strict, .. } =
-        parameters;
-    (interval, authentication, peers, min_hop_limit, checksum_policy, strict)
+    let Parameters { interval, authentication, peers, allowed, group, second_path, .. } = parameters;
+    let Parameters { min_hop_limit, checksum_policy, strict, .. } = parameters;
+    let who = (peers, allowed, group, second_path);
+    (who, interval, authentication, min_hop_limit, checksum_policy, strict)
 }

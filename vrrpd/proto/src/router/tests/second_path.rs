@@ -331,3 +331,12 @@ fn an_address_that_the_kernel_keeps_to_itself_is_given_up_as_without_a_second_pa
     lan_answers(&mut scene, 5 * A, true);
     assert_eq!(scene.reason(), Reason::AddressRefused);
 }
+
+#[test]
+fn a_second_path_that_comes_by_reload_ends_what_was_said_of_the_unheard() {
+    let mut scene = Scene::backup(unicast(&[OTHER]));
+    scene.hear(PEER, 200);
+    assert!(scene.snapshot().alarms.get(Alarm::UnknownSender).is_some());
+    scene.configure(two_paths(unicast(&[OTHER])));
+    assert!(scene.snapshot().alarms.get(Alarm::UnknownSender).is_none());
+}

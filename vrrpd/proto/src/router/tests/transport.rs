@@ -52,6 +52,23 @@ fn a_stranger_takes_no_role_and_is_remembered_until_it_has_been_silent_for_long(
 }
 
 #[test]
+fn a_reload_that_changes_who_is_heard_ends_what_was_said_of_the_unheard() {
+    const GROUP: &str = "224.0.0.200";
+    let of_group = Parameters { group: Some(ip(GROUP)), ..parameters() };
+    for (before, to, alarm, after) in [
+        (allowing(&[(OTHER, 32)]), "224.0.0.18", Alarm::UnknownSender, allowing(&[(PEER, 32)])),
+        (parameters(), GROUP, Alarm::TransportMismatch, of_group),
+    ] {
+        let mut scene = Scene::backup(before);
+        scene.hear_at(to, PEER, 200);
+        let is_raised = |scene: &Scene| scene.snapshot().alarms.get(alarm).is_some();
+        assert!(is_raised(&scene));
+        scene.configure(after);
+        assert!(!is_raised(&scene), "{alarm:?}");
+    }
+}
+
+#[test]
 fn a_group_of_its_own_is_where_it_speaks_and_listens() {
     let group = Some(ip("224.0.0.200"));
     let mut scene = Scene::backup(Parameters { group, ..parameters() });
