@@ -46,6 +46,34 @@ fn another_interval_makes_two_active_routers_which_both_say_so_until_it_is_the_s
 }
 
 #[test]
+fn a_peer_behind_an_authentication_header_is_told_of() {
+    let Some(lab) = Lab::open() else { return };
+    let (a, b) = (lab.node("a"), lab.node("b"));
+    let _primary = a.vrrpd(&old(PRIMARY, 1, ""));
+    let _secondary = b.keepalived(&format!(
+        "vrrp_instance web {{
+           version 2
+           interface eth0
+           virtual_router_id 201
+           priority {SECONDARY}
+           advert_int 1
+           authentication {{
+             auth_type AH
+             auth_pass s3cr3t
+           }}
+           virtual_ipaddress {{ {VIP} }}
+         }}"
+    ));
+    let message = critical(&a, "authentication_mismatch");
+    assert!(message.contains("192.0.2.194 has authentication header (AH)"), "{message}");
+    assert!(message.contains("this node none: neither hears the other"), "{message}");
+    let state = String::from_utf8_lossy(&a.vrrpctl("state --json").stdout).into_owned();
+    assert!(state.contains("auth_errors") && state.contains("Authentication Header"), "{state}");
+    let why = String::from_utf8_lossy(&a.vrrpctl("why").stdout).into_owned();
+    assert!(why.contains("auth_type PASS on the peer"), "{why}");
+}
+
+#[test]
 fn another_password_is_told_and_none_is_shown() {
     let Some(lab) = Lab::open() else { return };
     let (a, b) = (lab.node("a"), lab.node("b"));

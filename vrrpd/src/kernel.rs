@@ -171,6 +171,7 @@ struct Placed {
 struct Opened {
     interface: LinkIndex,
     groups: BTreeSet<IpAddr>,
+    groups_v2: BTreeSet<IpAddr>,
     aim: Aim,
 }
 

@@ -32,12 +32,16 @@ pub(crate) struct LinkSockets {
     pub(crate) transmitter: Transmitter,
     pub(crate) announcer: Announcer,
     pub(crate) watcher: Watcher,
+    /// Where a virtual router speaks VRRPv2: hears what is behind an Authentication Header.
+    pub(crate) sealed: Option<Receiver>,
 }
 
 /// What came in, and when the kernel received it.
 pub(crate) enum Incoming<'a> {
     /// A packet of protocol 112.
     Datagram(Datagram<'a>, Instant),
+    /// A packet behind an Authentication Header.
+    Sealed(Datagram<'a>, Instant),
     /// Octets that are no IP packet.
     Damaged(ParseError, Instant),
     /// A station said that it has an address.
@@ -47,8 +51,8 @@ pub(crate) enum Incoming<'a> {
 }
 
 impl LinkSockets {
-    /// Opens them all on the interface with this name and index, as a member of `groups`. What the watcher hears of is said
-    /// through its aim.
+    /// Opens them all on the interface with this name and index, as a member of `groups`, of which VRRPv2 is spoken in
+    /// `groups_v2`. What the watcher hears of is said through its aim.
     ///
     /// # Errors
     ///
@@ -58,12 +62,15 @@ impl LinkSockets {
         index: u32,
         family: Family,
         groups: &BTreeSet<IpAddr>,
+        groups_v2: &BTreeSet<IpAddr>,
     ) -> io::Result<(Self, Aim)> {
         let receiver = Receiver::open(interface, index, family, groups)?;
+        let sealed = (!groups_v2.is_empty()).then(|| Receiver::open_sealed(interface, index, groups_v2));
+        let sealed = sealed.transpose()?;
         let transmitter = Transmitter::open(interface, index, family)?;
         let announcer = Announcer::open(index)?;
         let (watcher, aim) = Watcher::open(interface, index, family)?;
-        Ok((Self { receiver, transmitter, announcer, watcher }, aim))
+        Ok((Self { receiver, transmitter, announcer, watcher, sealed }, aim))
     }
 }
 

@@ -23,6 +23,8 @@ use crate::protocol::{Gauges, Kernel, Note, Wires, socket_number};
 
 /// Part of the number in the epoll of a watcher, where the receiver beside it has none.
 const WATCHER: u64 = 1 << 32;
+/// The same of what hears behind Authentication Headers.
+const SEALED: u64 = 1 << 33;
 
 const HEADERS_MAX: usize = ETHERNET_HEADER + HEADER_MAX;
 
@@ -100,9 +102,13 @@ impl Performer {
 
     /// The next packet of the socket with this number in the epoll, if there is such a socket.
     pub(crate) fn next(&mut self, number: u64) -> Option<(LinkId, io::Result<Option<Incoming<'_>>>)> {
-        let of_pair = number & !WATCHER;
+        let of_pair = number & !(WATCHER | SEALED);
         let sockets = self.sockets.get_mut(usize::try_from(of_pair).ok()?)?.as_deref_mut()?;
-        let next = if of_pair == number { sockets.receiver.next() } else { sockets.watcher.next() };
+        let next = match number - of_pair {
+            0 => sockets.receiver.next(),
+            WATCHER => sockets.watcher.next(),
+            _ => sockets.sealed.as_mut()?.next(),
+        };
         Some((LinkId(u16::try_from(of_pair >> 1).ok()?), next))
     }
 
@@ -145,7 +151,10 @@ impl Performer {
             let event = |number| EpollEvent::new(EpollFlags::EPOLLIN, number);
             let added = epoll
                 .add(&sockets.receiver, event(number))
-                .and_then(|()| epoll.add(&sockets.watcher, event(number | WATCHER)));
+                .and_then(|()| epoll.add(&sockets.watcher, event(number | WATCHER)))
+                .and_then(|()| {
+                    sockets.sealed.iter().try_for_each(|one| epoll.add(one, event(number | SEALED)))
+                });
             added.expect("an open socket can be waited for");
         }
     }

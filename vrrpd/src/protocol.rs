@@ -273,6 +273,7 @@ impl Loop {
                 Ok(Some(Incoming::Datagram(datagram, arrived))) => {
                     (Input::Received { link, datagram, arrived }, arrived)
                 }
+                Ok(Some(Incoming::Sealed(datagram, arrived))) => (Input::Sealed { link, datagram }, arrived),
                 Ok(Some(Incoming::Damaged(error, arrived))) => (Input::Damaged { link, error }, arrived),
                 Ok(Some(Incoming::Sighting(sighting, arrived))) => {
                     (Input::Sighted { link, sighting, arrived }, arrived)

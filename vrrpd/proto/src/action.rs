@@ -26,6 +26,14 @@ pub enum Input<'a> {
         /// When the kernel received it.
         arrived: Instant,
     },
+    /// A packet behind an IP Authentication Header (RFC 2338 5.3.6), which is never accepted. It says
+    /// of two routers that they cannot hear each other, and why.
+    Sealed {
+        /// Interface it came in on.
+        link: LinkId,
+        /// The packet; the payload is what is behind the header.
+        datagram: Datagram<'a>,
+    },
     /// A packet whose IP header is not one.
     Damaged {
         /// Interface it came in on.

@@ -90,6 +90,7 @@ impl Node {
             Input::Received { link, datagram, arrived } => {
                 self.received(link, &datagram, arrived.min(now), cx)
             }
+            Input::Sealed { link, datagram } => self.sealed(link, &datagram, cx),
             Input::Damaged { link, error } => self.discarded(link, None, error, cx),
             Input::Sighted { link, sighting, arrived } => {
                 let on_link = |router: &&mut VirtualRouter| router.parameters().link == link;
@@ -296,6 +297,21 @@ impl Node {
             Err(error) => error,
         };
         self.discarded(link, Some(datagram.source), error, cx);
+    }
+
+    fn sealed(&mut self, link: LinkId, datagram: &Datagram<'_>, cx: &mut Context<'_>) {
+        let Some(vrid) = peek_vrid(datagram.payload) else {
+            let error = ParseError::AuthenticationHeader;
+            return self.discarded(link, Some(datagram.source), error, cx);
+        };
+        let router = self.by_key.get(&(link, Family::of(datagram.source), vrid)).copied();
+        match router.and_then(|router| self.router_mut(router)) {
+            Some(router) => {
+                let reason = router.refuse(link, datagram, cx);
+                self.statistics.count(reason);
+            }
+            None => self.discarded(link, Some(datagram.source), ParseError::UnknownVrid { vrid }, cx),
+        }
     }
 
     fn discarded(&mut self, link: LinkId, source: Option<IpAddr>, error: ParseError, cx: &mut Context<'_>) {

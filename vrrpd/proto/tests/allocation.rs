@@ -234,6 +234,7 @@ fn round(watched: &mut Watched) {
     let datagram = Datagram { source: ip("192.0.2.9"), destination: group, hop_limit: 255, payload };
     let arrived = watched.now;
     watched.handle(Input::Received { link: LINK, datagram, arrived });
+    watched.handle(Input::Sealed { link: LINK, datagram });
 
     // A station that has the addresses too is seen, and told of an interval later.
     watched.run_for(3 * A);

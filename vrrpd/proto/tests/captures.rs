@@ -10,7 +10,8 @@ mod table;
 mod vectors;
 
 use vrrp_proto::packet::{
-    Advert, AuthPolicy, ChecksumForm, ChecksumPolicy, DiscardReason, ParseError, Password, Rules, arp, ndisc,
+    Advert, AuthPolicy, AuthType, ChecksumForm, ChecksumPolicy, Datagram, DiscardReason, ParseError,
+    Password, Rules, arp, ndisc,
 };
 use vrrp_proto::{Family, MacAddress, Version};
 
@@ -117,6 +118,19 @@ fn advertisements_behind_an_authentication_header_are_refused_by_name() {
         match parse_ip(Family::Ipv4, &frame.octets[14..]) {
             Err(error @ ParseError::AuthenticationHeader) => {
                 assert_eq!(error.reason(), DiscardReason::Authentication);
+                let sealed = Datagram::parse_sealed(&frame.octets[14..]).expect("VRRP is behind it");
+                let rules = Rules { version: Version::V2, ..Rules::to_identify(&sealed) };
+                let rules = Rules { authentication: AuthPolicy::None, ..rules };
+                assert_eq!(
+                    Advert::parse(&sealed, &rules),
+                    Err(ParseError::AuthType {
+                        found: AuthType::AuthenticationHeader,
+                        expected: AuthType::None
+                    })
+                );
+                for length in 0..frame.octets.len() - 14 {
+                    Datagram::parse_sealed(&frame.octets[14..14 + length]).expect_err("cut short");
+                }
                 refused += 1;
             }
             other => assert_eq!(other, Err(ParseError::Protocol { found: 2 }), "IGMP"),

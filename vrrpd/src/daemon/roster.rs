@@ -12,7 +12,7 @@ use vrrp_proto::parameters::{
     Announcements, GroupId, LinkId, Network, Parameters, RouterId, SecondPath, SecondPeer, VirtualAddress,
 };
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState, Tracking};
-use vrrp_proto::{AdverInterval, Family, Vrid};
+use vrrp_proto::{AdverInterval, Family, Version, Vrid};
 
 use crate::authentication::Secrets;
 use crate::config::{self, Config, Ipv4Checksum, Lease, TrackInterface};
@@ -265,6 +265,7 @@ impl Roster {
                 }),
                 stations: new.second_path.iter().flat_map(stations).collect(),
                 group: new.peers.is_empty().then_some(new.multicast_group),
+                version_2: new.version() == Version::V2,
                 global_source: new.peers.iter().any(|peer| match peer {
                     IpAddr::V4(_) => false,
                     IpAddr::V6(peer) => !peer.is_unicast_link_local(),

@@ -28,6 +28,8 @@ pub(crate) struct Place {
     pub(crate) stations: Vec<IpAddr>,
     /// Group that is listened to; none in unicast.
     pub(crate) group: Option<IpAddr>,
+    /// VRRPv2 is spoken, of which there is a form behind an Authentication Header.
+    pub(crate) version_2: bool,
     /// Unicast peers are not link-local: IPv6 advertisements leave from a global address.
     pub(crate) global_source: bool,
     /// The device with the virtual MAC address, which addresses go on that name no interface.
@@ -315,6 +317,7 @@ mod tests {
             second: None,
             stations: Vec::new(),
             group: None,
+            version_2: false,
             global_source: false,
             device: None,
             addresses: Vec::new(),

@@ -63,6 +63,7 @@ fn place_on(interface: &str) -> Place {
         second: None,
         stations: Vec::new(),
         group: None,
+        version_2: false,
         global_source: false,
         device: None,
         addresses: vec![placement(201), placement(202)],

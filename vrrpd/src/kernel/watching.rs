@@ -235,15 +235,19 @@ impl Worker {
             }
         };
         let here = |placed: &&Placed| placed.place.link == link && placed.place.family == family;
-        let groups: BTreeSet<IpAddr> =
-            self.places.values().filter(here).filter_map(|placed| placed.place.group).collect();
-        let as_before = |opened: &Opened| opened.interface == index && opened.groups == groups;
+        let places = || self.places.values().filter(here).map(|placed| &placed.place);
+        let groups: BTreeSet<IpAddr> = places().filter_map(|place| place.group).collect();
+        let groups_v2: BTreeSet<IpAddr> =
+            places().filter(|place| place.version_2).filter_map(|place| place.group).collect();
+        let as_before = |opened: &Opened| {
+            opened.interface == index && opened.groups == groups && opened.groups_v2 == groups_v2
+        };
         if self.sockets.get(&(link, family)).is_some_and(as_before) {
             return true;
         }
-        match LinkSockets::open(interface, index.get(), family, &groups) {
+        match LinkSockets::open(interface, index.get(), family, &groups, &groups_v2) {
             Ok((sockets, aim)) => {
-                self.sockets.insert((link, family), Opened { interface: index, groups, aim });
+                self.sockets.insert((link, family), Opened { interface: index, groups, groups_v2, aim });
                 let sockets = Some(Box::new(sockets));
                 self.protocol.push_waiting(protocol::Message::Sockets { link, family, sockets });
                 true

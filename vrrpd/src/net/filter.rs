@@ -4,17 +4,23 @@
 //! program finds that out before the kernel copies the frame.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::IpAddr;
 
 use libc::sock_filter;
+use socket2::{SockFilter, Socket};
 use vrrp_proto::{Family, MacAddress};
 
 /// The most instructions that any kernel takes.
-pub(super) const INSTRUCTIONS_MAX: usize = libc::BPF_MAXINSNS as usize;
+const INSTRUCTIONS_MAX: usize = libc::BPF_MAXINSNS as usize;
 
 const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 const LOAD_HALF: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
 const LOAD_OCTET: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+/// The length of the IPv4 header, into the index register.
+const LOAD_HEADER_LENGTH: u16 = (libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH) as u16;
+/// At the index register and beyond.
+const LOAD_OCTET_BEHIND_HEADER: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_IND) as u16;
 const STORE: u16 = libc::BPF_ST as u16;
 const RECALL: u16 = (libc::BPF_LD | libc::BPF_MEM) as u16;
 const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
@@ -29,9 +35,35 @@ const HOP_LIMIT: u32 = (libc::SKF_NET_OFF + 7).cast_unsigned();
 /// To us, to all, to a group; those above are meant for others, for another VLAN, or leave.
 const LAST_TYPE_FOR_US: u32 = libc::PACKET_MULTICAST as u32;
 
+/// Has the kernel pass to a socket only what the program accepts.
+///
+/// # Errors
+///
+/// When the program is longer than the kernel takes.
+pub(super) fn attach(socket: &Socket, program: &[sock_filter]) -> io::Result<()> {
+    if program.len() > INSTRUCTIONS_MAX {
+        return Err(io::Error::from_raw_os_error(libc::E2BIG));
+    }
+    let program: Vec<SockFilter> =
+        program.iter().map(|&sock_filter { code, jt, jf, k }| SockFilter::new(code, jt, jf, k)).collect();
+    socket.attach_filter(&program)
+}
+
 /// Nothing passes.
 pub(super) fn nothing() -> Vec<sock_filter> {
     vec![reject()]
+}
+
+/// What is behind an Authentication Header passes, where it is of this protocol. For IPv4 packets without
+/// what is in front of them, as a raw socket has them.
+pub(super) fn sealed(protocol: u8) -> Vec<sock_filter> {
+    vec![
+        op(LOAD_HEADER_LENGTH, 0),
+        op(LOAD_OCTET_BEHIND_HEADER, 0),
+        sock_filter { code: JUMP_EQUAL, jt: 0, jf: 1, k: protocol.into() },
+        accept(),
+        reject(),
+    ]
 }
 
 /// What another station says passes, whatever it is about; `own` is our Ethernet address.
@@ -152,7 +184,7 @@ mod tests {
     /// The kernel's interpreter, as far as the programs need it: what `program` says to a frame whose
     /// data begins `data` octets into it. Instructions must lead forwards, and to an end.
     fn passes(program: &[sock_filter], frame: &[u8], data: usize, packet_type: u8) -> bool {
-        let (mut at, mut a, mut memory) = (0, 0_u32, [None; 16]);
+        let (mut at, mut a, mut x, mut memory) = (0, 0_u32, 0, [None; 16]);
         loop {
             let sock_filter { code, jt, jf, k } = program[at];
             at += 1;
@@ -178,6 +210,14 @@ mod tests {
                     let Some(octets) = frame.get(from..from + octets) else { return false };
                     a = octets.iter().fold(0, |value, &octet| value << 8 | u32::from(octet));
                 }
+                LOAD_HEADER_LENGTH => match frame.get(k as usize) {
+                    Some(octet) => x = usize::from(octet & 0xf) * 4,
+                    None => return false,
+                },
+                LOAD_OCTET_BEHIND_HEADER => match frame.get(x + k as usize) {
+                    Some(&octet) => a = octet.into(),
+                    None => return false,
+                },
                 STORE => memory[k as usize] = Some(a),
                 RECALL => a = memory[k as usize].expect("stored before it is recalled"),
                 JUMP => at += k as usize,
@@ -274,6 +314,19 @@ mod tests {
         let stranger = arp_frame(OTHER, four(77));
         assert!(passes(&everything(Family::Ipv4, OWN), &stranger, 0, BROADCAST));
         assert!(!passes(&nothing(), &stranger, 0, BROADCAST));
+    }
+
+    #[test]
+    fn of_what_is_behind_authentication_headers_only_one_protocol_passes() {
+        for header in [20, 24, 60_u8] {
+            let mut packet = vec![0; usize::from(header)];
+            packet[0] = 0x40 + header / 4;
+            for next in [0, 50, 111, 112, 113, 255] {
+                let packet = [packet.as_slice(), &[next, 4, 0, 0]].concat();
+                assert_eq!(passes(&sealed(112), &packet, 0, HOST), next == 112, "{next} behind {header}");
+            }
+            assert!(!passes(&sealed(112), &packet, 0, HOST), "nothing behind {header}");
+        }
     }
 
     #[test]

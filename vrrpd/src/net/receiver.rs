@@ -11,16 +11,19 @@ use vrrp_proto::Family;
 use vrrp_proto::packet::{Datagram, ip};
 
 use super::inbox::Inbox;
-use super::{Incoming, doing};
+use super::{Incoming, doing, filter};
 
 /// Longest advertisement with its IP header, options and all.
 const BUFFER: usize = 60 + vrrp_proto::node::MESSAGE_MAX;
+/// Longest Authentication Header.
+const SEAL_MAX: usize = (u8::MAX as usize + 2) * 4;
 
-/// Hears the protocol 112 of one interface and family.
+/// Hears the protocol 112 of one interface and family, or what of it is behind an Authentication Header.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     socket: Socket,
     family: Family,
+    sealed: bool,
     inbox: Inbox,
 }
 
@@ -31,35 +34,19 @@ impl Receiver {
         family: Family,
         groups: &BTreeSet<IpAddr>,
     ) -> io::Result<Self> {
-        let domain = match family {
-            Family::Ipv4 => Domain::IPV4,
-            Family::Ipv6 => Domain::IPV6,
-        };
-        let protocol = Protocol::from(i32::from(ip::PROTOCOL));
-        let socket = Socket::new(domain, Type::RAW.nonblocking().cloexec(), Some(protocol))
-            .map_err(doing("open a raw socket for VRRP (it takes CAP_NET_RAW)"))?;
-        socket
-            .bind_device(Some(interface.as_bytes()))
-            .map_err(doing("bind the VRRP socket to the interface"))?;
-        match family {
-            // Only what this socket joined, not what others on this host joined.
-            Family::Ipv4 => socket.set_multicast_all_v4(false)?,
-            Family::Ipv6 => {
-                setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
-                setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)?;
-            }
-        }
-        for group in groups {
-            let joined = match group {
-                IpAddr::V4(group) => {
-                    socket.join_multicast_v4_n(group, &InterfaceIndexOrAddress::Index(index))
-                }
-                IpAddr::V6(group) => socket.join_multicast_v6(group, index),
-            };
-            joined.map_err(doing("join the VRRP multicast group"))?;
-        }
+        let socket = listen(interface, index, family, ip::PROTOCOL, groups)?;
         let inbox = Inbox::new(&socket, BUFFER)?;
-        Ok(Self { socket, family, inbox })
+        Ok(Self { socket, family, sealed: false, inbox })
+    }
+
+    /// Hears VRRP behind Authentication Headers, and nothing else of IPsec.
+    pub(super) fn open_sealed(interface: &str, index: u32, groups: &BTreeSet<IpAddr>) -> io::Result<Self> {
+        let family = Family::Ipv4;
+        let socket = listen(interface, index, family, ip::AUTHENTICATION_HEADER, groups)?;
+        filter::attach(&socket, &filter::sealed(ip::PROTOCOL))
+            .map_err(doing("have only VRRP behind Authentication Headers passed"))?;
+        let inbox = Inbox::new(&socket, BUFFER + SEAL_MAX)?;
+        Ok(Self { socket, family, sealed: true, inbox })
     }
 
     /// The next packet, or `None` when there is none.
@@ -69,6 +56,11 @@ impl Receiver {
     /// What the socket says, for example that the interface is down; the next call may work.
     pub(crate) fn next(&mut self) -> io::Result<Option<Incoming<'_>>> {
         let Some(packet) = self.inbox.next(&self.socket)? else { return Ok(None) };
+        if self.sealed {
+            let sealed = |datagram| Incoming::Sealed(datagram, packet.arrived);
+            // What makes no sense may be IPsec's.
+            return Ok(Some(Datagram::parse_sealed(packet.octets).map_or(Incoming::Nothing, sealed)));
+        }
         let datagram = match self.family {
             // An IPv4 raw socket hands over the header.
             Family::Ipv4 => Datagram::parse_ipv4(packet.octets),
@@ -91,4 +83,38 @@ impl AsFd for Receiver {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// A raw socket for a protocol of one interface, as a member of the groups.
+fn listen(
+    interface: &str,
+    index: u32,
+    family: Family,
+    protocol: u8,
+    groups: &BTreeSet<IpAddr>,
+) -> io::Result<Socket> {
+    let domain = match family {
+        Family::Ipv4 => Domain::IPV4,
+        Family::Ipv6 => Domain::IPV6,
+    };
+    let protocol = Protocol::from(i32::from(protocol));
+    let socket = Socket::new(domain, Type::RAW.nonblocking().cloexec(), Some(protocol))
+        .map_err(doing("open a raw socket for VRRP (it takes CAP_NET_RAW)"))?;
+    socket.bind_device(Some(interface.as_bytes())).map_err(doing("bind the VRRP socket to the interface"))?;
+    match family {
+        // Only what this socket joined, not what others on this host joined.
+        Family::Ipv4 => socket.set_multicast_all_v4(false)?,
+        Family::Ipv6 => {
+            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+            setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)?;
+        }
+    }
+    for group in groups {
+        let joined = match group {
+            IpAddr::V4(group) => socket.join_multicast_v4_n(group, &InterfaceIndexOrAddress::Index(index)),
+            IpAddr::V6(group) => socket.join_multicast_v6(group, index),
+        };
+        joined.map_err(doing("join the VRRP multicast group"))?;
+    }
+    Ok(socket)
 }

@@ -11,8 +11,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use libc::sock_filter;
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use vrrp_proto::packet::Sighting;
 use vrrp_proto::{Family, MacAddress};
 
@@ -47,7 +46,7 @@ impl Watcher {
                 // Protocol 0: nothing is received before it is bound, with the filter in place.
                 let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), None)
                     .map_err(doing("open a packet socket for ARP (it takes CAP_NET_RAW)"))?;
-                attach(&socket, &filter::nothing())?;
+                filter::attach(&socket, &filter::nothing())?;
                 socket
                     .bind(&sys::arp_address(index))
                     .map_err(doing("bind the ARP socket to the interface"))?;
@@ -59,7 +58,7 @@ impl Watcher {
                     .map_err(doing("open a raw socket for ICMPv6 (it takes CAP_NET_RAW)"))?;
                 sys::pass_only_icmpv6(&socket, NEIGHBOUR_ADVERTISEMENT)
                     .map_err(doing("have only neighbour advertisements passed"))?;
-                attach(&socket, &filter::nothing())?;
+                filter::attach(&socket, &filter::nothing())?;
                 socket
                     .bind_device(Some(interface.as_bytes()))
                     .map_err(doing("bind the ICMPv6 socket to the interface"))?;
@@ -111,20 +110,11 @@ impl Aim {
         let Some((own, addresses)) = &self.now else { return Ok(()) };
         // The short one first: it makes room for the long one (the kernel bounds both together), and
         // stays where that is refused.
-        attach(&self.socket, &filter::everything(self.family, *own))
+        filter::attach(&self.socket, &filter::everything(self.family, *own))
             .map_err(doing("have the kernel pick what other stations say about addresses"))?;
-        attach(&self.socket, &filter::about(self.family, *own, addresses))
+        filter::attach(&self.socket, &filter::about(self.family, *own, addresses))
             .map_err(doing("have the kernel pick what is said about so many addresses; all is looked at"))
     }
-}
-
-fn attach(socket: &Socket, program: &[sock_filter]) -> io::Result<()> {
-    if program.len() > filter::INSTRUCTIONS_MAX {
-        return Err(io::Error::from_raw_os_error(libc::E2BIG));
-    }
-    let program: Vec<SockFilter> =
-        program.iter().map(|&sock_filter { code, jt, jf, k }| SockFilter::new(code, jt, jf, k)).collect();
-    socket.attach_filter(&program)
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ fn the_loop_allocates_nothing_while_it_receives_decides_and_sends() {
     let mut protocol = Loop::new(wires, Arc::default()).expect("a timer and an epoll");
 
     let (sockets, _aim) =
-        LinkSockets::open("lo", LOOPBACK.get(), Family::Ipv4, &[].into()).expect("we are root");
+        LinkSockets::open("lo", LOOPBACK.get(), Family::Ipv4, &[].into(), &[].into()).expect("we are root");
     let (router, family) = (ROUTER, Family::Ipv4);
     others.tell(Message::Sockets { link: LINK, family, sockets: Some(Box::new(sockets)) });
     let wiring = Wiring { link: LINK, family, form: GarpForm::Request, further: [].into() };

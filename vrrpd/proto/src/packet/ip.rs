@@ -14,7 +14,7 @@ use crate::{Family, MacAddress};
 pub const PROTOCOL: u8 = 112;
 
 /// IP protocol number of the Authentication Header (RFC 2402).
-const AUTHENTICATION_HEADER: u8 = 51;
+pub const AUTHENTICATION_HEADER: u8 = 51;
 /// Octets of an IPv4 header without options.
 const IPV4_HEADER: usize = 20;
 /// Octets of the fixed IPv6 header.
@@ -121,6 +121,41 @@ impl<'a> Datagram<'a> {
     /// received, is a fragment, or carries another protocol. The header checksum is not verified:
     /// the kernel did.
     pub fn parse_ipv4(octets: &'a [u8]) -> Result<Self, ParseError> {
+        match Self::ipv4(octets)? {
+            (PROTOCOL, datagram) => Ok(datagram),
+            (AUTHENTICATION_HEADER, _) => Err(ParseError::AuthenticationHeader),
+            (found, _) => Err(ParseError::Protocol { found }),
+        }
+    }
+
+    /// Reads an IPv4 packet whose payload is behind an Authentication Header, as VRRPv2 had it
+    /// (RFC 2338 5.3.6). Whether it is authentic is not looked at: nobody may believe what it says.
+    ///
+    /// # Errors
+    ///
+    /// As with [`parse_ipv4`](Self::parse_ipv4); also when it has no Authentication Header, or
+    /// another protocol behind it.
+    pub fn parse_sealed(octets: &'a [u8]) -> Result<Self, ParseError> {
+        let (protocol, datagram) = Self::ipv4(octets)?;
+        if protocol != AUTHENTICATION_HEADER {
+            return Err(ParseError::Protocol { found: protocol });
+        }
+        let header = datagram.payload;
+        let &[next, words, ..] = header else {
+            return Err(ParseError::Truncated { received: header.len(), promised: 2 });
+        };
+        if next != PROTOCOL {
+            return Err(ParseError::Protocol { found: next });
+        }
+        // In words of four octets, less two (RFC 2402 2.2).
+        let promised = (usize::from(words) + 2) * 4;
+        let payload = header.get(promised..);
+        let payload = payload.ok_or(ParseError::Truncated { received: header.len(), promised })?;
+        Ok(Self { payload, ..datagram })
+    }
+
+    /// The protocol of an IPv4 packet, and the packet.
+    fn ipv4(octets: &'a [u8]) -> Result<(u8, Self), ParseError> {
         let Some(header) = Ipv4Packet::new(octets) else {
             return Err(ParseError::Truncated { received: octets.len(), promised: IPV4_HEADER });
         };
@@ -141,17 +176,13 @@ impl<'a> Datagram<'a> {
         if header.get_flags() & MORE_FRAGMENTS != 0 || header.get_fragment_offset() != 0 {
             return Err(ParseError::Fragment);
         }
-        match header.get_next_level_protocol().0 {
-            PROTOCOL => {}
-            AUTHENTICATION_HEADER => return Err(ParseError::AuthenticationHeader),
-            found => return Err(ParseError::Protocol { found }),
-        }
-        Ok(Self {
+        let datagram = Self {
             source: header.get_source().into(),
             destination: header.get_destination().into(),
             hop_limit: header.get_ttl(),
             payload,
-        })
+        };
+        Ok((header.get_next_level_protocol().0, datagram))
     }
 
     /// Reads an IPv6 packet; octets after its payload length are ignored (Ethernet padding).

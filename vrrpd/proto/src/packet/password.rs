@@ -70,7 +70,7 @@ pub enum AuthPolicy {
 
 impl AuthPolicy {
     /// The type that has to stand in the message.
-    pub(super) const fn auth_type(self) -> Option<AuthType> {
+    pub(crate) const fn auth_type(self) -> Option<AuthType> {
         match self {
             Self::None => Some(AuthType::None),
             Self::Password(_) => Some(AuthType::Password),
@@ -118,7 +118,7 @@ impl AuthType {
         match self {
             Self::None => "none",
             Self::Password => "password",
-            Self::AuthenticationHeader => "authentication header",
+            Self::AuthenticationHeader => "header (AH)",
             Self::Unknown(_) => "unknown",
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::validation::KEYED;
 use super::{Context, REPORT_SPACING, VirtualRouter};
 use crate::action::Report;
-use crate::packet::{ChecksumForm, ParseError, TrailerFault};
+use crate::packet::{AuthType, ChecksumForm, ParseError, TrailerFault};
 use crate::parameters::{Authentication, Replay};
 use crate::snapshot::{Alarm, Alarms, Evidence, Raised, Value};
 use crate::{Instant, MacAddress};
@@ -177,6 +177,11 @@ impl VirtualRouter {
             ParseError::UnknownPeer { .. } => (Alarm::UnknownSender, Value::Nothing, Value::Nothing),
             ParseError::AuthType { found, expected } => {
                 (Alarm::AuthenticationMismatch, Value::Word(found.name()), Value::Word(expected.name()))
+            }
+            ParseError::AuthenticationHeader => {
+                let ours = self.parameters.authentication.policy().auth_type().map_or("none", AuthType::name);
+                let theirs = AuthType::AuthenticationHeader.name();
+                (Alarm::AuthenticationMismatch, Value::Word(theirs), Value::Word(ours))
             }
             ParseError::Password => {
                 (Alarm::AuthenticationMismatch, Value::Word("another password"), Value::Word("password"))

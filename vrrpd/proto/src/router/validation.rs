@@ -66,6 +66,21 @@ impl VirtualRouter {
         }
     }
 
+    /// Discards a packet that carries this router's VRID behind an Authentication Header. What would be
+    /// wrong with it otherwise comes first: only two that agree on the rest have that to settle.
+    pub(crate) fn refuse(
+        &mut self,
+        link: LinkId,
+        datagram: &Datagram<'_>,
+        cx: &mut Context<'_>,
+    ) -> DiscardReason {
+        let error = match self.validate(self.path_of(link), datagram) {
+            Err(error) if error.reason() != DiscardReason::Authentication => error,
+            _ => ParseError::AuthenticationHeader,
+        };
+        self.turned_away(link, datagram.source, error, cx)
+    }
+
     fn turned_away(
         &mut self,
         link: LinkId,

@@ -168,6 +168,8 @@ pub(crate) struct Scene {
     /// The version of what is heard, and its password; those of the router unless set.
     pub(crate) version: Version,
     pub(crate) password: Option<Password>,
+    /// What is heard is behind an IP Authentication Header.
+    pub(crate) in_header: bool,
     /// The key that is heard from, and its place among those of its sender; none unless set.
     pub(crate) seal: Option<(Key, Sequence)>,
     /// How many of our addresses are advertised.
@@ -189,6 +191,7 @@ impl Scene {
             sending: Ok(()),
             unreachable: None,
             hop_limit: 255,
+            in_header: false,
             list: None,
             version: parameters.version(),
             password: match parameters.authentication {
@@ -342,7 +345,10 @@ impl Scene {
         };
         let payload = &message[..length];
         let datagram = Datagram { source, destination, hop_limit: self.hop_limit, payload };
-        self.input(Input::Received { link, datagram, arrived });
+        self.input(match self.in_header {
+            true => Input::Sealed { link, datagram },
+            false => Input::Received { link, datagram, arrived },
+        });
     }
 
     /// A VRRP message, sound or not, arrives now.

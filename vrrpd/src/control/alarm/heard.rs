@@ -1,6 +1,7 @@
 //! What received packets show, in words: who, its value, ours, and what to type.
 
 use vrrp_proto::Version;
+use vrrp_proto::packet::AuthType;
 use vrrp_proto::snapshot::{self, Evidence, Raised, Value};
 
 use super::{Alarm, Level};
@@ -118,7 +119,7 @@ fn words(
             format!("{peer} speaks VRRP version {theirs}, this node version {ours}: neither hears the other"),
             format!("the same version on every node (keepalived: vrrp_version {ours})"),
         ),
-        snapshot::Alarm::AuthenticationMismatch if is_rolled_out(router) => (
+        snapshot::Alarm::AuthenticationMismatch if is_rolled_out(router) && !is_in_header(theirs) => (
             format!(
                 "{peer} has authentication {theirs}, this node {ours}; accepted, and refused with mode = \
                  \"enforce\""
@@ -140,7 +141,14 @@ fn words(
                     "{peer} has authentication {theirs}, this node {ours}: neither hears the other, and \
                      both become Active"
                 ),
-                on_both("authentication"),
+                if is_in_header(theirs) {
+                    String::from(
+                        "auth_type PASS on the peer, and authentication of type \"pass\" here with its \
+                         password; or type \"hmac-sha256\" on both",
+                    )
+                } else {
+                    on_both("authentication")
+                },
             );
         }
         snapshot::Alarm::TransportMismatch => (
@@ -233,6 +241,11 @@ fn words(
         }
     };
     (Level::Degraded, message, remedy)
+}
+
+/// Is the peer's authentication the one that is not spoken here?
+fn is_in_header(theirs: Value) -> bool {
+    theirs == Value::Word(AuthType::AuthenticationHeader.name())
 }
 
 /// Are keyed advertisements on their way, and none refused yet?

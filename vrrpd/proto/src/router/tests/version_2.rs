@@ -112,6 +112,21 @@ fn with_a_password_nobody_without_it_is_heard_and_the_other_way_round() {
 }
 
 #[test]
+fn what_is_behind_an_authentication_header_is_told_of_and_never_believed() {
+    for (authentication, ours) in [(Authentication::None, "none"), (password("s3cr3t"), "password")] {
+        let mut scene = Scene::backup(Parameters { authentication, ..version_2() });
+        scene.in_header = true;
+        scene.hear_interval(PEER, 255, 200);
+        let shown = scene.snapshot().alarms.get(Alarm::AuthenticationMismatch).expect("told of").evidence;
+        assert_eq!((shown.theirs, shown.ours), (Value::Word("header (AH)"), Value::Word(ours)));
+        let counted = scene.statistics();
+        assert_eq!((counted.auth_errors, counted.advertisement_rcvd), (1, 0));
+        scene.run_for(4 * version_2().interval.duration());
+        assert_eq!(scene.snapshot().state, StateName::Active, "nobody was heard");
+    }
+}
+
+#[test]
 fn what_is_sent_carries_the_seconds_and_the_password() {
     let mut scene = Scene::active(Parameters { authentication: password("s3cr3t"), ..version_2() });
     let mut message = [0xee; 64];
