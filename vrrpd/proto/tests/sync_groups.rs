@@ -262,6 +262,22 @@ fn a_member_that_comes_or_goes_by_reload_moves_nobody_else() {
     assert_eq!(world.takeovers(), 1, "{}", world.log.join("\n"));
 }
 
+/// Half of a group is worse than none, also where the other half is new.
+#[test]
+fn a_member_that_comes_by_reload_and_cannot_be_active_moves_all() {
+    let mut world = World::new(Settings::pair([[150, 150], [100, 100]]), 1, None);
+    world.half_roles = true;
+    world.hosts().for_each(|host| world.start_with(host, 0..1, None));
+    world.run(10 * SECOND);
+    world.link(0, 1, false);
+    world.add(1, 1);
+    world.add(0, 1);
+    let inside = world.snapshot(0, 0).expect("it runs");
+    assert_eq!((inside.state, inside.reason), (StateName::Backup, Reason::SyncGroup));
+    world.run(10 * SECOND);
+    assert!(world.is_active(1), "{}", world.log.join("\n"));
+}
+
 #[test]
 fn a_group_goes_on_after_a_restart() {
     let mut world = settled(Settings::pair([[150, 150], [100, 100]]));
