@@ -4,7 +4,7 @@ use vrrp_proto::action::{Input, Order, Outcome, Ownership, Ticket};
 use vrrp_proto::parameters::{Facts, Parameters, RouterId};
 use vrrp_proto::snapshot::{Phase, StateName};
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState};
-use vrrp_proto::{Node, Priority};
+use vrrp_proto::{Family, Node, Priority};
 
 use super::kernel::{Answer, Kernel};
 use super::settings::{MS, TRACKERS};
@@ -94,6 +94,9 @@ pub(crate) struct Host {
     pub(crate) since: u64,
     pub(crate) overheard: Vec<Overheard>,
     pub(crate) release_overheard: u64,
+    /// Of each other host and path the newest sequence of a keyed advertisement: what it overtook is no
+    /// sign of life (`protocol.md` 6.4).
+    newest: [[u64; 2]; 4],
     /// The addresses that it found at start were renewed then.
     pub(crate) left_over: u64,
     /// Since when it holds addresses without being Active or about to be.
@@ -133,6 +136,7 @@ impl Host {
             since: 0,
             overheard: vec![Overheard::default(); 4],
             release_overheard: 0,
+            newest: [[0; 2]; 4],
             left_over: 0,
             holding_since: None,
             spoke_last: None,
@@ -165,6 +169,7 @@ impl Host {
         self.phase = Phase::Settled;
         self.overheard.fill(Overheard::default());
         self.release_overheard = 0;
+        self.newest = [[0; 2]; 4];
         self.holding_since = None;
         self.spoke_last = None;
     }
@@ -174,7 +179,14 @@ impl Host {
     }
 
     /// Remembers what reached the socket.
-    pub(crate) fn overhear(&mut self, from: usize, payload: &[u8], now: u64) {
+    pub(crate) fn overhear(&mut self, from: usize, on_second: bool, payload: &[u8], now: u64) {
+        if let Some(sequence) = keyed_sequence(payload, self.parameters.family) {
+            let newest = &mut self.newest[from][usize::from(on_second)];
+            if sequence <= *newest {
+                return;
+            }
+            *newest = sequence;
+        }
         let priority = payload[2];
         if priority == 0 {
             self.release_overheard = now;
@@ -210,6 +222,15 @@ impl Host {
     pub(crate) fn is_stalled(&self, now: u64) -> bool {
         self.stalled_until > now
     }
+}
+
+/// Time and counter of the trailer behind an advertisement, if there is one.
+fn keyed_sequence(payload: &[u8], family: Family) -> Option<u64> {
+    let address = if family == Family::Ipv4 { 4 } else { 16 };
+    let authentication = if payload[0] >> 4 == 2 { 8 } else { 0 };
+    let trailer = payload.get(8 + usize::from(payload[3]) * address + authentication..)?;
+    let octets = trailer.get(4..12)?.try_into().expect("8 octets");
+    Some(u64::from_be_bytes(octets))
 }
 
 /// What a shell would tell that does not wait for the kernel.

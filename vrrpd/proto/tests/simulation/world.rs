@@ -518,7 +518,7 @@ impl World {
             return;
         }
         if let Frame::Advert(packet) = &frame {
-            host.overhear(from, &packet.payload, self.now);
+            host.overhear(from, frame.is_on_second(), &packet.payload, self.now);
         }
         host.inbox.push((frame, self.now));
         let at = self.now + self.random.below(self.settings.latency / 4);
