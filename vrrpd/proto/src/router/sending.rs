@@ -108,7 +108,8 @@ impl VirtualRouter {
             (_, _) => Delivery::Partial { errno },
         };
         let before = std::mem::replace(&mut self.sending.delivery, delivery);
-        if !priority.is_release() && !self.is_mute() {
+        // Who resigned in the turn of an advertisement has noted that with the addresses since.
+        if !priority.is_release() && !self.is_mute() && matches!(self.state, State::Active { .. }) {
             self.renew(cx);
         }
         if std::mem::discriminant(&before) == std::mem::discriminant(&delivery) {

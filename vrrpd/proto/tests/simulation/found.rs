@@ -37,6 +37,29 @@ fn what_is_put_back_while_asking_is_noted_as_given_up_too() {
     assert_eq!(scene.deeds(), ["acquire 0..1", "disclaim"]);
 }
 
+/// Seed 25273: a question is put in the turn of an advertisement; what became of that came after the
+/// note, and took it back.
+#[test]
+fn an_advertisement_just_before_a_resignation_does_not_take_the_note_back() {
+    let mut scene = Scene::active(Parameters { leased: true, ..with_check(Effect::Demote) });
+    scene.check(Passing);
+    scene.check(Failing);
+    let asks_with_an_advertisement = |scene: &Scene| {
+        let advertised = scene.advertised();
+        advertised.contains(&0) && advertised[0] != 0
+    };
+    for _ in 0..1000 {
+        scene.forget();
+        scene.next_timeout();
+        if asks_with_an_advertisement(&scene) {
+            break;
+        }
+    }
+    assert!(asks_with_an_advertisement(&scene));
+    let notes = scene.deeds().into_iter().filter(|deed| deed == "renew" || deed == "disclaim");
+    assert_eq!(notes.last().as_deref(), Some("disclaim"));
+}
+
 /// Seed 5510: after a stall the new priority was told before the timers were looked at, which hid
 /// the stall; what was lost in it never came back.
 #[test]
