@@ -47,7 +47,11 @@ pub(crate) fn actions(world: &mut World, host: usize, actions: &[Action]) {
                 host.orders.yielded &= *to != StateName::Active;
             }
             Action::Report(Report::Ordered { outcome, .. }) => answered(world, host, *outcome),
-            Action::Report(Report::Asking { .. }) => world.hosts[host].asking = true,
+            Action::Report(Report::Asking { .. }) => {
+                world.hosts[host].asking = true;
+                // A question that was due anyway may move the role, whatever was cut.
+                world.still = false;
+            }
             Action::Report(Report::Kept { .. }) => world.hosts[host].asking = false,
             _ => {}
         }
