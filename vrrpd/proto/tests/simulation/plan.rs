@@ -179,7 +179,7 @@ fn plan_cut(world: &mut World, host: usize) {
             world.push(world.now, Event::Disturb(isolate));
         }
     }
-    world.still = kind < 2;
+    world.still = kind < 2 && !world.hosts.iter().any(|host| host.asking);
 }
 
 /// Something that an operator orders. What was ordered before is undone half of the time.
