@@ -237,7 +237,7 @@ impl VirtualRouter {
         (self.holding.outstanding > 0).then(|| self.holding.progress + self.patience())
     }
 
-    /// When missing addresses are asked for again: those of a part after the back-off, those that only
+    /// When missing addresses are asked for again: those beside a part after the back-off, those that only
     /// move along after one of their own, those that were lost in a stall as soon as the sockets have
     /// been read, none while nothing can be sent, those of an owner never.
     pub(super) fn retry_at(&self) -> Option<Instant> {
@@ -245,7 +245,10 @@ impl VirtualRouter {
             return None;
         }
         if self.holding.part {
-            return (self.holding.outstanding == 0).then_some(self.back_off.not_before);
+            // When nothing is left of the part, the back-off would leave the addresses to nobody.
+            let part_lost = !self.holding.any_present();
+            let at = if part_lost { Instant::ZERO } else { self.back_off.not_before };
+            return (self.holding.outstanding == 0).then_some(at);
         }
         if self.holding.any_lost() {
             return Some(Instant::ZERO);

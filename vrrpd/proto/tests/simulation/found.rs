@@ -75,6 +75,28 @@ fn what_was_lost_in_a_stall_comes_back_whatever_rearms_the_timer() {
     assert_eq!((scene.count("acquire"), scene.present()), (1, vec![true]));
 }
 
+/// Seed 36452: the part that the kernel did not refuse was lost in a stall, and came back with the
+/// back-off of the rest, many intervals later.
+#[test]
+fn a_part_that_was_lost_in_a_stall_comes_back_at_once() {
+    let mut scene = Scene::backup(Parameters {
+        addresses: addresses(&["192.0.2.201", "192.0.2.202"]),
+        leased: true,
+        ..parameters()
+    });
+    scene.kernel = Kernel::Refusing(1);
+    scene.next_timeout();
+    // Nobody takes over; what is missing is tried again, and refused again.
+    scene.run_for(30 * A);
+    assert_eq!((scene.state(), scene.present()), (StateName::Active, vec![true, false]));
+    scene.pass(10 * A);
+    scene.woke();
+    scene.outcome(Outcome::Lost { index: 0 });
+    scene.forget();
+    scene.drained();
+    assert_eq!(scene.present(), [true, false]);
+}
+
 /// A Backup that has ignored a router of priority 100 for long enough to claim soon.
 fn about_to_preempt(parameters: Parameters) -> Scene {
     let mut scene = Scene::backup(parameters);
