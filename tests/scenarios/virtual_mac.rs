@@ -266,8 +266,7 @@ fn a_name_that_is_taken_is_told_and_what_has_it_is_left_alone() {
     a.ip(&format!("link add {DEVICE} type veth peer name other"));
     let before = a.ip(&format!("-o link show dev {DEVICE}"));
     let _daemon = a.vrrpd(&web(PRIMARY, KEY));
-    let router = a.wait_for_state("web", "initialize");
-    assert_eq!(router["reason"], "no_virtual_mac");
+    a.wait_for_router("web", "kept from starting", |router| router["reason"] == "no_virtual_mac");
     let told =
         a.wait_for_router("web", "with an alarm", |router| router["alarms"][0]["name"] == "no_virtual_mac");
     assert!(told["alarms"][0]["message"].as_str().is_some_and(|text| text.contains(DEVICE)), "{told}");

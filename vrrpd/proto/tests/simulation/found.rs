@@ -56,8 +56,8 @@ fn an_advertisement_just_before_a_resignation_does_not_take_the_note_back() {
         }
     }
     assert!(asks_with_an_advertisement(&scene));
-    let notes = scene.deeds().into_iter().filter(|deed| deed == "renew" || deed == "disclaim");
-    assert_eq!(notes.last().as_deref(), Some("disclaim"));
+    let mut notes = scene.deeds().into_iter().filter(|deed| deed == "renew" || deed == "disclaim");
+    assert_eq!(notes.next_back().as_deref(), Some("disclaim"));
 }
 
 /// Seed 5510: after a stall the new priority was told before the timers were looked at, which hid
