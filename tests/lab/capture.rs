@@ -24,7 +24,7 @@ pub(crate) enum Side {
     Host,
 }
 
-/// A running capture of advertisements, ARP and neighbour discovery. Ends when dropped.
+/// A running capture of advertisements, ARP, neighbour discovery and group membership. Ends when dropped.
 pub struct Capture {
     frames: Arc<Mutex<Vec<Frame>>>,
     stop: Arc<AtomicBool>,
@@ -80,7 +80,18 @@ impl Capture {
 
     /// Waits for the first frame captured at or after `since_ns` that `wanted` accepts.
     pub fn wait_for(&self, what: &str, since_ns: i64, wanted: impl Fn(&Frame) -> bool) -> Frame {
-        wait_for(what, DEADLINE, || {
+        self.wait_within(DEADLINE, what, since_ns, wanted)
+    }
+
+    /// As [`wait_for`](Self::wait_for) with a deadline, for what takes its time.
+    pub fn wait_within(
+        &self,
+        deadline: Duration,
+        what: &str,
+        since_ns: i64,
+        wanted: impl Fn(&Frame) -> bool,
+    ) -> Frame {
+        wait_for(what, deadline, || {
             let frames = self.frames.lock().expect("the capture does not panic");
             frames.iter().find(|frame| frame.time_ns >= since_ns && wanted(frame)).cloned()
         })
@@ -108,9 +119,9 @@ fn open() -> std::io::Result<Socket> {
     Ok(socket)
 }
 
-/// Passes ARP, VRRP over both families, neighbour solicitations and advertisements, and all that comes
-/// from a virtual MAC address. A prober's thousands of echoes must not cost us a wake-up each.
-fn filter() -> [SockFilter; 16] {
+/// Passes ARP, VRRP over both families, neighbour solicitations and advertisements, IGMP, MLD, and all
+/// that comes from a virtual MAC address. A prober's thousands of echoes must not cost us a wake-up each.
+fn filter() -> [SockFilter; 18] {
     const LOAD_WORD: u16 = 0x20;
     const LOAD_HALF: u16 = 0x28;
     const LOAD_BYTE: u16 = 0x30;
@@ -119,15 +130,18 @@ fn filter() -> [SockFilter; 16] {
     let op = SockFilter::new;
     [
         op(LOAD_WORD, 0, 0, 6),
-        op(JUMP_EQUAL, 12, 0, frame::VIRTUAL_MAC_PREFIX),
+        op(JUMP_EQUAL, 14, 0, frame::VIRTUAL_MAC_PREFIX),
         op(LOAD_HALF, 0, 0, 12),
-        op(JUMP_EQUAL, 10, 0, 0x0806),
-        op(JUMP_EQUAL, 0, 2, 0x0800),
+        op(JUMP_EQUAL, 12, 0, 0x0806),
+        op(JUMP_EQUAL, 0, 3, 0x0800),
         op(LOAD_BYTE, 0, 0, 14 + 9),
-        op(JUMP_EQUAL, 7, 8, 112),
-        op(JUMP_EQUAL, 0, 7, 0x86dd),
+        op(JUMP_EQUAL, 9, 0, 112),
+        op(JUMP_EQUAL, 8, 9, 2),
+        op(JUMP_EQUAL, 0, 8, 0x86dd),
         op(LOAD_BYTE, 0, 0, 14 + 6),
-        op(JUMP_EQUAL, 4, 0, 112),
+        op(JUMP_EQUAL, 5, 0, 112),
+        // The hop-by-hop options, which only MLD has here.
+        op(JUMP_EQUAL, 4, 0, 0),
         op(JUMP_EQUAL, 0, 4, 58),
         op(LOAD_BYTE, 0, 0, 14 + 40),
         op(JUMP_EQUAL, 1, 0, 135),

@@ -1,4 +1,5 @@
-//! What passes on the wire, as far as the stories ask: advertisements, ARP, neighbour discovery.
+//! What passes on the wire, as far as the stories ask: advertisements, ARP, neighbour discovery,
+//! group membership.
 //!
 //! Read here octet by octet rather than by the daemon's own parser, so that one misreading cannot
 //! hide another.
@@ -78,6 +79,13 @@ pub enum Kind {
     NeighbourSolicitation {
         /// The target address.
         target: IpAddr,
+    },
+    /// Somebody asks who is a member of which group, in any version of IGMP or MLD.
+    MembershipQuery,
+    /// The sender reports its groups, in IGMPv3 or MLDv2.
+    MembershipReport {
+        /// Those that it wants from any source (MODE_IS_EXCLUDE).
+        groups: Vec<IpAddr>,
     },
     /// Anything else from a virtual MAC address.
     Other,
@@ -163,19 +171,23 @@ fn arp(packet: &[u8]) -> Option<Kind> {
 }
 
 fn ipv4(packet: &[u8]) -> Option<Kind> {
+    const IGMP: u8 = 2;
     const VRRP: u8 = 112;
     let header = usize::from(packet.first()? & 15) * 4;
     let length = usize::from(u16::from_be_bytes(array(packet, 2)?));
-    if *packet.get(9)? != VRRP {
-        return None;
-    }
     let source = IpAddr::from(array::<4>(packet, 12)?);
     let destination = IpAddr::from(array::<4>(packet, 16)?);
     // The IP length counts: a short frame is padded to 60 octets.
-    vrrp(packet.get(header..length)?, source, destination, *packet.get(8)?)
+    let payload = packet.get(header..length)?;
+    match *packet.get(9)? {
+        VRRP => vrrp(payload, source, destination, *packet.get(8)?),
+        IGMP => membership::<4>(payload, 0x11, 0x22),
+        _ => None,
+    }
 }
 
 fn ipv6(packet: &[u8]) -> Option<Kind> {
+    const HOP_BY_HOP: u8 = 0;
     const VRRP: u8 = 112;
     const ICMPV6: u8 = 58;
     let source = IpAddr::from(array::<16>(packet, 8)?);
@@ -184,6 +196,8 @@ fn ipv6(packet: &[u8]) -> Option<Kind> {
     match *packet.get(6)? {
         VRRP => vrrp(payload, source, destination, *packet.get(7)?),
         ICMPV6 => neighbour_discovery(payload),
+        // Router Alert is eight octets long.
+        HOP_BY_HOP if *payload.first()? == ICMPV6 => membership::<16>(payload.get(8..)?, 130, 143),
         _ => None,
     }
 }
@@ -209,6 +223,24 @@ fn vrrp(message: &[u8], source: IpAddr, destination: IpAddr, ttl: u8) -> Option<
         ttl,
         addresses,
     }))
+}
+
+/// IGMP or MLD, with the types of a query and of a report of the latest version.
+fn membership<const N: usize>(message: &[u8], query: u8, report: u8) -> Option<Kind>
+where
+    IpAddr: From<[u8; N]>,
+{
+    const MODE_IS_EXCLUDE: u8 = 2;
+    let kind = *message.first()?;
+    if kind == query {
+        return Some(Kind::MembershipQuery);
+    }
+    let count = usize::from(u16::from_be_bytes(array(message, 6)?));
+    // None here names sources, so that all records are of one length.
+    let records = message.get(8..)?.chunks_exact(4 + N).take(count);
+    let wanted = records.filter(|record| record.first() == Some(&MODE_IS_EXCLUDE));
+    let groups = wanted.filter_map(|record| array::<N>(record, 4)).map(IpAddr::from).collect();
+    (kind == report).then_some(Kind::MembershipReport { groups })
 }
 
 fn neighbour_discovery(message: &[u8]) -> Option<Kind> {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use lab::story::{PRIMARY, SECONDARY, VIP, VIP6, router, web, web6};
-use lab::{DEADLINE, Lab, Node, Pair, now_ns, wait_for};
+use lab::story::{PRIMARY, SECONDARY, VIP, VIP6, router, slow, web, web6};
+use lab::{DEADLINE, Kind, Lab, Mac, Node, Pair, now_ns, wait_for};
 
 fn alarms(node: &Node) -> Vec<String> {
     let router = node.router("web").expect("the daemon answers");
@@ -238,4 +238,55 @@ fn links_that_flap_and_interfaces_made_anew_lose_no_membership_at_a_snooping_swi
     wait_for("the switch to forget b", DEADLINE, || (!is_member(&lab, "b", "ff02::12")).then_some(()));
     b.wait_for_router("web", "hears a again", knows_a);
     lab.settles_on(VIP6, "a", 20);
+}
+
+/// Seconds until the switch forgets that a port is a member, unless it reports before.
+fn remembered_for(lab: &Lab, port: &str, group: &str) -> Option<f64> {
+    let members = lab.switch().namespace().run("bridge", &["-s", "mdb", "show"]);
+    let line = members.lines().find(|line| line.contains(&format!("port {port} grp {group} ")))?;
+    line.split_whitespace().last()?.parse().ok()
+}
+
+#[test]
+fn a_backup_is_remembered_by_a_snooping_switch_whose_querier_goes_silent() {
+    /// Ethernet address of b's interface.
+    const OWN: Mac = Mac([2, 0, 0, 0, 0, 0xc2]);
+    /// An answer to a query comes within one second.
+    const UNASKED_NS: i64 = 10_000_000_000;
+    let Some(lab) = Lab::open() else { return };
+    snooping(&lab);
+    let (a, b) = (lab.node("a"), lab.node("b"));
+    let both = |priority| {
+        slow(&web(priority, &web6(priority, "").replace("virtual_router.web", "virtual_router.web6")))
+    };
+    let capture = b.capture();
+    let _daemons = (a.vrrpd(&both(PRIMARY)), b.vrrpd(&both(SECONDARY)));
+    lab.wait_for_holder(VIP, "a");
+    lab.wait_for_holder(VIP6, "a");
+    wait_for("b to be a member", DEADLINE, || is_member(&lab, "b", "ff02::12").then_some(()));
+
+    // The next query after the one that has been scheduled comes in an hour.
+    lab.switch().namespace().ip("link set br0 type bridge mcast_query_interval 360000\n");
+    let last_query = || {
+        let frames = capture.frames();
+        frames.iter().rfind(|frame| frame.kind == Kind::MembershipQuery).map(|frame| frame.time_ns)
+    };
+    let asked_ns = wait_for("the querier to fall silent", DEADLINE, || {
+        last_query().filter(|&last| now_ns() > last + UNASKED_NS)
+    });
+    let before = remembered_for(&lab, "b", "ff02::12").expect("b is a member");
+    for group in ["224.0.0.18", "ff02::12"] {
+        let address: IpAddr = group.parse().expect("an address");
+        let what = format!("a report of {group} that nobody asked for");
+        capture.wait_within(4 * DEADLINE, &what, asked_ns + UNASKED_NS, |frame| match &frame.kind {
+            Kind::MembershipReport { groups } => groups.contains(&address) && frame.source == OWN,
+            _ => false,
+        });
+    }
+    wait_for("the switch to remember b for longer", DEADLINE, || {
+        remembered_for(&lab, "b", "ff02::12").filter(|&left| left > before)
+    });
+    assert_eq!(last_query(), Some(asked_ns));
+    b.wait_for_router("web6", "is a Backup", |router| router["state"] == "backup");
+    lab.settles_on(VIP6, "a", 3);
 }

@@ -31,7 +31,7 @@ use vrrp_proto::parameters::{Facts, InterfaceState, LinkId, RouterId};
 use vrrp_proto::{Family, MacAddress};
 
 use crate::mailbox::Mailbox;
-use crate::net::Aim;
+use crate::net::{Aim, membership};
 use crate::protocol::{self, Kernel};
 
 use acceptance::Acceptance;
@@ -145,6 +145,8 @@ struct Worker {
     interfaces: BTreeMap<String, InterfaceState>,
     /// Interfaces that are to be told of, and what was told last.
     tracked: BTreeMap<String, Option<InterfaceState>>,
+    /// When the groups are reported next.
+    report_at: Instant,
     /// Sockets could not be opened, or nothing could be listed; try again soon.
     retry: bool,
     /// The table has changed, and what follows from that has not been done.
@@ -173,6 +175,8 @@ struct Opened {
     groups: BTreeSet<IpAddr>,
     groups_v2: BTreeSet<IpAddr>,
     aim: Aim,
+    /// Why the groups could not be reported last.
+    report_trouble: Option<String>,
 }
 
 /// Addresses that a router holds or is about to.
@@ -230,6 +234,7 @@ impl Worker {
             announcers: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             tracked: BTreeMap::new(),
+            report_at: Instant::now() + membership::INTERVAL,
             retry: false,
             news: false,
             stale: false,
@@ -268,6 +273,9 @@ impl Worker {
             if self.ways_due().is_some_and(|due| due <= Instant::now()) {
                 self.ensure_ways(false);
             }
+            if self.reports_due().is_some_and(|due| due <= Instant::now()) {
+                self.report_memberships();
+            }
             if std::mem::take(&mut self.retry) {
                 self.close_addresses();
                 self.list_anew();
@@ -282,7 +290,8 @@ impl Worker {
         if self.retry {
             return PollTimeout::from(RETRY_MS);
         }
-        let Some(due) = self.ways_due() else { return PollTimeout::NONE };
+        let due = [self.ways_due(), self.reports_due()].into_iter().flatten().min();
+        let Some(due) = due else { return PollTimeout::NONE };
         // Rounded up, or it would wake too early again and again.
         let left = due.saturating_duration_since(Instant::now()).as_millis() + 1;
         PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)

@@ -7,6 +7,7 @@
 mod announcer;
 mod filter;
 mod inbox;
+pub(crate) mod membership;
 mod receiver;
 mod sys;
 mod transmitter;

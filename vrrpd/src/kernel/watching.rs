@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Instant;
 
 use netlink::{Address, Event, LinkIndex};
 use vrrp_proto::action::{Input, Outcome};
@@ -10,7 +11,7 @@ use vrrp_proto::{Family, MacAddress};
 
 use super::place::{self, SecondPlace};
 use super::{Note, Opened, Placed, Worker};
-use crate::net::{Announcer, LinkSockets};
+use crate::net::{Announcer, LinkSockets, membership};
 use crate::protocol;
 
 impl Worker {
@@ -247,7 +248,8 @@ impl Worker {
         }
         match LinkSockets::open(interface, index.get(), family, &groups, &groups_v2) {
             Ok((sockets, aim)) => {
-                self.sockets.insert((link, family), Opened { interface: index, groups, groups_v2, aim });
+                let opened = Opened { interface: index, groups, groups_v2, aim, report_trouble: None };
+                self.sockets.insert((link, family), opened);
                 let sockets = Some(Box::new(sockets));
                 self.protocol.push_waiting(protocol::Message::Sockets { link, family, sockets });
                 true
@@ -256,6 +258,34 @@ impl Worker {
                 self.retry = true;
                 drop(self.notes.send(Note::Trouble(format!("{interface}: {error}"))));
                 false
+            }
+        }
+    }
+
+    /// When the groups are to be reported, if there are any.
+    pub(super) fn reports_due(&self) -> Option<Instant> {
+        self.sockets.values().any(|opened| !opened.groups.is_empty()).then_some(self.report_at)
+    }
+
+    /// Tells switches which groups we listen to, whether or not anybody asked.
+    pub(super) fn report_memberships(&mut self) {
+        self.report_at = Instant::now() + membership::INTERVAL;
+        for (&(link, family), opened) in &mut self.sockets {
+            if opened.groups.is_empty() {
+                continue;
+            }
+            let here = |placed: &&Placed| placed.place.link == link && placed.place.family == family;
+            // In unicast it may be one that groups are not spoken of from.
+            let in_group = self.places.values().filter(here).filter(|placed| placed.place.group.is_some());
+            let source = in_group.filter_map(|placed| placed.facts?.source).next();
+            let Some(interface) = self.table.link(opened.interface) else { continue };
+            let (name, index) = (&interface.name, interface.index.get());
+            let trouble = membership::report(name, index, family, source, &opened.groups).err();
+            let trouble = trouble.map(|error| format!("{name}: {error}"));
+            // Once, not every minute.
+            if opened.report_trouble != trouble {
+                trouble.iter().for_each(|trouble| drop(self.notes.send(Note::Trouble(trouble.clone()))));
+                opened.report_trouble = trouble;
             }
         }
     }
