@@ -84,7 +84,12 @@ impl<'a> Group<'a> {
     }
 
     fn tell(mut self) -> Waits {
-        (0..self.members.len()).for_each(|index| self.start(index));
+        // The others come when the first one speaks: FRR's first advertisement over IPv6 is an interval late, and
+        // a Backup that is already there would rightly claim meanwhile.
+        let capture = self.lab.capture();
+        self.start(0);
+        capture.wait_for_advert(self.members[0].node.name(), 0);
+        (1..self.members.len()).for_each(|index| self.start(index));
         self.settles_on(0, LONG);
         let waits = Waits {
             stop: self.client_waits(|group| {
