@@ -315,13 +315,7 @@ impl Worker {
                     self.complete = true;
                     self.keep_devices();
                 }
-                Message::Forget(router) => {
-                    self.places.remove(&router);
-                    self.close_addresses();
-                    self.keep_devices();
-                    self.close_ways(Some(router));
-                    self.ways.remove(&Some(router));
-                }
+                Message::Forget(router) => self.forget(router),
                 Message::Static(ways) => self.plan_ways(None, &ways),
                 Message::Stop => {
                     self.close_all_ways();
@@ -358,6 +352,16 @@ impl Worker {
         self.close_addresses();
         self.keep_devices();
         // Another router's source must not be an address that this one moves.
+        self.tell_all_facts();
+    }
+
+    /// Nothing of the router is left, nor is anything kept for it.
+    fn forget(&mut self, router: RouterId) {
+        self.places.remove(&router);
+        self.close_addresses();
+        self.keep_devices();
+        self.close_ways(Some(router));
+        self.ways.remove(&Some(router));
         self.tell_all_facts();
     }
 

@@ -169,3 +169,22 @@ fn a_device_that_could_not_be_removed_is_removed_later() {
         assert!(links.iter().all(|link| link.name != device().name), "{links:?}");
     });
 }
+
+#[test]
+fn the_sockets_of_a_link_close_with_its_last_router() {
+    in_network_namespace(|| {
+        add_eth0();
+        let mut worker = worker("sockets");
+        let other = RouterId(1);
+        worker.place(ROUTER, place_on("eth0"));
+        worker.place(other, place_on("eth0"));
+        worker.forget(other);
+        assert_eq!(worker.sockets.len(), 1, "a router is left");
+        while worker.protocol.pop().is_some() {}
+        worker.forget(ROUTER);
+        assert!(worker.sockets.is_empty());
+        let closed = std::iter::from_fn(|| worker.protocol.pop())
+            .any(|message| matches!(message, protocol::Message::Sockets { sockets: None, .. }));
+        assert!(closed, "the protocol thread closes its own");
+    });
+}

@@ -10,7 +10,7 @@ use vrrp_proto::parameters::{InterfaceState, LinkId, RouterId};
 use vrrp_proto::{Family, MacAddress};
 
 use super::place::{self, SecondPlace};
-use super::{Note, Opened, Placed, Worker};
+use super::{Note, Opened, Place, Placed, Worker};
 use crate::net::{Announcer, LinkSockets, membership};
 use crate::protocol;
 
@@ -139,8 +139,28 @@ impl Worker {
                 self.protocol.push_waiting(protocol::Message::Input(Input::Facts { router, facts }));
             }
         }
+        self.close_unused_sockets();
         self.announcers_follow();
         self.watch_addresses();
+    }
+
+    /// Closes the sockets of links that no router runs on any more.
+    fn close_unused_sockets(&mut self) {
+        let mut used = BTreeSet::new();
+        for Place { link, second, family, .. } in self.places.values().map(|placed| &placed.place) {
+            used.insert((*link, *family));
+            used.extend(second.as_ref().map(|second| (second.link, *family)));
+        }
+        let unused: Vec<_> = self.sockets.keys().filter(|key| !used.contains(key)).copied().collect();
+        for (link, family) in unused {
+            self.close_sockets(link, family);
+        }
+    }
+
+    fn close_sockets(&mut self, link: LinkId, family: Family) {
+        if self.sockets.remove(&(link, family)).is_some() {
+            self.protocol.push_waiting(protocol::Message::Sockets { link, family, sockets: None });
+        }
     }
 
     /// Opens what announces on interfaces that no router runs on, or not only, while they are up.
@@ -229,9 +249,7 @@ impl Worker {
         let index = match (state, self.table.link_by_name(interface)) {
             (InterfaceState::Up, Some(link)) => link.index,
             _ => {
-                if self.sockets.remove(&(link, family)).is_some() {
-                    self.protocol.push_waiting(protocol::Message::Sockets { link, family, sockets: None });
-                }
+                self.close_sockets(link, family);
                 return true;
             }
         };
