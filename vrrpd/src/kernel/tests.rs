@@ -188,3 +188,30 @@ fn the_sockets_of_a_link_close_with_its_last_router() {
         assert!(closed, "the protocol thread closes its own");
     });
 }
+
+#[test]
+fn a_takeover_asks_for_the_ways_of_its_router_only() {
+    in_network_namespace(|| {
+        let mut worker = worker("ways");
+        let way = |last| Way::Address {
+            address: Address::host([192, 0, 2, last].into()),
+            interface: "lo".to_owned(),
+            options: AddressOptions::default(),
+        };
+        let is_there = |worker: &mut Worker, last| {
+            let address = Address::host([192, 0, 2, last].into());
+            worker.requester.addresses().expect("a list").iter().any(|entry| entry.address == address)
+        };
+        let (one, other) = (RouterId(0), RouterId(1));
+        for (router, last) in [(one, 1), (other, 2)] {
+            worker.place(router, Place { ways: vec![way(last)], ..place_on("lo") });
+        }
+        worker.open_ways(one);
+        assert!(is_there(&mut worker, 1));
+        ip("address del 192.0.2.1/32 dev lo");
+        worker.open_ways(other);
+        assert!(is_there(&mut worker, 2) && !is_there(&mut worker, 1), "that is for the watch to see to");
+        worker.ensure_ways(true);
+        assert!(is_there(&mut worker, 1));
+    });
+}

@@ -220,7 +220,7 @@ impl Worker {
         plan.wanted |= router.is_none();
         let surplus = plan.replace(ways);
         self.remove_ways(surplus);
-        self.ensure_ways(true);
+        self.ensure_ways_of(router, true);
         self.tell_ways(router);
     }
 
@@ -228,7 +228,7 @@ impl Worker {
     pub(super) fn open_ways(&mut self, router: RouterId) {
         if let Some(plan) = self.ways.get_mut(&Some(router)) {
             plan.wanted = true;
-            self.ensure_ways(true);
+            self.ensure_ways_of(Some(router), true);
         }
     }
 
@@ -253,33 +253,35 @@ impl Worker {
     /// Has the kernel have what is wanted. `event`: something has changed that may have taken, or
     /// may allow, one of them.
     pub(super) fn ensure_ways(&mut self, event: bool) {
+        let all: Vec<Option<RouterId>> = self.ways.keys().copied().collect();
+        all.into_iter().for_each(|router| self.ensure_ways_of(router, event));
+    }
+
+    fn ensure_ways_of(&mut self, router: Option<RouterId>, event: bool) {
         let now = Instant::now();
-        let mut changed = Vec::new();
-        for (&router, plan) in &mut self.ways {
-            let before = plan.seen(now);
-            for held in plan.held.iter_mut().filter(|_| plan.wanted) {
-                if !held.is_due(now, event) {
-                    continue;
-                }
-                let (answer, left_over) = match held.way.addition(&self.table) {
-                    Ok(request) => {
-                        let answer = self.requester.perform(std::slice::from_ref(&request)).remove(0);
-                        let marked = matches!(&request, Request::AddAddress { link, address, .. }
-                            if self.ours.contains(&(*link, *address)));
-                        (answer.map_err(|error| error.to_string()), marked)
-                    }
-                    Err(words) => (Err(words), false),
-                };
-                if let Some(fate) = held.asked(answer, left_over, now) {
-                    let way = held.way.clone();
-                    drop(self.notes.send(Note::Way { router, way, fate }));
-                }
+        let Some(plan) = self.ways.get_mut(&router).filter(|plan| plan.wanted) else { return };
+        let before = plan.seen(now);
+        for held in &mut plan.held {
+            if !held.is_due(now, event) {
+                continue;
             }
-            if plan.seen(now) != before {
-                changed.push(router);
+            let (answer, left_over) = match held.way.addition(&self.table) {
+                Ok(request) => {
+                    let answer = self.requester.perform(std::slice::from_ref(&request)).remove(0);
+                    let marked = matches!(&request, Request::AddAddress { link, address, .. }
+                        if self.ours.contains(&(*link, *address)));
+                    (answer.map_err(|error| error.to_string()), marked)
+                }
+                Err(words) => (Err(words), false),
+            };
+            if let Some(fate) = held.asked(answer, left_over, now) {
+                let way = held.way.clone();
+                drop(self.notes.send(Note::Way { router, way, fate }));
             }
         }
-        changed.into_iter().for_each(|router| self.tell_ways(router));
+        if plan.seen(now) != before {
+            self.tell_ways(router);
+        }
     }
 
     /// When [`ensure_ways`](Self::ensure_ways) has something to do without an event.
