@@ -156,6 +156,8 @@ struct Worker {
     ours: BTreeSet<(LinkIndex, Address)>,
     record: Record,
     traces: Traces,
+    /// Why interfaces below devices could not be kept quiet, as was told last.
+    loud_parents: BTreeSet<String>,
     /// All routers that there are have been placed.
     complete: bool,
 }
@@ -241,6 +243,7 @@ impl Worker {
             ours,
             record,
             traces: Traces::load(&state_dir),
+            loud_parents: BTreeSet::new(),
             complete: false,
         })
     }

@@ -171,6 +171,36 @@ fn a_device_that_could_not_be_removed_is_removed_later() {
 }
 
 #[test]
+fn an_interface_below_that_could_not_be_kept_quiet_is_told_once_and_tried_again() {
+    in_network_namespace(|| {
+        add_eth0();
+        let mut worker = worker("loud");
+        let (notes, mut told) = tokio::sync::mpsc::unbounded_channel();
+        worker.notes = notes;
+        worker.place(ROUTER, place_on("eth0"));
+        let link = worker.table.link_by_name("eth0").expect("made").clone();
+        // The kernel does not know the number of a link that is about to go.
+        worker.table.apply(&Event::LinkGone { index: link.index, name: link.name.clone() });
+        worker.table.apply(&Event::LinkChanged(Link { index: LinkIndex::new(4711), ..link.clone() }));
+        worker.places.get_mut(&ROUTER).expect("placed").place.device = Some(device());
+        std::iter::from_fn(|| told.try_recv().ok()).for_each(drop);
+        for _ in 0..2 {
+            worker.retry = false;
+            worker.keep_parents();
+            assert!(worker.retry);
+        }
+        let troubles = std::iter::from_fn(|| told.try_recv().ok());
+        assert_eq!(troubles.filter(|note| matches!(note, Note::Trouble(_))).count(), 1);
+        worker.table.apply(&Event::LinkChanged(link));
+        worker.retry = false;
+        worker.keep_parents();
+        assert!(!worker.retry);
+        let set = std::fs::read_to_string("/proc/sys/net/ipv4/conf/eth0/arp_ignore").expect("eth0 is there");
+        assert_eq!(set.trim(), "1");
+    });
+}
+
+#[test]
 fn the_sockets_of_a_link_close_with_its_last_router() {
     in_network_namespace(|| {
         add_eth0();

@@ -117,10 +117,11 @@ impl Traces {
             }
         };
         self.known.below.insert(link.name.clone(), before);
-        self.quiet.insert(link.index);
         let saved = self.save();
         let wanted = before.settings().map(|(setting, wanted, _)| (setting, wanted));
-        set(requester, &link.name, wanted.into()).and(saved)
+        set(requester, &link.name, wanted.into())?;
+        self.quiet.insert(link.index);
+        saved
     }
 
     /// Puts back what the interfaces did that are not `needed` any more, unless somebody else has changed
@@ -210,6 +211,7 @@ fn parse(text: &str, boot: &str) -> Option<Known> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::in_network_namespace;
     use super::*;
 
     #[test]
@@ -243,5 +245,20 @@ mod tests {
         let before = |arp_ignore| Before { link: LinkIndex::new(7), arp_ignore, arp_announce: 0 };
         let wanted = |arp_ignore| before(arp_ignore).settings()[0].1;
         assert_eq!([0, 1, 2, 3, 8].map(wanted), [1, 1, 2, 1, 8]);
+    }
+
+    #[test]
+    fn what_could_not_be_set_is_set_at_the_next_attempt() {
+        in_network_namespace(|| {
+            let mut requester = Requester::open().expect("netlink can be had");
+            let mut traces = Traces::load(&crate::state_dir::tests::temporary("virtual-mac-set"));
+            let mut links = requester.links().expect("a list").into_iter();
+            let loopback = links.find(|link| link.name == "lo").expect("always there");
+            let misnamed = Link { name: "lo0".to_owned(), ..loopback.clone() };
+            traces.quieten(&mut requester, &misnamed).expect_err("the kernel knows no such name");
+            traces.quieten(&mut requester, &loopback).expect("it does now");
+            let settings = requester.ipv4_settings(loopback.index).expect("a list").expect("it has IPv4");
+            assert_eq!(settings.get(Ipv4Setting::ArpIgnore), Some(1));
+        });
     }
 }

@@ -97,7 +97,7 @@ impl Worker {
 
     fn kept(&mut self, device: &Device, parent: &Link, family: Family) -> Result<(), Trouble> {
         if let Some(link) = self.table.link_by_name(&device.name).cloned() {
-            if is_ours(&link) && device.fits(&link, parent.index) {
+            if device.fits(&link, parent.index) {
                 return self.keep_in_shape(&link, parent);
             }
             if !is_ours(&link) && !self.is_half_made(&link, device) {
@@ -289,7 +289,7 @@ impl Worker {
 
     /// Has the interfaces below IPv4 devices keep quiet about addresses that are not theirs, and puts
     /// back what they did before when no device is on them any more.
-    fn keep_parents(&mut self) {
+    pub(super) fn keep_parents(&mut self) {
         let below = |placed: &super::Placed| {
             let place = &placed.place;
             (place.device.is_some() && place.family == Family::Ipv4).then(|| place.interface.clone())
@@ -297,10 +297,13 @@ impl Worker {
         let needed: BTreeSet<String> = self.places.values().filter_map(below).collect();
         let links: Vec<Link> =
             needed.iter().filter_map(|name| self.table.link_by_name(name)).cloned().collect();
-        let mut troubles = Vec::new();
+        let mut loud = BTreeSet::new();
         for link in &links {
-            troubles.extend(self.traces.quieten(&mut self.requester, link).err());
+            loud.extend(self.traces.quieten(&mut self.requester, link).err());
         }
+        self.retry |= !loud.is_empty();
+        let mut troubles: Vec<String> = loud.difference(&self.loud_parents).cloned().collect();
+        self.loud_parents = loud;
         if self.complete {
             let there = |index| self.table.link(index).is_some();
             troubles.extend(self.traces.put_back(&mut self.requester, &needed, there));
