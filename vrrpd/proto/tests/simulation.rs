@@ -28,7 +28,7 @@ use settings::Bug;
 use world::World;
 
 /// Seeds of the usual run.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 10_000;
 /// A planted mistake is noticed within so many seeds.
 const BUG_SEEDS: u64 = 300;
 
