@@ -4,9 +4,10 @@
 //! * [`Match`] and [`Field`] are what a rule can look at.
 //! * [`Watch`] says when somebody else has changed one of our tables.
 //!
-//! All tables here are of the family `inet`, whose chains see IPv4 and IPv6. Linux 4.1 is enough;
-//! a table that goes with the process that made it needs 5.12 ([`Step::AddTable`]).
+//! A table is of one [`Family`]. Linux 4.1 is enough; a table that goes with the process that made it
+//! needs 5.12 ([`Step::AddTable`]).
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, NetlinkMessage};
@@ -26,8 +27,35 @@ mod step;
 mod watch;
 
 pub use rule::{Field, Match};
-pub use step::{Element, Step};
+pub use step::{Element, Fate, Hook, Step};
 pub use watch::Watch;
+
+/// What the chains of a table see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4 and IPv6.
+    Inet,
+    /// ARP. Another one of the tables of the same name.
+    Arp,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Inet => "inet",
+            Self::Arp => "arp",
+        })
+    }
+}
+
+impl Family {
+    fn number(self) -> NetfilterProtoFamily {
+        match self {
+            Self::Inet => NetfilterProtoFamily::Inet,
+            Self::Arp => NetfilterProtoFamily::ARP,
+        }
+    }
+}
 
 /// A socket that changes tables, in the network namespace of the thread that opened it. A table that
 /// is owned by the socket goes when this is dropped.
@@ -56,28 +84,44 @@ impl Nftables {
         self.channel.port()
     }
 
-    /// Performs the steps on a table in order, in one transaction: packets see all of them or none.
+    /// Performs the steps on a table of [`Family::Inet`] in order, in one transaction: packets see all of
+    /// them or none.
     ///
     /// # Errors
     ///
     /// What the kernel says of the first step that it refuses; nothing has changed then. Where there
     /// is no nf_tables it is `EOPNOTSUPP`, `EPROTONOSUPPORT` or `EINVAL`.
     pub fn commit(&mut self, table: &str, steps: &[Step]) -> Result<(), Error> {
+        self.commit_all(table, &[(Family::Inet, steps)])
+    }
+
+    /// As [`commit`](Self::commit), for tables of the same name in several families, in one
+    /// transaction.
+    ///
+    /// # Errors
+    ///
+    /// As with [`commit`](Self::commit).
+    pub fn commit_all(&mut self, table: &str, changes: &[(Family, &[Step])]) -> Result<(), Error> {
         let first = self.sequence;
         // The message that begins the transaction answers for the whole.
-        let mut operations = vec![format!("change the table inet {table}")];
-        self.outgoing.clear();
-        self.append(0, bracket(ControlMessage::BatchBegin));
-        for step in steps {
-            for (flags, message) in step.messages(table) {
-                let inner = NetfilterMessageInner::NfTables(message);
-                let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, VERSION, 0);
-                self.append(NLM_F_ACK | flags, NetfilterMessage::new(header, inner));
-                operations.push(step.operation(table));
+        let mut operations = vec![format!("change the table {table}")];
+        let mut messages = Vec::new();
+        for &(family, step) in &steps_of(changes) {
+            for (flags, message) in step.messages(family, table) {
+                let header = NetfilterHeader::new(family.number(), VERSION, 0);
+                messages
+                    .push((flags, NetfilterMessage::new(header, NetfilterMessageInner::NfTables(message))));
+                operations.push(step.operation(family, table));
             }
         }
+        let Some((flags, _)) = messages.last_mut() else { return Ok(()) };
+        // A refusal is answered in any case, and what is in front of the last has been performed with it.
+        *flags |= NLM_F_ACK;
+        self.outgoing.clear();
+        self.append(0, bracket(ControlMessage::BatchBegin));
+        messages.into_iter().for_each(|(flags, message)| self.append(flags, message));
         self.append(0, bracket(ControlMessage::BatchEnd));
-        let mut transaction = Transaction { first, open: operations.len() - 1, length: operations.len() };
+        let mut transaction = Transaction { first, length: operations.len(), done: false };
         let result = match self.channel.send(&self.outgoing) {
             Ok(()) => self.collect(&mut transaction),
             Err(error) => Err((0, Fault::from(error))),
@@ -96,10 +140,10 @@ impl Nftables {
         self.sequence = self.sequence.wrapping_add(1);
     }
 
-    /// Waits until every step is acknowledged or one refused, and says which.
+    /// Waits until the last step is acknowledged or one refused, and says which.
     fn collect(&mut self, transaction: &mut Transaction) -> Result<(), (usize, Fault)> {
         let whole = |fault| (0, fault);
-        while transaction.open > 0 {
+        while !transaction.done {
             match self.channel.receive(Wait::Answer).map_err(|error| whole(error.into()))? {
                 Received::Datagram(length) => {
                     for message in Messages::new(self.channel.datagram(length)) {
@@ -121,14 +165,18 @@ impl AsFd for Nftables {
     }
 }
 
+fn steps_of<'a>(changes: &[(Family, &'a [Step])]) -> Vec<(Family, &'a Step)> {
+    changes.iter().flat_map(|&(family, steps)| steps.iter().map(move |step| (family, step))).collect()
+}
+
 /// What is awaited of a transaction that was sent.
 struct Transaction {
     /// Sequence number of the message that begins it; the steps follow.
     first: u32,
-    /// Steps that have not been answered.
-    open: usize,
     /// Messages with an operation of their own: the beginning and the steps.
     length: usize,
+    /// The last one has been acknowledged.
+    done: bool,
 }
 
 impl Transaction {
@@ -140,7 +188,7 @@ impl Transaction {
         }
         match wire::verdict(message) {
             Ok(Verdict::Acknowledged) => {
-                self.open = self.open.saturating_sub(1);
+                self.done |= position + 1 == self.length;
                 Ok(())
             }
             Ok(Verdict::Refused(errno, words)) => Err((position, Fault::Refused(errno, words))),
@@ -168,7 +216,7 @@ mod tests {
     use crate::wire::tests::{hex, only};
 
     fn transaction() -> Transaction {
-        Transaction { first: 76, open: 2, length: 3 }
+        Transaction { first: 76, length: 3, done: false }
     }
 
     /// `EEXIST` to sequence number 77.
@@ -187,15 +235,13 @@ mod tests {
     }
 
     #[test]
-    fn each_step_is_acknowledged_and_answers_to_others_do_not_count() {
+    fn the_last_step_is_acknowledged_and_answers_to_others_do_not_count() {
         let acknowledged = hex(&REFUSED.replace("efffffff", "00000000"));
-        let mut transaction = transaction();
-        transaction.answer(&only(&acknowledged)).expect("it worked");
-        assert_eq!(transaction.open, 1);
-        for first in [74, 78, u32::MAX] {
-            let mut other = Transaction { first, ..self::transaction() };
-            other.answer(&only(&hex(REFUSED))).expect("not one of these");
-            assert_eq!(other.open, 2);
+        // Sequence number 77 is the last of two steps, the first of them, and of none.
+        for (first, done) in [(75, true), (76, false), (74, false), (78, false), (u32::MAX, false)] {
+            let mut transaction = Transaction { first, ..transaction() };
+            transaction.answer(&only(&acknowledged)).expect("it worked");
+            assert_eq!(transaction.done, done, "{first}");
         }
     }
 

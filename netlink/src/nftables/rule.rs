@@ -1,6 +1,7 @@
 //! What a rule looks at, in the kernel's expressions: load a part of the packet into a register,
 //! compare the register or look it up.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use netlink_packet_netfilter::nftables::{
@@ -21,10 +22,22 @@ pub enum Match {
     /// meant for packets that were found to be of it.
     InSet {
         /// Name of the set.
-        set: &'static str,
+        set: Cow<'static, str>,
         /// The fields, those that the set was made with.
         key: &'static [Field],
     },
+    /// What a map has for its fields decides: the packet goes through the chain that is named there.
+    /// Nothing can follow in a rule.
+    Mapped {
+        /// Name of the map.
+        map: &'static str,
+        /// The fields, those that the map was made with.
+        key: &'static [Field],
+    },
+    /// It came from this host itself.
+    FromInside,
+    /// It is an ARP packet about IPv4 addresses with MAC addresses of 6 octets. In tables of ARP.
+    ArpOfIpv4,
 }
 
 /// A part of a packet that a set can be made of.
@@ -36,22 +49,30 @@ pub enum Field {
     Ipv6Destination,
     /// Name of the interface that it came in on.
     InputInterface,
+    /// The protocol that the link layer names: IPv4, IPv6 or ARP.
+    Protocol,
+    /// Target of an ICMPv6 neighbour solicitation or advertisement.
+    NeighbourTarget,
+    /// Target of an ARP packet about IPv4 addresses.
+    ArpTarget,
 }
 
 impl Field {
     /// Octets in a register.
     const fn len(self) -> u32 {
         match self {
-            Self::Ipv4Destination => 4,
-            Self::Ipv6Destination | Self::InputInterface => 16,
+            Self::Protocol => 2,
+            Self::Ipv4Destination | Self::ArpTarget => 4,
+            Self::Ipv6Destination | Self::InputInterface | Self::NeighbourTarget => 16,
         }
     }
 
     /// The number under which nft(8) knows the type, to print elements as people write them.
     const fn nft_type(self) -> u32 {
         match self {
-            Self::Ipv4Destination => 7,
-            Self::Ipv6Destination => 8,
+            Self::Ipv4Destination | Self::ArpTarget => 7,
+            Self::Ipv6Destination | Self::NeighbourTarget => 8,
+            Self::Protocol => 10,
             Self::InputInterface => 41,
         }
     }
@@ -61,6 +82,9 @@ impl Field {
             Self::Ipv4Destination => payload(NETWORK_HEADER, 16, self.len(), register),
             Self::Ipv6Destination => payload(NETWORK_HEADER, 24, self.len(), register),
             Self::InputInterface => meta(MetaKey::Iifname, register),
+            Self::Protocol => meta(MetaKey::EtherTypeProtocol, register),
+            Self::NeighbourTarget => payload(TRANSPORT_HEADER, 8, self.len(), register),
+            Self::ArpTarget => payload(NETWORK_HEADER, 24, self.len(), register),
         }
     }
 }
@@ -75,13 +99,18 @@ pub(super) fn key_type(key: &[Field]) -> u32 {
     key.iter().fold(0, |types, field| types << 6 | field.nft_type())
 }
 
-/// A rule: the conditions, then the verdict.
-pub(super) fn expressions(matches: &[Match], verdict: u32) -> Vec<ListAttribute<ExpressionAttribute>> {
+/// A rule: the conditions, then the verdict, unless they say it themselves.
+pub(super) fn expressions(
+    matches: &[Match],
+    verdict: Option<u32>,
+) -> Vec<ListAttribute<ExpressionAttribute>> {
     let mut expressions: Vec<Expressions> = matches.iter().flat_map(Match::expressions).collect();
-    expressions.push(Expressions::Immediate(vec![
-        Immediate::DestinationRegister(Register::Verdict),
-        Immediate::Data(DataAttribute::Verdict(vec![VerdictAttribute::Code(Verdict::Other(verdict))])),
-    ]));
+    expressions.extend(verdict.map(|verdict| {
+        Expressions::Immediate(vec![
+            Immediate::DestinationRegister(Register::Verdict),
+            Immediate::Data(DataAttribute::Verdict(vec![VerdictAttribute::Code(Verdict::Other(verdict))])),
+        ])
+    }));
     expressions.into_iter().map(ListAttribute::from).collect()
 }
 
@@ -93,33 +122,61 @@ impl Match {
             Self::Icmpv6Type(types) => {
                 let mut expressions = is(MetaKey::L4Proto, libc::IPPROTO_ICMPV6);
                 expressions.push(payload(TRANSPORT_HEADER, 0, 1, FIRST));
-                expressions.push(compare(Operator::GreatherThanEqual, *types.start()));
-                expressions.push(compare(Operator::LessThanEqual, *types.end()));
+                let (start, end) = (*types.start(), *types.end());
+                if start == end {
+                    expressions.push(compare(Operator::Equal, &[start]));
+                } else {
+                    expressions.push(compare(Operator::GreatherThanEqual, &[start]));
+                    expressions.push(compare(Operator::LessThanEqual, &[end]));
+                }
                 expressions
             }
             Self::InSet { set, key } => {
-                let mut octets = 0;
-                let mut expressions = Vec::new();
-                for field in *key {
-                    expressions.push(field.load(register(octets)));
-                    octets += field.len();
-                }
-                let lookup = vec![Lookup::SourceRegister(FIRST), Lookup::Set((*set).to_owned())];
-                expressions.push(Expressions::Lookup(lookup));
+                let mut expressions = load(key);
+                expressions.push(lookup(set, None));
                 expressions
+            }
+            Self::Mapped { map, key } => {
+                let mut expressions = load(key);
+                expressions.push(lookup(map, Some(Lookup::DestinationRegister(Register::Verdict))));
+                expressions
+            }
+            Self::FromInside => {
+                let loopback = libc::ARPHRD_LOOPBACK.to_ne_bytes();
+                vec![meta(MetaKey::Iftype, FIRST), compare(Operator::Equal, &loopback)]
+            }
+            Self::ArpOfIpv4 => {
+                // Type of the protocol's addresses, length of a MAC address, length of the protocol's.
+                vec![payload(NETWORK_HEADER, 2, 4, FIRST), compare(Operator::Equal, &[8, 0, 6, 4])]
             }
         }
     }
 }
 
+/// Loads fields, one behind the other.
+fn load(key: &[Field]) -> Vec<Expressions> {
+    let mut octets = 0;
+    let mut expressions = Vec::new();
+    for field in key {
+        expressions.push(field.load(register(octets)));
+        octets += field.len();
+    }
+    expressions
+}
+
+fn lookup(set: &str, more: Option<Lookup>) -> Expressions {
+    let lookup = [Lookup::SourceRegister(FIRST), Lookup::Set(set.to_owned())];
+    Expressions::Lookup(lookup.into_iter().chain(more).collect())
+}
+
 /// Loads what is known beside the packet, and compares its one octet.
 fn is(key: MetaKey, value: i32) -> Vec<Expressions> {
     let value = u8::try_from(value).expect("a number of one octet");
-    vec![meta(key, FIRST), compare(Operator::Equal, value)]
+    vec![meta(key, FIRST), compare(Operator::Equal, &[value])]
 }
 
-fn compare(operator: Operator, value: u8) -> Expressions {
-    let data = Cmp::Data(DataAttribute::Value(vec![value]));
+fn compare(operator: Operator, value: &[u8]) -> Expressions {
+    let data = Cmp::Data(DataAttribute::Value(value.to_vec()));
     Expressions::Cmp(vec![Cmp::SourceRegister(FIRST), Cmp::Op(operator), data])
 }
 
@@ -152,3 +209,7 @@ const TRANSPORT_HEADER: u32 = 2;
 pub(super) const VERDICT_DROP: u32 = 0;
 /// `NF_ACCEPT`
 pub(super) const VERDICT_ACCEPT: u32 = 1;
+/// `NFT_JUMP`
+pub(super) const VERDICT_JUMP: u32 = (-3i32).cast_unsigned();
+/// `NFT_RETURN`
+pub(super) const VERDICT_RETURN: u32 = (-5i32).cast_unsigned();

@@ -1,15 +1,18 @@
 //! What can be done to a table, and how each step is put into messages.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_netfilter::nftables::{
-    ChainAttribute, ChainMessage, DataAttribute, Hook, InetHookNumber, ListAttribute, NfTablesMessage,
-    RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute, SetElementList, SetElementMessage,
-    SetMessage, TableAttribute, TableFlags, TableMessage,
+    ChainAttribute, ChainMessage, DataAttribute, Hook as HookAttribute, HookNumber, InetHookNumber,
+    ListAttribute, NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute,
+    SetElementList, SetElementMessage, SetFlags, SetMessage, TableAttribute, TableFlags, TableMessage,
+    Verdict, VerdictAttribute,
 };
 
-use super::rule::{self, Field, Match, VERDICT_ACCEPT, VERDICT_DROP};
+use super::Family;
+use super::rule::{self, Field, Match, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_JUMP, VERDICT_RETURN};
 
 /// One change of a table. What is there already is no error, but for a rule, which is added again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,11 +25,13 @@ pub enum Step {
     },
     /// Removes the table with all that is in it.
     RemoveTable,
-    /// Makes a chain that sees packets for this host itself, before any other chain does that has a
+    /// Makes a chain that sees packets before any other chain at the same place does that has a
     /// higher `priority`. What it does not drop goes on to the others.
-    AddInputChain {
+    AddChain {
         /// Its name.
         chain: &'static str,
+        /// Which packets it sees.
+        hook: Hook,
         /// Its place among the chains of all tables; -300 is before connections are tracked and
         /// before any usual filter.
         priority: i32,
@@ -38,14 +43,33 @@ pub enum Step {
         /// What an element is made of.
         key: &'static [Field],
     },
-    /// Appends a rule: a packet that meets all the conditions leaves the chain.
+    /// Makes a set, each element of which has a time after which it is in it no more (Linux 4.1).
+    AddTimedSet {
+        /// Its name.
+        set: String,
+        /// What an element is made of.
+        key: &'static [Field],
+    },
+    /// Makes a map from elements to chains ([`Match::Mapped`]).
+    AddMap {
+        /// Its name.
+        map: &'static str,
+        /// What an element is made of.
+        key: &'static [Field],
+    },
+    /// Makes a chain for packets that a map sends there. What it does not drop comes back.
+    AddInnerChain {
+        /// Its name.
+        chain: String,
+    },
+    /// Appends a rule: what becomes of a packet that meets all the conditions.
     AddRule {
         /// Name of the chain.
-        chain: &'static str,
+        chain: Cow<'static, str>,
         /// The conditions.
         matches: Vec<Match>,
-        /// Whether it is dropped, else goes on to the other chains.
-        drop: bool,
+        /// What becomes of it.
+        fate: Fate,
     },
     /// Adds elements to a set.
     AddElements {
@@ -54,13 +78,72 @@ pub enum Step {
         /// The elements; those that are there already stay.
         elements: Vec<Element>,
     },
-    /// Removes elements from a set.
-    RemoveElements {
+    /// Adds elements to a map.
+    MapElements {
+        /// Name of the map.
+        map: &'static str,
+        /// The elements; one that is there must lead to the same chain.
+        elements: Vec<Element>,
+        /// Where they lead.
+        chain: String,
+    },
+    /// Has elements in a set for this long from now on, whether they are there or not. The kernel counts in its own
+    /// ticks, which stand still while the machine is suspended.
+    Renew {
         /// Name of the set.
+        set: String,
+        /// The elements.
+        elements: Vec<Element>,
+        /// In milliseconds, from 1 on.
+        timeout_ms: u64,
+    },
+    /// Removes elements from a set, whether they are there or not.
+    Expire {
+        /// Name of the set.
+        set: String,
+        /// The elements.
+        elements: Vec<Element>,
+    },
+    /// Removes elements from a set or map.
+    RemoveElements {
+        /// Name of the set or map.
         set: &'static str,
         /// The elements, each of which must be there.
         elements: Vec<Element>,
     },
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes on to the chains of other tables.
+    Accept,
+    /// It goes nowhere.
+    Drop,
+    /// It comes back from an inner chain.
+    Return,
+    /// What [`Match::Mapped`] says.
+    Mapped,
+}
+
+/// Where a chain sees packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// All that come in, before it is known where they go. Not in tables of ARP.
+    Prerouting,
+    /// Those for this host itself. In tables of ARP: all that come in.
+    Input,
+}
+
+impl Hook {
+    fn number(self, family: Family) -> u32 {
+        match (family, self) {
+            // `NF_ARP_IN`
+            (Family::Arp, _) => 0,
+            (Family::Inet, Self::Prerouting) => InetHookNumber::PreRouting.into(),
+            (Family::Inet, Self::Input) => InetHookNumber::LocalIn.into(),
+        }
+    }
 }
 
 /// An element of a set: the values of its fields.
@@ -77,6 +160,11 @@ impl From<IpAddr> for Element {
 }
 
 impl Element {
+    /// The number of a protocol, as in an Ethernet header ([`Field::Protocol`]).
+    pub fn protocol(number: u16) -> Self {
+        Self(number.to_be_bytes().to_vec())
+    }
+
     /// The name of an interface, and then an address. No interface has a name of more than 15 bytes.
     pub fn on_interface(name: &str, address: IpAddr) -> Self {
         let mut octets = name.as_bytes().to_vec();
@@ -88,20 +176,27 @@ impl Element {
 
 impl Step {
     /// The sentence's second half: "cannot ...".
-    pub(super) fn operation(&self, table: &str) -> String {
+    pub(super) fn operation(&self, family: Family, table: &str) -> String {
+        let table = format!("{family} {table}");
         match self {
-            Self::AddTable { .. } => format!("make the table inet {table}"),
-            Self::RemoveTable => format!("remove the table inet {table}"),
-            Self::AddInputChain { chain, .. } => format!("add the chain {chain} to the table inet {table}"),
-            Self::AddSet { set, .. } => format!("add the set {set} to the table inet {table}"),
-            Self::AddRule { chain, .. } => format!("add a rule to inet {table} {chain}"),
-            Self::AddElements { set, .. } => format!("add elements to the set inet {table} {set}"),
-            Self::RemoveElements { set, .. } => format!("remove elements from the set inet {table} {set}"),
+            Self::AddTable { .. } => format!("make the table {table}"),
+            Self::RemoveTable => format!("remove the table {table}"),
+            Self::AddChain { chain, .. } => format!("add the chain {chain} to the table {table}"),
+            Self::AddSet { set, .. } => format!("add the set {set} to the table {table}"),
+            Self::AddTimedSet { set, .. } => format!("add the set {set} to the table {table}"),
+            Self::AddMap { map, .. } => format!("add the map {map} to the table {table}"),
+            Self::AddInnerChain { chain } => format!("add the chain {chain} to the table {table}"),
+            Self::AddRule { chain, .. } => format!("add a rule to {table} {chain}"),
+            Self::AddElements { set, .. } => format!("add elements to the set {table} {set}"),
+            Self::MapElements { map, .. } => format!("add elements to the map {table} {map}"),
+            Self::Renew { set, .. } => format!("renew elements of the set {table} {set}"),
+            Self::RemoveElements { set, .. } => format!("remove elements from the set {table} {set}"),
+            Self::Expire { set, .. } => format!("remove elements from the set {table} {set}"),
         }
     }
 
     /// The messages for it, each with the flags of its header.
-    pub(super) fn messages(&self, table: &str) -> Vec<(u16, NfTablesMessage)> {
+    pub(super) fn messages(&self, family: Family, table: &str) -> Vec<(u16, NfTablesMessage)> {
         use NfTablesMessage::{
             DeleteSetElement, DeleteTable, NewChain, NewRule, NewSet, NewSetElement, NewTable,
         };
@@ -115,52 +210,121 @@ impl Step {
             Self::RemoveTable => {
                 vec![(0, DeleteTable(TableMessage { attributes: vec![TableAttribute::Name(name())] }))]
             }
-            Self::AddInputChain { chain, priority } => {
-                let number = Hook::Number(InetHookNumber::LocalIn.into());
+            Self::AddChain { chain, hook, priority } => {
+                let number = HookAttribute::Number(HookNumber::Other(hook.number(family)));
                 let attributes = vec![
                     ChainAttribute::Table(name()),
                     ChainAttribute::Name((*chain).to_owned()),
-                    ChainAttribute::Hook(vec![number, Hook::Priority(priority.cast_unsigned())]),
+                    ChainAttribute::Hook(vec![number, HookAttribute::Priority(priority.cast_unsigned())]),
                     ChainAttribute::Policy(VERDICT_ACCEPT),
                     ChainAttribute::Type("filter".to_owned()),
                 ];
                 vec![(NLM_F_CREATE, NewChain(ChainMessage { attributes }))]
             }
             Self::AddSet { set, key } => {
-                let attributes = vec![
-                    SetAttribute::Table(name()),
-                    SetAttribute::Name((*set).to_owned()),
-                    SetAttribute::KeyType(rule::key_type(key)),
-                    SetAttribute::KeyLen(rule::key_len(key)),
-                    // The kernel wants one; sets are found by their names here.
-                    SetAttribute::Id(0),
-                ];
-                vec![(NLM_F_CREATE, NewSet(SetMessage { attributes }))]
+                vec![(NLM_F_CREATE, NewSet(set_message(name(), set, key, Vec::new())))]
             }
-            Self::AddRule { chain, matches, drop } => {
-                let verdict = if *drop { VERDICT_DROP } else { VERDICT_ACCEPT };
+            Self::AddTimedSet { set, key } => {
+                let more = vec![
+                    SetAttribute::Flags(SetFlags::Timeout),
+                    SetAttribute::GarbageCollectionInterval(GARBAGE_MS),
+                ];
+                vec![(NLM_F_CREATE, NewSet(set_message(name(), set, key, more)))]
+            }
+            Self::AddMap { map, key } => {
+                let more = vec![SetAttribute::Flags(SetFlags::Map), SetAttribute::DataType(VERDICT_TYPE)];
+                vec![(NLM_F_CREATE, NewSet(set_message(name(), map, key, more)))]
+            }
+            Self::AddInnerChain { chain } => {
+                let attributes = vec![ChainAttribute::Table(name()), ChainAttribute::Name(chain.clone())];
+                vec![(NLM_F_CREATE, NewChain(ChainMessage { attributes }))]
+            }
+            Self::AddRule { chain, matches, fate } => {
+                let verdict = match fate {
+                    Fate::Accept => Some(VERDICT_ACCEPT),
+                    Fate::Drop => Some(VERDICT_DROP),
+                    Fate::Return => Some(VERDICT_RETURN),
+                    Fate::Mapped => None,
+                };
                 let attributes = vec![
                     RuleAttribute::Table(name()),
-                    RuleAttribute::Chain((*chain).to_owned()),
+                    RuleAttribute::Chain(chain.clone().into_owned()),
                     RuleAttribute::Expressions(rule::expressions(matches, verdict)),
                 ];
                 vec![(NLM_F_CREATE | NLM_F_APPEND, NewRule(RuleMessage { attributes }))]
             }
             Self::AddElements { set, elements } => elements
                 .chunks(ELEMENTS_AT_ONCE)
-                .map(|some| (NLM_F_CREATE, NewSetElement(set_elements(name(), set, some))))
+                .map(|some| (NLM_F_CREATE, NewSetElement(set_elements(name(), set, some.iter().map(key)))))
                 .collect(),
+            Self::MapElements { map, elements, chain } => elements
+                .chunks(ELEMENTS_AT_ONCE)
+                .map(|some| {
+                    let entries = some.iter().map(|element| entry(element, chain));
+                    (NLM_F_CREATE, NewSetElement(set_elements(name(), map, entries)))
+                })
+                .collect(),
+            Self::Renew { set, elements, timeout_ms } => {
+                let timed = |element| {
+                    let mut timed = key(element);
+                    timed.push(SetElementAttribute::Timeout(*timeout_ms));
+                    timed
+                };
+                let again = set_elements(name(), set, elements.iter().map(timed));
+                // To add what is there leaves its time as it is, to remove what is not there is refused.
+                let mut messages = gone(name(), set, elements).to_vec();
+                messages.push((NLM_F_CREATE, NewSetElement(again)));
+                messages
+            }
+            Self::Expire { set, elements } => gone(name(), set, elements).to_vec(),
             Self::RemoveElements { set, elements } => elements
                 .chunks(ELEMENTS_AT_ONCE)
-                .map(|some| (0, DeleteSetElement(set_elements(name(), set, some))))
+                .map(|some| (0, DeleteSetElement(set_elements(name(), set, some.iter().map(key)))))
                 .collect(),
         }
     }
 }
 
-fn set_elements(table: String, set: &str, elements: &[Element]) -> SetElementMessage {
-    let key = |element: &Element| SetElementAttribute::Key(DataAttribute::Value(element.0.clone()));
-    let elements = elements.iter().map(|element| ListAttribute::Element(vec![key(element)])).collect();
+fn set_message(table: String, set: &str, key: &[Field], more: Vec<SetAttribute>) -> SetMessage {
+    let mut attributes = vec![
+        SetAttribute::Table(table),
+        SetAttribute::Name(set.to_owned()),
+        SetAttribute::KeyType(rule::key_type(key)),
+        SetAttribute::KeyLen(rule::key_len(key)),
+        // The kernel wants one; sets are found by their names here.
+        SetAttribute::Id(0),
+    ];
+    attributes.extend(more);
+    SetMessage { attributes }
+}
+
+fn key(element: &Element) -> Vec<SetElementAttribute> {
+    vec![SetElementAttribute::Key(DataAttribute::Value(element.0.clone()))]
+}
+
+fn entry(element: &Element, chain: &str) -> Vec<SetElementAttribute> {
+    let mut entry = key(element);
+    let verdict =
+        vec![VerdictAttribute::Code(Verdict::Other(VERDICT_JUMP)), VerdictAttribute::Chain(chain.to_owned())];
+    entry.push(SetElementAttribute::Data(DataAttribute::Verdict(verdict)));
+    entry
+}
+
+/// Adds elements and removes them, whether they were there or not.
+fn gone(table: String, set: &str, elements: &[Element]) -> [(u16, NfTablesMessage); 2] {
+    let elements = set_elements(table, set, elements.iter().map(key));
+    [
+        (NLM_F_CREATE, NfTablesMessage::NewSetElement(elements.clone())),
+        (0, NfTablesMessage::DeleteSetElement(elements)),
+    ]
+}
+
+fn set_elements(
+    table: String,
+    set: &str,
+    elements: impl IntoIterator<Item = Vec<SetElementAttribute>>,
+) -> SetElementMessage {
+    let elements = elements.into_iter().map(ListAttribute::Element).collect();
     let attributes = vec![
         SetElementList::Table(table),
         SetElementList::Set(set.to_owned()),
@@ -169,7 +333,14 @@ fn set_elements(table: String, set: &str, elements: &[Element]) -> SetElementMes
     SetElementMessage { attributes }
 }
 
-/// An attribute has 64 KiB at most, and an element takes 44 bytes of it.
+/// `NFT_DATA_VERDICT`
+const VERDICT_TYPE: u32 = 0xffff_ff00;
+
+/// How often the kernel throws away what nobody finds any more, in milliseconds: seldom, because it
+/// is little.
+const GARBAGE_MS: u32 = 60_000;
+
+/// An attribute has 64 KiB at most, and an element takes 60 bytes of it.
 const ELEMENTS_AT_ONCE: usize = 1000;
 
 #[cfg(test)]
@@ -184,7 +355,7 @@ mod tests {
 
     /// All but the header of netlink, of the only message.
     fn encoded(step: &Step) -> Vec<u8> {
-        let mut messages = step.messages("vrrpd");
+        let mut messages = step.messages(Family::Inet, "vrrpd");
         let (_, inner) = messages.pop().expect("a message");
         assert!(messages.is_empty(), "one message only");
         let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
@@ -206,7 +377,7 @@ mod tests {
     /// nft(8) 1.0.6 sends the same attributes for `type filter hook input priority -300; policy accept`.
     #[test]
     fn a_chain_for_what_comes_in() {
-        let step = Step::AddInputChain { chain: "input", priority: -300 };
+        let step = Step::AddChain { chain: "input", hook: Hook::Input, priority: -300 };
         let expected = format!(
             "{TABLE} 0a000300 696e70757400 0000
              14000480 08000100 00000001 08000200 fffffed4
@@ -257,7 +428,10 @@ mod tests {
              30000180 0e000100 696d6d65646961746500 0000 1c000280 08000100 00000000
                       10000280 0c000280 08000100 00000001"
         );
-        assert_eq!(encoded(&Step::AddRule { chain: "input", matches, drop: false }), hex(&expected));
+        assert_eq!(
+            encoded(&Step::AddRule { chain: "input".into(), matches, fate: Fate::Accept }),
+            hex(&expected)
+        );
     }
 
     /// nft(8) 1.0.6 sends the same expressions for `iifname . ip6 daddr @ipv6 drop`, and the number of
@@ -265,7 +439,7 @@ mod tests {
     #[test]
     fn a_rule_with_a_set() {
         let key = &[Field::InputInterface, Field::Ipv6Destination];
-        let matches = vec![Match::Ipv6, Match::InSet { set: "ipv6", key }];
+        let matches = vec![Match::Ipv6, Match::InSet { set: "ipv6".into(), key }];
         let expected = format!(
             "{TABLE} 0a000200 696e70757400 0000  04010480
              24000180 09000100 6d65746100 000000 14000280 08000200 0000000f 08000100 00000001
@@ -279,7 +453,10 @@ mod tests {
              30000180 0e000100 696d6d65646961746500 0000 1c000280 08000100 00000000
                       10000280 0c000280 08000100 00000000"
         );
-        assert_eq!(encoded(&Step::AddRule { chain: "input", matches, drop: true }), hex(&expected));
+        assert_eq!(
+            encoded(&Step::AddRule { chain: "input".into(), matches, fate: Fate::Drop }),
+            hex(&expected)
+        );
     }
 
     #[test]
@@ -287,8 +464,11 @@ mod tests {
         let element = Element::from(std::net::IpAddr::from([192, 0, 2, 10]));
         let elements = vec![element; ELEMENTS_AT_ONCE + 1];
         let set = "ipv4";
-        assert_eq!(Step::AddElements { set, elements: elements.clone() }.messages("vrrpd").len(), 2);
-        for (_, inner) in (Step::RemoveElements { set, elements }).messages("vrrpd") {
+        assert_eq!(
+            Step::AddElements { set, elements: elements.clone() }.messages(Family::Inet, "vrrpd").len(),
+            2
+        );
+        for (_, inner) in (Step::RemoveElements { set, elements }).messages(Family::Inet, "vrrpd") {
             let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
             let message = NetfilterMessage::new(header, NetfilterMessageInner::NfTables(inner));
             assert!(NetlinkMessage::from(message).buffer_len() < usize::from(u16::MAX));

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use netlink::nftables::{Element, Field, Match, Nftables, Step, Watch};
+use netlink::nftables::{Element, Family, Fate, Field, Hook, Match, Nftables, Step, Watch};
 use netlink::{Request, Requester};
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
@@ -22,15 +22,15 @@ const KEY6: &[Field] = &[Field::InputInterface, Field::Ipv6Destination];
 /// A table that drops what is for the elements of its sets, but some of ICMPv6.
 fn build(owned: bool) -> Vec<Step> {
     let chain = "input";
-    let rule = |matches, drop| Step::AddRule { chain, matches, drop };
+    let rule = |matches, fate| Step::AddRule { chain: chain.into(), matches, fate };
     vec![
         Step::AddTable { owned },
-        Step::AddInputChain { chain, priority: -300 },
+        Step::AddChain { chain, hook: Hook::Input, priority: -300 },
         Step::AddSet { set: SET4, key: KEY4 },
         Step::AddSet { set: SET6, key: KEY6 },
-        rule(vec![Match::Icmpv6Type(135..=136)], false),
-        rule(vec![Match::Ipv4, Match::InSet { set: SET4, key: KEY4 }], true),
-        rule(vec![Match::Ipv6, Match::InSet { set: SET6, key: KEY6 }], true),
+        rule(vec![Match::Icmpv6Type(135..=136)], Fate::Accept),
+        rule(vec![Match::Ipv4, Match::InSet { set: SET4.into(), key: KEY4 }], Fate::Drop),
+        rule(vec![Match::Ipv6, Match::InSet { set: SET6.into(), key: KEY6 }], Fate::Drop),
     ]
 }
 
@@ -197,7 +197,7 @@ fn what_others_do_to_a_table_is_noticed() {
         let mut filter = Nftables::open().expect("sockets can be had");
         let mut other = Nftables::open().expect("sockets can be had");
         let own = filter.port();
-        let mut disturbed = || watch.disturbed(TABLE, own).expect("the kernel makes sense");
+        let mut disturbed = || watch.disturbed(&[Family::Inet], TABLE, own).expect("the kernel makes sense");
         filter.commit(TABLE, &build(false)).expect("the namespace is ours");
         assert!(!disturbed(), "we know what we do");
         other.commit("theirs", &build(false)).expect("the namespace is ours");
@@ -209,5 +209,123 @@ fn what_others_do_to_a_table_is_noticed() {
         assert!(!disturbed(), "told once");
         other.commit(TABLE, &[Step::RemoveTable]).expect("nobody owns it");
         assert!(disturbed());
+    });
+}
+
+const MAP: &str = "map";
+const TIMED: &[Field] = &[Field::Protocol];
+const IPV4: u16 = 0x0800;
+
+/// Sends what is for the addresses of a map through a chain, which drops it unless a set has an
+/// element.
+fn fence(addresses: &[&str], live: &str) -> Vec<Step> {
+    let chain = format!("inner_{live}");
+    let rule = |matches, fate| Step::AddRule { chain: chain.clone().into(), matches, fate };
+    vec![
+        Step::AddTimedSet { set: live.to_owned(), key: TIMED },
+        Step::AddInnerChain { chain: chain.clone() },
+        rule(vec![Match::InSet { set: live.to_owned().into(), key: TIMED }], Fate::Return),
+        rule(Vec::new(), Fate::Drop),
+        Step::MapElements {
+            map: MAP,
+            elements: addresses.iter().map(|address| ip(address).into()).collect(),
+            chain: chain.clone(),
+        },
+    ]
+}
+
+/// A table whose chain sees what comes in, with an empty map.
+fn gate() -> Vec<Step> {
+    let matches = vec![Match::Ipv4, Match::Mapped { map: MAP, key: KEY4 }];
+    vec![
+        Step::AddTable { owned: false },
+        Step::AddChain { chain: "gate", hook: Hook::Prerouting, priority: -300 },
+        Step::AddMap { map: MAP, key: KEY4 },
+        Step::AddRule { chain: "gate".into(), matches, fate: Fate::Mapped },
+    ]
+}
+
+fn renew(set: &str, timeout_ms: u64) -> Step {
+    Step::Renew { set: set.to_owned(), elements: vec![Element::protocol(IPV4)], timeout_ms }
+}
+
+fn expire(set: &str) -> Step {
+    Step::Expire { set: set.to_owned(), elements: vec![Element::protocol(IPV4)] }
+}
+
+#[test]
+fn an_element_goes_by_itself_unless_it_is_renewed() {
+    in_network_namespace("nftables::an_element_goes_by_itself_unless_it_is_renewed", || {
+        with_addresses(&["192.0.2.1", "192.0.2.10", "192.0.2.20"]);
+        let both = ["192.0.2.10", "192.0.2.20"];
+        let mut filter = Nftables::open().expect("sockets can be had");
+        let mut steps = gate();
+        steps.extend(fence(&both[..1], "one").into_iter().chain(fence(&both[1..], "other")));
+        filter.commit(TABLE, &steps).expect("the namespace is ours");
+        assert!(reached(&both, "192.0.2.1").is_empty(), "neither is live");
+
+        filter.commit(TABLE, &[renew("one", 60_000), renew("other", 60_000)]).expect("neither is there");
+        assert_eq!(reached(&both, "192.0.2.1"), both);
+        filter.commit(TABLE, &[renew("one", 10)]).expect("it is there");
+        // Not longer than asked for, though it was for a minute before.
+        while reached(&both, "192.0.2.1") != ["192.0.2.20"] {}
+        filter.commit(TABLE, &[renew("one", 60_000)]).expect("it has gone by itself");
+        assert_eq!(reached(&both, "192.0.2.1"), both);
+        filter.commit(TABLE, &[expire("one"), expire("one")]).expect("there or not");
+        assert_eq!(reached(&both, "192.0.2.1"), ["192.0.2.20"]);
+
+        let remove = Step::RemoveElements { set: MAP, elements: vec![ip(both[0]).into()] };
+        filter.commit(TABLE, &[remove]).expect("it is there");
+        assert_eq!(reached(&both, "192.0.2.1"), both, "nobody minds it any more");
+    });
+}
+
+/// What nft(8) makes of the tables: it must be able to read what is in the kernel.
+fn listed() -> String {
+    let output = std::process::Command::new("nft").args(["list", "ruleset"]).output();
+    let output = output.expect("nftables is there");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn nft_can_read_what_is_made() {
+    in_network_namespace("nftables::nft_can_read_what_is_made", || {
+        let mut filter = Nftables::open().expect("sockets can be had");
+        const TARGETS: &str = "targets";
+        const TARGET: &[Field] = &[Field::InputInterface, Field::NeighbourTarget];
+        const ARP: &[Field] = &[Field::ArpTarget];
+        let mut inet = gate();
+        inet.extend(fence(&["192.0.2.10"], "live"));
+        let matches = vec![Match::Icmpv6Type(135..=135), Match::Mapped { map: TARGETS, key: TARGET }];
+        inet.extend([
+            renew("live", 60_000),
+            Step::AddMap { map: TARGETS, key: TARGET },
+            Step::AddRule { chain: "gate".into(), matches, fate: Fate::Mapped },
+            Step::AddRule { chain: "gate".into(), matches: vec![Match::FromInside], fate: Fate::Accept },
+            Step::MapElements {
+                map: TARGETS,
+                elements: vec![Element::on_interface("eth0", ip("fe80::10"))],
+                chain: "inner_live".to_owned(),
+            },
+        ]);
+        let matches = vec![Match::ArpOfIpv4, Match::Mapped { map: MAP, key: ARP }];
+        let mut arp = vec![
+            Step::AddTable { owned: false },
+            Step::AddChain { chain: "gate", hook: Hook::Input, priority: 0 },
+            Step::AddMap { map: MAP, key: ARP },
+            Step::AddRule { chain: "gate".into(), matches, fate: Fate::Mapped },
+        ];
+        arp.extend(fence(&["192.0.2.10"], "live"));
+        filter.commit_all(TABLE, &[(Family::Inet, &inet), (Family::Arp, &arp)]).expect("ours");
+        let listed = listed();
+        for line in [
+            "ip daddr vmap @map",
+            "icmpv6 type nd-neighbor-solicit iifname . @th,64,128 vmap @targets",
+            "arp daddr ip vmap @map",
+            "meta protocol @live return",
+        ] {
+            assert!(listed.contains(line), "{line}:\n{listed}");
+        }
     });
 }

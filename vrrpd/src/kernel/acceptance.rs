@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink::Error;
-use netlink::nftables::{Element, Field, Match, Nftables, Step, Watch};
+use netlink::nftables::{Element, Family, Fate, Field, Hook, Match, Nftables, Step, Watch};
 
 use super::place::Place;
 use super::{Note, Worker};
@@ -126,7 +126,7 @@ impl Acceptance {
     fn put_back(&mut self) -> Result<bool, Error> {
         let Some(table) = &mut self.table else { return Ok(false) };
         let Some(watch) = &mut table.watch else { return Ok(false) };
-        let disturbed = watch.disturbed(TABLE, table.filter.port());
+        let disturbed = watch.disturbed(&[Family::Inet], TABLE, table.filter.port());
         table.doubtful |= *disturbed.as_ref().unwrap_or(&true);
         if disturbed? {
             table.change(table.closed.clone())?;
@@ -205,20 +205,20 @@ fn elements(place: &Place) -> impl Iterator<Item = Closed> + '_ {
 /// Everything, from nothing: a table that is there is in the way, one that is not is no error. The one
 /// before is `owned_before` by this socket, or by nobody.
 fn whole(owned_before: bool, owned: bool, closed: &BTreeSet<Closed>) -> Vec<Step> {
-    let rule = |matches, drop| Step::AddRule { chain: CHAIN, matches, drop };
-    let in_set = |set, key| Match::InSet { set, key };
+    let rule = |matches, fate| Step::AddRule { chain: CHAIN.into(), matches, fate };
+    let in_set = |set: &'static str, key| Match::InSet { set: set.into(), key };
     let mut steps = vec![
         Step::AddTable { owned: owned_before },
         Step::RemoveTable,
         Step::AddTable { owned },
-        Step::AddInputChain { chain: CHAIN, priority: PRIORITY },
+        Step::AddChain { chain: CHAIN, hook: Hook::Input, priority: PRIORITY },
         Step::AddSet { set: IPV4, key: IPV4_KEY },
         Step::AddSet { set: IPV6, key: IPV6_KEY },
         Step::AddSet { set: LINK_LOCAL, key: LINK_LOCAL_KEY },
-        rule(vec![Match::Icmpv6Type(NEIGHBOUR_DISCOVERY)], false),
-        rule(vec![Match::Ipv4, in_set(IPV4, IPV4_KEY)], true),
-        rule(vec![Match::Ipv6, in_set(IPV6, IPV6_KEY)], true),
-        rule(vec![Match::Ipv6, in_set(LINK_LOCAL, LINK_LOCAL_KEY)], true),
+        rule(vec![Match::Icmpv6Type(NEIGHBOUR_DISCOVERY)], Fate::Accept),
+        rule(vec![Match::Ipv4, in_set(IPV4, IPV4_KEY)], Fate::Drop),
+        rule(vec![Match::Ipv6, in_set(IPV6, IPV6_KEY)], Fate::Drop),
+        rule(vec![Match::Ipv6, in_set(LINK_LOCAL, LINK_LOCAL_KEY)], Fate::Drop),
     ];
     steps.extend(by_set(closed.iter()).map(|(set, elements)| Step::AddElements { set, elements }));
     steps
