@@ -44,6 +44,7 @@ use crate::launcher::{self, Launcher, LauncherHandle};
 use crate::mailbox::Mailbox;
 use crate::peer_link::{self, PeerLink};
 use crate::protocol::{self, Note, ProtocolThread, Wires};
+use crate::state_dir::StateDir;
 use crate::{logging, privilege};
 
 use commands::Commands;
@@ -146,6 +147,7 @@ struct Daemon {
     server: tokio::task::JoinHandle<io::Result<()>>,
     history: History,
     observer: Observer,
+    state_dir: StateDir,
     forms: Forms,
     starts: Starts,
     standing: Standing,
@@ -173,14 +175,10 @@ impl Daemon {
             kernel: Mailbox::new(TO_KERNEL)?,
             notes: Mailbox::new(TO_MAIN)?,
         };
-        let state_dir = config.daemon.state_dir.clone();
+        let state_dir = StateDir::new(config.daemon.state_dir.clone());
         let (kernel_sender, kernel_notes) = mpsc::unbounded_channel();
-        let kernel = KernelThread::start(
-            wires.kernel.clone(),
-            wires.messages.clone(),
-            kernel_sender,
-            state_dir.clone(),
-        )?;
+        let kernel =
+            KernelThread::start(wires.kernel.clone(), wires.messages.clone(), kernel_sender, &state_dir)?;
         let (scheduled, class) = std::sync::mpsc::channel();
         let protocol = ProtocolThread::start(wires.clone(), config.daemon.scheduling, scheduled)?;
         let scheduling = match class.recv().map_err(io::Error::other)? {
@@ -190,8 +188,10 @@ impl Daemon {
                 Scheduling::Normal
             }
         };
-        let (starts, trouble) = Starts::note(&state_dir);
-        trouble.iter().for_each(|trouble| warn!("{trouble}; going on without it"));
+        let (starts, troubles) = Starts::note(&state_dir);
+        troubles.iter().for_each(|trouble| warn!("{trouble}"));
+        let (forms, trouble) = Forms::load(&state_dir);
+        trouble.iter().for_each(|trouble| warn!("{trouble}"));
         let (standing, trouble) = Standing::load(&state_dir);
         trouble.iter().for_each(|trouble| error!("{trouble}"));
         let peers = PeerLink::start(config.peer_link.as_ref(), &config.daemon.node);
@@ -219,7 +219,8 @@ impl Daemon {
             server,
             history: History::default(),
             observer: Observer::new(&config, scheduling),
-            forms: Forms::load(&state_dir),
+            forms,
+            state_dir,
             starts,
             standing,
             commands: Commands::default(),
@@ -269,6 +270,7 @@ impl Daemon {
                 _ = tick.tick() => self.tick()?,
                 _ = second.tick(), if self.minds_the_time() => {
                     self.orders_tick();
+                    self.write_again();
                     self.peers.retry();
                     self.tell_peers();
                 }
@@ -430,6 +432,7 @@ impl Daemon {
                 let (roster, config, history) = (&self.roster, &self.config, &self.history);
                 let others = Others {
                     standing: &self.standing,
+                    state_dir: &self.state_dir,
                     link: &self.peers,
                     dns: &self.dns,
                     tracks: &self.tracks,
@@ -454,6 +457,13 @@ impl Daemon {
         }
         self.observer.heartbeat(&self.roster, &self.wires);
         Ok(())
+    }
+
+    /// A disk that was full or read-only may not be any more.
+    fn write_again(&self) {
+        if self.state_dir.retry() {
+            info!("what could not be written to {} is written now", self.config.daemon.state_dir.display());
+        }
     }
 
     /// The roles as the core has them: reports of transitions can be lost.

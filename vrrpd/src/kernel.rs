@@ -20,7 +20,6 @@ use std::io;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -33,6 +32,7 @@ use vrrp_proto::{Family, MacAddress};
 use crate::mailbox::Mailbox;
 use crate::net::{Aim, membership};
 use crate::protocol::{self, Kernel};
+use crate::state_dir::StateDir;
 
 use acceptance::Acceptance;
 pub(crate) use place::{Place, Placement, SecondPlace};
@@ -104,7 +104,7 @@ impl KernelThread {
         messages: Mailbox<Message>,
         protocol: Mailbox<protocol::Message>,
         notes: tokio::sync::mpsc::UnboundedSender<Note>,
-        state_dir: PathBuf,
+        state_dir: &StateDir,
     ) -> io::Result<Self> {
         let mut kernel = Worker::open(messages, protocol, notes, state_dir).map_err(io::Error::other)?;
         let thread = std::thread::Builder::new().name("vrrp-kernel".into()).spawn(move || kernel.run())?;
@@ -200,7 +200,7 @@ impl Worker {
         messages: Mailbox<Message>,
         protocol: Mailbox<protocol::Message>,
         notes: tokio::sync::mpsc::UnboundedSender<Note>,
-        state_dir: PathBuf,
+        state_dir: &StateDir,
     ) -> Result<Self, netlink::Error> {
         // First the monitor, then the list, so that nothing falls in between.
         let mut monitor = Monitor::open()?;
@@ -214,12 +214,13 @@ impl Worker {
         let (links, addresses) = (requester.links()?, requester.addresses()?);
         table.replace(links, addresses);
         let entries = || table.links().flat_map(|link| table.addresses_of(link.index));
-        let mut record = Record::load(&state_dir, entries().any(|entry| entry.protocol.is_some()));
+        let (record, damaged) = Record::load(state_dir, entries().any(|entry| entry.protocol.is_some()));
+        let (traces, unknown) = Traces::load(state_dir);
+        damaged.into_iter().chain(unknown).for_each(|trouble| drop(notes.send(Note::Trouble(trouble))));
         let ours = entries()
             .filter(|entry| entry.is_ours() || record.contains(entry.link, entry.address))
             .map(|entry| (entry.link, entry.address))
             .collect();
-        record.trouble().into_iter().for_each(|trouble| drop(notes.send(Note::Trouble(trouble))));
         Ok(Self {
             messages,
             protocol,
@@ -242,7 +243,7 @@ impl Worker {
             stale: false,
             ours,
             record,
-            traces: Traces::load(&state_dir),
+            traces,
             loud_parents: BTreeSet::new(),
             complete: false,
         })
@@ -405,7 +406,7 @@ impl Worker {
     }
 
     fn save_record(&mut self) {
-        if let Err(trouble) = self.record.save(&self.ours) {
+        if let Some(trouble) = self.record.save(&self.ours) {
             drop(self.notes.send(Note::Trouble(trouble)));
         }
     }

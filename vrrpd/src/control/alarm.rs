@@ -9,6 +9,7 @@ mod heard;
 use super::errno_words;
 use super::protocol::Way;
 use super::time::{WallTime, age};
+use crate::state_dir::{StateFile, Trouble};
 
 /// How bad a condition is. The order is from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -163,14 +164,25 @@ impl Alarm {
         )
     }
 
-    /// `orders_damaged`: the file of the operator's orders could not be read at the start.
-    pub fn orders_damaged(aside: &std::path::Path) -> Self {
-        Self::new(
-            "orders_damaged",
-            Level::Degraded,
-            format!("the operator's orders were damaged and are set aside as {}", aside.display()),
-            "look into it, give the orders again (drain, freeze), then remove it",
-        )
+    /// `orders_damaged`, `state_damaged`: a file of `state_dir` could not be read at a start.
+    /// `state_not_written`: one cannot be written.
+    pub(crate) fn of_state_dir(trouble: &Trouble) -> Self {
+        let (name, message, remedy) = match trouble {
+            Trouble::SetAside(file @ StateFile::Orders, aside) => (
+                "orders_damaged",
+                file.set_aside(aside),
+                "look into it, give the orders again (drain, freeze), then remove it",
+            ),
+            Trouble::SetAside(file, aside) => {
+                ("state_damaged", file.set_aside(aside), "look into it, then remove it")
+            }
+            Trouble::Unwritten(why) => (
+                "state_not_written",
+                format!("{why}: a restart would not know what has happened since"),
+                "df and mount show whether its disk is full or read-only; it is tried again by itself",
+            ),
+        };
+        Self::new(name, Level::Degraded, message, remedy)
     }
 
     /// `accept_mode_not_enforced`: packets that `accept_mode = false` forbids are accepted.

@@ -191,15 +191,15 @@ impl Daemon {
         let Given { router, config, answer, .. } = given;
         let name = &config.name;
         let before = self.standing.of(name).drained;
-        if let Err(trouble) = self.standing.change(name, |orders| orders.drained = None) {
-            return self.fail(name, "undrain", format!("{trouble}. Not undrained"), answer);
-        }
+        // A disk that is full must not keep a node away that is wanted back.
+        let unwritten = self.standing.note(name, |orders| orders.drained = None);
         self.tell_core(router, Order::Undrain);
         let message = match before {
             Some(by) => format!("takes part again; it was drained {}", by.words(WallTime::now())),
             None => "was not drained; nothing changed".to_owned(),
         };
-        let notes = self.others_under(name, "undrain", |orders| orders.drained.is_some());
+        let mut notes = self.others_under(name, "undrain", |orders| orders.drained.is_some());
+        notes.extend(unwritten.map(would_return));
         self.done(name, "undrain", message, notes, answer);
     }
 
@@ -256,19 +256,17 @@ impl Daemon {
             let notes = self.others_under(name, "unfreeze", |orders| orders.frozen.is_some());
             return self.done(name, "unfreeze", "was not frozen; nothing changed".to_owned(), notes, answer);
         }
-        match self.end_freeze(router, name, false) {
-            Ok(()) => {
-                let failing = self.failing(&config);
-                let notes = self.others_under(name, "unfreeze", |orders| orders.frozen.is_some());
-                let message = match failing.is_empty() {
-                    _ if !notes.is_empty() => "is not frozen by itself any more".to_owned(),
-                    true => "checks count again; all of them pass".to_owned(),
-                    false => format!("checks count again; not passing: {}", failing.join(", ")),
-                };
-                self.done(name, "unfreeze", message, notes, answer);
-            }
-            Err(trouble) => self.fail(name, "unfreeze", format!("{trouble}. Still frozen"), answer),
-        }
+        let unwritten = self.standing.note(name, |orders| orders.frozen = None);
+        self.freeze_ended(router, name, false);
+        let failing = self.failing(&config);
+        let mut notes = self.others_under(name, "unfreeze", |orders| orders.frozen.is_some());
+        let message = match failing.is_empty() {
+            _ if !notes.is_empty() => "is not frozen by itself any more".to_owned(),
+            true => "checks count again; all of them pass".to_owned(),
+            false => format!("checks count again; not passing: {}", failing.join(", ")),
+        };
+        notes.extend(unwritten.map(would_return));
+        self.done(name, "unfreeze", message, notes, answer);
     }
 
     fn switch_over(&mut self, given: Given, force: bool) {
@@ -350,6 +348,7 @@ impl Daemon {
     pub(super) fn minds_the_time(&self) -> bool {
         let Commands { waiting, asked, served, .. } = &self.commands;
         self.peers.is_configured()
+            || self.state_dir.is_behind()
             || !(waiting.is_empty() && asked.is_empty() && served.is_empty())
             || self.standing.iter().any(|(_, orders)| orders.frozen.is_some())
     }
@@ -364,11 +363,11 @@ impl Daemon {
         let ended: Vec<String> = self.standing.iter().filter_map(over).collect();
         for name in ended {
             let router = self.find(&name).map(|(router, _)| router);
-            if let Some(router) = router
-                && let Err(trouble) = self.end_freeze(router, &name, true)
-            {
-                warn!(virtual_router = name, "{trouble}: the freeze lasts until it can be written down");
-            }
+            let Some(router) = router else { continue };
+            // Its end is written down with it: what cannot be written now ends after a restart as well.
+            let trouble = self.standing.note(&name, |orders| orders.frozen = None);
+            trouble.iter().for_each(|trouble| warn!(virtual_router = name, "{trouble}"));
+            self.freeze_ended(router, &name, true);
         }
         let asks: Vec<_> =
             self.commands.asked.values().map(|asked| (asked.peer, asked.ask.clone())).collect();
@@ -378,8 +377,7 @@ impl Daemon {
         self.give_up_waiting();
     }
 
-    fn end_freeze(&mut self, router: RouterId, name: &str, expired: bool) -> Result<(), String> {
-        self.standing.change(name, |orders| orders.frozen = None)?;
+    fn freeze_ended(&mut self, router: RouterId, name: &str, expired: bool) {
         let others = self.others_under(name, "unfreeze", |orders| orders.frozen.is_some());
         match &others[..] {
             [] => info!(virtual_router = name, expired, "the freeze has ended; checks count as they are now"),
@@ -387,7 +385,6 @@ impl Daemon {
         }
         self.record(What::FreezeEnded { virtual_router: name.to_owned(), expired });
         self.tell_core(router, Order::Unfreeze);
-        Ok(())
     }
 
     /// What the peer link tells of the others.
@@ -442,6 +439,11 @@ impl Daemon {
         let mut all = self.roster.iter().filter(|(_, entry)| !entry.leaving);
         all.find(|(_, entry)| entry.config.name == name).map(|(router, entry)| (router, entry.config.clone()))
     }
+}
+
+/// For the answer: the end of an order could not be written down, for this reason.
+fn would_return(unwritten: String) -> String {
+    format!("{unwritten}: after a restart before that the order is in force again")
 }
 
 fn with_force(force: bool) -> String {

@@ -28,6 +28,7 @@ use crate::history::{History, What};
 use crate::kernel::{self, Seen};
 use crate::peer_link::{PeerLink, fitness};
 use crate::protocol::{Message, Observation, ProtocolThread, Wires};
+use crate::state_dir::StateDir;
 
 /// The question that nobody but the watchdog waits for.
 const HEARTBEAT: u64 = 0;
@@ -377,6 +378,7 @@ fn observation(roster: &Roster, token: u64) -> Box<Observation> {
 #[derive(Clone, Copy)]
 pub(super) struct Others<'a> {
     pub(super) standing: &'a Standing,
+    pub(super) state_dir: &'a StateDir,
     pub(super) link: &'a PeerLink,
     pub(super) dns: &'a DnsUpdates,
     pub(super) tracks: &'a Tracks,
@@ -384,9 +386,9 @@ pub(super) struct Others<'a> {
 
 impl Others<'_> {
     fn alarms(self) -> Vec<Alarm> {
-        let damaged = self.standing.damaged().map(Alarm::orders_damaged);
-        let closed = self.link.trouble.as_deref().map(Alarm::peer_link_closed);
-        damaged.into_iter().chain(closed).collect()
+        let mut alarms: Vec<Alarm> = self.state_dir.troubles().iter().map(Alarm::of_state_dir).collect();
+        alarms.extend(self.link.trouble.as_deref().map(Alarm::peer_link_closed));
+        alarms
     }
 }
 

@@ -131,7 +131,7 @@ impl Daemon {
             }
         }
         for (from, to) in self.renamed(&config) {
-            if let Err(trouble) = self.standing.rename(&from, &to) {
+            if let Some(trouble) = self.standing.rename(&from, &to) {
                 warn!("{trouble}: {to} stands under no order after a restart");
             }
         }

@@ -49,9 +49,7 @@ impl Daemon {
                     "the peer speaks the checksum form {}; so do we now",
                     form.name()
                 );
-                if let Err(trouble) = self.forms.learn(&name, form) {
-                    debug!("{trouble}");
-                }
+                self.forms.learn(&name, form).iter().for_each(|trouble| warn!("{trouble}"));
                 return;
             }
             _ => {}

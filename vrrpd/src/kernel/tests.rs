@@ -26,8 +26,8 @@ pub(super) fn in_network_namespace(body: fn()) {
 pub(super) fn worker(name: &str) -> Worker {
     let (notes, _) = tokio::sync::mpsc::unbounded_channel();
     let mailbox = "a mailbox can be had";
-    let state_dir = crate::state_dir::tests::temporary(&format!("kernel-{name}"));
-    Worker::open(Mailbox::new(64).expect(mailbox), Mailbox::new(1024).expect(mailbox), notes, state_dir)
+    let state_dir = crate::state_dir::tests::temporary_state(&format!("kernel-{name}"));
+    Worker::open(Mailbox::new(64).expect(mailbox), Mailbox::new(1024).expect(mailbox), notes, &state_dir)
         .expect("netlink can be had")
 }
 

@@ -11,16 +11,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use netlink::{Ipv4Setting, Link, LinkIndex, Request, Requester};
+
+use crate::state_dir::{StateDir, StateFile};
 
 /// What was made and changed, and what should be put back.
 #[derive(Debug)]
 pub(super) struct Traces {
-    file: PathBuf,
-    boot: String,
+    state: StateDir,
     known: Known,
     saved: Known,
     /// Those that this daemon has seen to.
@@ -58,13 +57,10 @@ impl Before {
 }
 
 impl Traces {
-    /// Reads what an earlier daemon left; what cannot be read is as good as nothing.
-    pub(super) fn load(state_dir: &Path) -> Self {
-        let file = state_dir.join("virtual-mac");
-        let boot =
-            fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
-        let known = fs::read_to_string(&file).ok().and_then(|text| parse(&text, &boot)).unwrap_or_default();
-        Self { file, boot, saved: known.clone(), known, quiet: BTreeSet::new() }
+    /// Reads what an earlier daemon left; what is wrong with that is told as the second value.
+    pub(super) fn load(state: &StateDir) -> (Self, Option<String>) {
+        let (known, damaged) = state.read_of_this_boot(StateFile::VirtualMac, |lines| parse(lines));
+        (Self { state: state.clone(), saved: known.clone(), known, quiet: BTreeSet::new() }, damaged)
     }
 
     /// A device is about to be made; it is not marked as ours yet.
@@ -121,7 +117,7 @@ impl Traces {
         let wanted = before.settings().map(|(setting, wanted, _)| (setting, wanted));
         set(requester, &link.name, wanted.into())?;
         self.quiet.insert(link.index);
-        saved
+        saved.map_or(Ok(()), Err)
     }
 
     /// Puts back what the interfaces did that are not `needed` any more, unless somebody else has changed
@@ -147,16 +143,13 @@ impl Traces {
         troubles
     }
 
-    /// Writes the file when it would change.
-    ///
-    /// # Errors
-    ///
-    /// A sentence.
-    pub(super) fn save(&mut self) -> Result<(), String> {
+    /// Writes the file when it would change. Says what went wrong when that is news.
+    pub(super) fn save(&mut self) -> Option<String> {
         if self.saved == self.known {
-            return Ok(());
+            return None;
         }
-        let mut text = format!("{}\n", self.boot);
+        self.saved.clone_from(&self.known);
+        let mut text = String::new();
         for (device, mark) in &self.known.devices {
             let word = if *mark == Mark::There { "device" } else { "making" };
             // Writing to a string cannot fail.
@@ -165,9 +158,7 @@ impl Traces {
         for (name, Before { link, arp_ignore, arp_announce }) in &self.known.below {
             let _ = writeln!(text, "below {name} {link} {arp_ignore} {arp_announce}");
         }
-        // What cannot be written is told once, and tried again with what changes next.
-        self.saved.clone_from(&self.known);
-        crate::state_dir::write(&self.file, text.as_bytes())
+        self.state.keep_for_this_boot(StateFile::VirtualMac, &text)
     }
 }
 
@@ -184,13 +175,9 @@ fn set(requester: &mut Requester, name: &str, settings: Vec<(Ipv4Setting, u32)>)
     answer.map(drop).map_err(|error| error.to_string())
 }
 
-/// `None`: damaged. Nothing is known of another boot.
-fn parse(text: &str, boot: &str) -> Option<Known> {
-    let mut lines = text.lines();
+/// `None`: damaged.
+fn parse<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Known> {
     let mut known = Known::default();
-    if lines.next()? != boot {
-        return Some(known);
-    }
     for line in lines {
         match *line.split(' ').collect::<Vec<_>>() {
             ["device", name] => drop(known.devices.insert(name.to_owned(), Mark::There)),
@@ -216,15 +203,15 @@ mod tests {
 
     #[test]
     fn what_is_saved_is_read_back_within_the_same_boot() {
-        let directory = crate::state_dir::tests::temporary("virtual-mac");
-        let mut traces = Traces::load(&directory);
+        let state = crate::state_dir::tests::temporary_state("virtual-mac");
+        let mut traces = Traces::load(&state).0;
         traces.making("vrrp4-201");
         traces.made("vrrp4-201");
         traces.making("vrrp6-201");
         let before = Before { link: LinkIndex::new(7), arp_ignore: 0, arp_announce: 1 };
         traces.known.below.insert("eth0.100".to_owned(), before);
-        traces.save().expect("written");
-        let mut again = Traces::load(&directory);
+        assert_eq!(traces.save(), None);
+        let mut again = Traces::load(&state).0;
         assert_eq!(again.known, traces.known);
         assert!(!again.is_being_made("vrrp4-201") && again.is_being_made("vrrp6-201"));
         again.removed("vrrp4-201");
@@ -233,11 +220,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_boot_or_a_damaged_one_claims_nothing() {
-        assert_eq!(parse("other\ndevice vrrp4-201\n", "this"), Some(Known::default()));
-        for damaged in ["", "this\nbelow eth0 7 0\n", "this\nbelow eth0 x 0 0\n", "this\n\n"] {
-            assert_eq!(parse(damaged, "this"), None, "{damaged:?}");
+    fn a_damaged_file_claims_nothing_and_is_told() {
+        for damaged in ["below eth0 7 0", "below eth0 x 0 0", "device", ""] {
+            assert_eq!(parse([damaged].into_iter()), None, "{damaged:?}");
         }
+        let state = crate::state_dir::tests::temporary_state("virtual-mac");
+        state.keep_for_this_boot(StateFile::VirtualMac, "device vrrp4-201\nbelow eth0 7 0\n");
+        let (traces, told) = Traces::load(&state);
+        assert_eq!(traces.devices().count(), 0);
+        assert!(told.is_some_and(|told| told.contains("virtual-mac.damaged")));
     }
 
     #[test]
@@ -251,7 +242,7 @@ mod tests {
     fn what_could_not_be_set_is_set_at_the_next_attempt() {
         in_network_namespace(|| {
             let mut requester = Requester::open().expect("netlink can be had");
-            let mut traces = Traces::load(&crate::state_dir::tests::temporary("virtual-mac-set"));
+            let mut traces = Traces::load(&crate::state_dir::tests::temporary_state("virtual-mac-set")).0;
             let mut links = requester.links().expect("a list").into_iter();
             let loopback = links.find(|link| link.name == "lo").expect("always there");
             let misnamed = Link { name: "lo0".to_owned(), ..loopback.clone() };

@@ -313,7 +313,7 @@ impl Worker {
     }
 
     fn save_traces(&mut self) {
-        if let Err(trouble) = self.traces.save() {
+        if let Some(trouble) = self.traces.save() {
             drop(self.notes.send(Note::Trouble(trouble)));
         }
     }

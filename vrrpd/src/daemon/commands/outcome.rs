@@ -37,17 +37,17 @@ impl Daemon {
         let name = config.name.clone();
         let kept = match outcome {
             OrderOutcome::NobodyFollowed | OrderOutcome::Refused(_) if command == "drain" => {
-                self.standing.change(&name, |orders| orders.drained = None)
+                self.standing.note(&name, |orders| orders.drained = None)
             }
             OrderOutcome::HandedOver(HandedOver { to, yielded: true, .. }) => {
-                self.standing.change(&name, |orders| orders.yielded = Some(Yielded { by, to }))
+                self.standing.note(&name, |orders| orders.yielded = Some(Yielded { by, to }))
             }
-            _ if command == "drain" => self.standing.change(&name, |orders| orders.yielded = None),
-            _ => Ok(()),
+            _ if command == "drain" => self.standing.note(&name, |orders| orders.yielded = None),
+            _ => None,
         };
-        if let Err(trouble) = kept {
+        if let Some(trouble) = kept {
             warn!(virtual_router = name, "{trouble}");
-            notes.push(format!("{trouble}: a restart will not remember this"));
+            notes.push(format!("{trouble}: a restart before that will not remember this"));
         }
         let message = match outcome {
             OrderOutcome::Done if command == "announce" => announces(&config),
@@ -109,11 +109,8 @@ impl Daemon {
 
     /// A router became Active: what it had handed over is here again.
     pub(in crate::daemon) fn active_again(&mut self, name: &str) {
-        if self.standing.of(name).yielded.is_some()
-            && let Err(trouble) = self.standing.change(name, |orders| orders.yielded = None)
-        {
-            warn!(virtual_router = name, "{trouble}: the handover of before is over all the same");
-        }
+        let trouble = self.standing.note(name, |orders| orders.yielded = None);
+        trouble.iter().for_each(|trouble| warn!(virtual_router = name, "{trouble}"));
     }
 
     pub(super) fn give_up_waiting(&mut self) {
