@@ -190,13 +190,19 @@ impl Node {
     /// As [`start_vrrpd`](Self::start_vrrpd), with its `state_dir` and `runtime_dir` on a file
     /// system of 64 KiB in a mount namespace of its own, for a test that fills it.
     pub fn start_vrrpd_on_small_disk(&self) -> Daemon {
-        let disk = self.disk();
+        self.start_vrrpd_on_disk("size=64k", "true")
+    }
+
+    /// As [`start_vrrpd`](Self::start_vrrpd), with its `state_dir` and `runtime_dir` on a tmpfs with these
+    /// `options`, in a mount namespace of its own; `then` is for a shell, which has the disk as `$DISK`.
+    pub fn start_vrrpd_on_disk(&self, options: &str, then: &str) -> Daemon {
         let mount = format!(
-            "mount -t tmpfs -o size=64k tmpfs {0} && mkdir {0}/run {0}/state && exec \"$0\" \"$@\"",
-            disk.display()
+            "mount -t tmpfs -o {options} tmpfs \"$DISK\" && mkdir \"$DISK/run\" \"$DISK/state\" && {then} && \
+             exec \"$0\" \"$@\""
         );
         let mut command = self.namespace.command("unshare");
         command
+            .env("DISK", self.disk())
             .args(["--mount", "--propagation", "private", "sh", "-c", &mount])
             .arg(daemon::binary("vrrpd"))
             .arg("--config")

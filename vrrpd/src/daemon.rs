@@ -6,6 +6,7 @@
 
 mod commands;
 mod forms;
+mod listening;
 mod observe;
 mod reload;
 mod reports;
@@ -33,9 +34,9 @@ use crate::authentication::Secrets;
 use crate::check::{CheckResult, Checks};
 use crate::config::{self, Config, HookState, Scheduling};
 use crate::control::protocol::{Answer, Request};
-use crate::control::server::{Call, Limits};
+use crate::control::server::Call;
 use crate::control::time::WallTime;
-use crate::control::{exit, server, socket};
+use crate::control::{exit, server};
 use crate::dns_update::{self, DnsUpdates};
 use crate::history::{History, What};
 use crate::hook::{HookResult, Hooks};
@@ -163,12 +164,8 @@ struct Daemon {
 
 impl Daemon {
     fn new(path: &Path, config: Config, secrets: Secrets, launcher: LauncherHandle) -> io::Result<Self> {
-        let (control, warnings) =
-            socket::Socket::bind(&config.daemon.control_socket, &config.daemon.read_group)
-                .map_err(io::Error::other)?;
-        warnings.iter().for_each(|warning| warn!("{warning}"));
         let (call_sender, calls) = mpsc::channel(16);
-        let server = tokio::spawn(server::serve(control, call_sender, Limits::default()));
+        let server = listening::listen(&config.daemon, call_sender).map_err(io::Error::other)?;
 
         let wires = Wires {
             messages: Mailbox::new(TO_PROTOCOL)?,

@@ -201,6 +201,21 @@ fn a_missing_directory_is_made_and_a_missing_group_is_no_fault() {
 }
 
 #[test]
+fn only_what_passes_by_itself_is_worth_another_attempt() {
+    let refused = |errno: i32| BindError::Create {
+        path: "/run/vrrpd/control.sock".into(),
+        source: std::io::Error::from_raw_os_error(errno),
+    };
+    for errno in [libc::ENOSPC, libc::EROFS, libc::EDQUOT, libc::ENOMEM] {
+        assert!(refused(errno).may_pass(), "{}", refused(errno));
+    }
+    for errno in [libc::EACCES, libc::ENOENT, libc::ENOTDIR, libc::ENAMETOOLONG, libc::EINVAL] {
+        assert!(!refused(errno).may_pass(), "{}", refused(errno));
+    }
+    assert!(!BindError::Living("/run/vrrpd/control.sock".into()).may_pass());
+}
+
+#[test]
 fn the_socket_of_a_living_daemon_is_left_alone() {
     let daemon = Daemon::start(Limits::default());
     let error = Socket::bind(&daemon.socket, "").expect_err("it lives");

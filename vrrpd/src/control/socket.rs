@@ -45,6 +45,16 @@ pub enum BindError {
     },
 }
 
+impl BindError {
+    /// Is it for want of something that comes back without a word to us, as room on a disk does?
+    pub fn may_pass(&self) -> bool {
+        use nix::errno::Errno::{EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS};
+        let Self::Create { source, .. } = self else { return false };
+        let passing = [EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS];
+        passing.iter().any(|errno| source.raw_os_error() == Some(*errno as i32))
+    }
+}
+
 impl Socket {
     /// Listens on `path`, readable for `read_group` when such a group exists. A missing directory
     /// is made; the socket of a dead daemon is replaced. Returns warnings beside it.
