@@ -8,7 +8,6 @@
 //! other setting of either daemon at its default. keepalived logs to a file, as vrrpd does: without
 //! `/dev/log` each line to syslog costs it 0.9 ms in the middle of a takeover.
 
-mod contender;
 mod measure;
 mod table;
 
@@ -17,7 +16,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use contender::Contender;
+use lab::Contender;
 use measure::Measures;
 
 const USAGE: &str = "usage: bench [--runs N] [--quick] [--only vrrpd|keepalived] [--raw FILE]

@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use lab::{Daemon, Lab, Node, Prober, now_ns, usage};
+use lab::contender::Task;
+use lab::story::{PRIMARY, SECONDARY, VIP};
+use lab::{Contender, Daemon, Lab, Node, Prober, now_ns, usage};
 
-use crate::contender::{Contender, VIP};
-
-const PRIMARY: u8 = 200;
-const SECONDARY: u8 = 100;
+const TASK: Task = Task { interval: Duration::from_secs(1), ipv6: false };
 /// Active_Down_Interval at priority 100 and one second: 3 s + 156/256 s.
 const FLOOR_NS: i64 = 3_609_375_000;
 /// Probes that must pass after a change before a run is over: one interval and a half, so that
@@ -37,8 +36,8 @@ pub(crate) const NAMES: [&str; 12] = [
 pub(crate) fn run(contender: Contender, idle: Duration) -> Measures {
     let lab = Lab::open().expect("main() has asked whether the laboratory is available");
     let (a, b) = (lab.node("a"), lab.node("b"));
-    let primary = contender.start(&a, PRIMARY);
-    let secondary = contender.start(&b, SECONDARY);
+    let primary = contender.start(&a, PRIMARY, TASK);
+    let secondary = contender.start(&b, SECONDARY, TASK);
     lab.wait_for_holder(VIP, "a");
     let [active_cpu, backup_cpu] = idle_cpu(&[&primary, &secondary], idle);
     let active_memory = usage::memory(&primary.processes());
@@ -46,7 +45,7 @@ pub(crate) fn run(contender: Contender, idle: Duration) -> Measures {
 
     let [crash_advert, crash_answer] = crash(&lab, &a, primary);
     a.power_on();
-    let (primary, return_outage) = outage(&lab, "a", || contender.start(&a, PRIMARY));
+    let (primary, return_outage) = outage(&lab, "a", || contender.start(&a, PRIMARY, TASK));
     // After the crash, which it would slow: a thread stays where it ran last.
     let [active_cpu_alone, backup_cpu_alone] = idle_cpu_on_one(&[&primary, &secondary], idle);
     let (_, stop_outage) = outage(&lab, "b", || primary.terminate());

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
+use lab::Contender;
 use serde_json::{Map, Value, json};
 
-use crate::contender::Contender;
 use crate::measure::{Measures, NAMES};
 
 /// All values of one run as one line.

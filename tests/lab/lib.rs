@@ -18,6 +18,7 @@
 #[cfg(target_arch = "x86_64")]
 pub mod capability;
 pub mod capture;
+pub mod contender;
 pub mod daemon;
 pub mod frame;
 pub mod frr;
@@ -40,6 +41,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use capture::Capture;
+pub use contender::Contender;
 pub use daemon::Daemon;
 pub use frame::{Frame, Kind, Mac};
 pub use frr::{Frr, FrrRouter};

@@ -1,5 +1,6 @@
 //! A machine on the switch, and what an operator or an accident does to it.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -156,6 +157,14 @@ impl Node {
         });
     }
 
+    /// Somebody deletes `address` from `eth0`. False when it was not there.
+    pub fn delete_address(&self, address: &str) -> bool {
+        let mut ip = self.namespace.command("ip");
+        let length = if address.contains(':') { 128 } else { 32 };
+        ip.args(["addr", "del", &format!("{address}/{length}"), "dev", "eth0"]);
+        ip.output().expect("available() has found it").status.success()
+    }
+
     /// The MAC address that the neighbour table has for `address`, as `02:00:00:00:00:c1`.
     pub fn neighbour(&self, address: &str) -> Option<String> {
         let listed = self.ip(&format!("neigh show {address} dev eth0"));
@@ -305,18 +314,36 @@ impl Node {
 
     /// Starts keepalived with `config` behind a `global_defs` block.
     pub fn keepalived(&self, config: &str) -> Daemon {
+        let mut command = self.namespace.command("keepalived");
+        command.args(self.keepalived_arguments(config, &self.directory));
+        Daemon::start("keepalived", command, &self.directory)
+    }
+
+    /// Writes keepalived's configuration and gives the arguments with which to start it; `pids` is
+    /// the directory of its pid files.
+    pub(crate) fn keepalived_arguments(&self, config: &str, pids: &Path) -> Vec<OsString> {
         let file = self.directory.join("keepalived.conf");
         let global = "global_defs {\n  vrrp_version 3\n  script_user root\n  enable_script_security\n}\n";
         std::fs::write(&file, format!("{global}{config}")).expect("the lab's directory is writable");
-        let mut command = self.namespace.command("keepalived");
-        // Pid files of its own: two that share them refuse to start, and an experiment lies. The
-        // log goes to a file: without /dev/log each line to syslog costs it 0.9 ms.
-        command.args(["--dont-fork", "--log-console", "--no-syslog", "--log-detail", "--vrrp"]);
+        // The log goes to a file: without /dev/log each line to syslog costs it 0.9 ms.
+        let mut arguments =
+            ["--dont-fork", "--log-console", "--no-syslog", "--log-detail", "--vrrp", "--use-file"]
+                .map(OsString::from)
+                .to_vec();
+        arguments.push(file.into());
+        // Pid files of its own: two that share them refuse to start, and an experiment lies.
         for (option, name) in [("--pid", "keepalived.pid"), ("--vrrp_pid", "vrrp.pid")] {
-            command.arg(option).arg(self.directory.join(name));
+            arguments.extend([option.into(), pids.join(name).into()]);
         }
-        command.arg("--use-file").arg(file);
-        Daemon::start("keepalived", command, &self.directory)
+        arguments
+    }
+
+    /// The same machine with a directory of its own, for a second daemon beside the first.
+    pub fn beside(&self) -> Self {
+        let directory = self.directory.join("beside");
+        std::fs::create_dir_all(&directory).expect("the lab's directory is writable");
+        let (namespace, switch) = (self.namespace.duplicate(), Arc::clone(&self.switch));
+        Self { name: self.name.clone(), host: self.host, namespace, switch, directory }
     }
 
     pub(crate) fn kill_everything(&self) {
