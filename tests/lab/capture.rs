@@ -12,7 +12,7 @@ use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsock
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-use crate::frame::{self, Frame};
+use crate::frame::{self, Frame, Mac};
 use crate::{DEADLINE, Namespace, wait_for};
 
 /// Whose frames a capture sees.
@@ -34,7 +34,16 @@ pub struct Capture {
 impl Capture {
     /// Captures from before this returns.
     pub(crate) fn start(namespace: &Namespace, side: Side) -> Self {
-        let socket = namespace.enter(open).expect("root may open packet sockets");
+        Self::filtered(namespace, side, &filter())
+    }
+
+    /// Of what enters the switch only advertisements from `sources`: for a wire that others flood.
+    pub(crate) fn of_adverts(switch: &Namespace, sources: &[Mac]) -> Self {
+        Self::filtered(switch, Side::Switch, &adverts_from(sources))
+    }
+
+    fn filtered(namespace: &Namespace, side: Side, filter: &[SockFilter]) -> Self {
+        let socket = namespace.enter(|| open(filter)).expect("root may open packet sockets");
         let frames = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::spawn({
@@ -108,11 +117,11 @@ impl Drop for Capture {
     }
 }
 
-fn open() -> std::io::Result<Socket> {
+fn open(filter: &[SockFilter]) -> std::io::Result<Socket> {
     let all = i32::from((libc::ETH_P_ALL as u16).to_be());
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(all)))?;
     // What slips in before the filter is in place is sorted out by the parser.
-    socket.attach_filter(&filter())?;
+    socket.attach_filter(filter)?;
     socket.set_recv_buffer_size(4 << 20)?;
     socket.set_read_timeout(Some(Duration::from_millis(20)))?;
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
@@ -149,6 +158,33 @@ fn filter() -> [SockFilter; 18] {
         op(RETURN, 0, 0, 0x4_0000),
         op(RETURN, 0, 0, 0),
     ]
+}
+
+/// Passes VRRP over both families from the Ethernet addresses `sources`.
+fn adverts_from(sources: &[Mac]) -> Vec<SockFilter> {
+    const LOAD_WORD: u16 = 0x20;
+    const LOAD_HALF: u16 = 0x28;
+    const LOAD_BYTE: u16 = 0x30;
+    const JUMP_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    let op = SockFilter::new;
+    let count = u8::try_from(sources.len()).expect("a handful of nodes");
+    let mut program = vec![
+        op(LOAD_HALF, 0, 0, 12),
+        op(JUMP_EQUAL, 0, 2, 0x0800),
+        op(LOAD_BYTE, 0, 0, 14 + 9),
+        op(JUMP_EQUAL, 3, count + 4, 112),
+        op(JUMP_EQUAL, 0, count + 3, 0x86dd),
+        op(LOAD_BYTE, 0, 0, 14 + 6),
+        op(JUMP_EQUAL, 0, count + 1, 112),
+        // The last four octets tell the lab's nodes apart.
+        op(LOAD_WORD, 0, 0, 8),
+    ];
+    for (left, Mac([_, _, a, b, c, d])) in (1..=count).rev().zip(sources) {
+        program.push(op(JUMP_EQUAL, left, 0, u32::from_be_bytes([*a, *b, *c, *d])));
+    }
+    program.extend([op(RETURN, 0, 0, 0), op(RETURN, 0, 0, 0x4_0000)]);
+    program
 }
 
 fn receive(socket: &Socket, side: Side, frames: &Mutex<Vec<Frame>>, stop: &AtomicBool) {

@@ -74,22 +74,8 @@ impl Injector {
     /// When it cannot be opened, which root can.
     pub fn open(node: &Node) -> Self {
         node.namespace().enter(|| {
-            let index = nix::net::if_::if_nametoindex("eth0").expect("a node has eth0");
             let socket = Socket::new(Domain::PACKET, Type::RAW, None).expect("root may open packet sockets");
-            let family = libc::sa_family_t::try_from(libc::AF_PACKET).expect("AF_PACKET is 17");
-            // SAFETY: the closure writes a sockaddr_ll, which fits a sockaddr_storage and of which every
-            // octet is set (the struct is zeroed by `try_init`), and sets the length to its size.
-            let built = unsafe {
-                SockAddr::try_init(|storage, length| {
-                    let address = &mut *storage.cast::<libc::sockaddr_ll>();
-                    address.sll_family = family;
-                    address.sll_ifindex = index.cast_signed();
-                    *length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).expect("20 octets");
-                    Ok(())
-                })
-            };
-            let ((), to) = built.expect("the closure does not fail");
-            Self { socket, to, own: node.mac() }
+            Self { socket, to: interface_address(), own: node.mac() }
         })
     }
 
@@ -120,8 +106,27 @@ impl Injector {
     }
 }
 
+/// Where a packet socket sends what is to leave by `eth0` of the namespace that the caller is in.
+pub(crate) fn interface_address() -> SockAddr {
+    let index = nix::net::if_::if_nametoindex("eth0").expect("a node has eth0");
+    let family = libc::sa_family_t::try_from(libc::AF_PACKET).expect("AF_PACKET is 17");
+    // SAFETY: the closure writes a sockaddr_ll, which fits a sockaddr_storage and of which every
+    // octet is set (the struct is zeroed by `try_init`), and sets the length to its size.
+    let built = unsafe {
+        SockAddr::try_init(|storage, length| {
+            let address = &mut *storage.cast::<libc::sockaddr_ll>();
+            address.sll_family = family;
+            address.sll_ifindex = index.cast_signed();
+            *length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).expect("20 octets");
+            Ok(())
+        })
+    };
+    let ((), address) = built.expect("the closure does not fail");
+    address
+}
+
 /// The ones' complement sum of RFC 1071.
-fn checksum(octets: &[u8]) -> u16 {
+pub(crate) fn checksum(octets: &[u8]) -> u16 {
     let words = octets.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
     let mut sum: u32 = words.sum();
     while sum > 0xffff {

@@ -15,9 +15,11 @@
 //!
 //! Times are nanoseconds of `CLOCK_REALTIME`, because the kernel stamps packets with that clock.
 
+pub mod burden;
 #[cfg(target_arch = "x86_64")]
 pub mod capability;
 pub mod capture;
+pub mod claims;
 pub mod contender;
 pub mod daemon;
 pub mod frame;
@@ -30,8 +32,11 @@ pub mod prober;
 pub mod services;
 pub mod story;
 pub mod switch;
+pub mod tables;
 pub mod tshark;
 pub mod usage;
+pub mod watcher;
+pub mod wedge;
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -40,7 +45,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+pub use burden::Burden;
 pub use capture::Capture;
+pub use claims::claims;
 pub use contender::Contender;
 pub use daemon::Daemon;
 pub use frame::{Frame, Kind, Mac};
@@ -52,6 +59,9 @@ pub use node::Node;
 pub use prober::{Prober, Probes};
 pub use story::Pair;
 pub use switch::Switch;
+pub use tables::Tables;
+pub use watcher::Watcher;
+pub use wedge::Wedged;
 
 /// How long a condition may take before a test gives up: far above anything that works.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -163,6 +173,12 @@ impl Lab {
     /// A capture of everything that enters the switch; [`Frame::interface`] is the sender's name.
     pub fn capture(&self) -> Capture {
         Capture::start(self.switch.namespace(), capture::Side::Switch)
+    }
+
+    /// A capture of nothing but the advertisements of `nodes`, which no flood of others delays.
+    pub fn capture_adverts(&self, nodes: &[&Node]) -> Capture {
+        let sources: Vec<Mac> = nodes.iter().map(|node| node.mac()).collect();
+        Capture::of_adverts(self.switch.namespace(), &sources)
     }
 
     /// The machine loses its power: its daemon and its cable are gone at the same moment, so that

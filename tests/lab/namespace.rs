@@ -43,11 +43,16 @@ impl Namespace {
     pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET).expect("the namespace is ours");
+                self.stay();
                 work()
             });
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// Moves the thread that calls into the namespace, for good: one that was made for this.
+    pub(crate) fn stay(&self) {
+        setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET).expect("the namespace is ours");
     }
 
     /// A command that will run inside of the namespace and be killed when the thread that starts

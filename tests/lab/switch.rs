@@ -33,6 +33,23 @@ impl Switch {
             .nft(&format!("add rule bridge lab forward iifname \"{from}\" oifname \"{to}\" counter drop"));
     }
 
+    /// Drops the advertisements that `from` sends to `to`, and nothing else.
+    pub fn mute(&self, from: &str, to: &str) {
+        for protocol in ["ip protocol 112", "ip6 nexthdr 112"] {
+            self.namespace.nft(&format!(
+                "add rule bridge lab forward iifname \"{from}\" oifname \"{to}\" {protocol} counter drop"
+            ));
+        }
+    }
+
+    /// Loses `percent` of the frames that `from` sends to `to`, and none of those to others.
+    pub fn lose_between(&self, from: &str, to: &str, percent: u8) {
+        self.namespace.nft(&format!(
+            "add rule bridge lab forward iifname \"{from}\" oifname \"{to}\" \
+             numgen random mod 100 < {percent} counter drop"
+        ));
+    }
+
     /// Separates two nodes; both still reach everyone else.
     pub fn cut(&self, one: &str, other: &str) {
         self.cut_one_way(one, other);
