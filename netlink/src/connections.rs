@@ -236,6 +236,12 @@ const AT_ONCE: usize = 256;
 /// What is asked for as receive buffer in bytes.
 const BUFFER: usize = 1 << 20;
 
+/// For the fuzzer.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(payload: &[u8]) {
+    let _ = parse(payload);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

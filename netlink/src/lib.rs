@@ -21,6 +21,9 @@ mod channel;
 mod connections;
 mod error;
 mod fault;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ipv4_setting;
 mod link;
 mod monitor;

@@ -148,7 +148,7 @@ impl AsFd for Monitor {
 
 impl Event {
     /// `None`: of no interest.
-    fn parse(message: &Message<'_>) -> Result<Option<Self>, String> {
+    pub(crate) fn parse(message: &Message<'_>) -> Result<Option<Self>, String> {
         let port = message.port;
         Ok(match message.kind {
             libc::RTM_NEWLINK => Link::parse(message.payload)?.map(Self::LinkChanged),

@@ -210,6 +210,14 @@ const VERSION: u8 = 0;
 /// What is asked for as buffers in bytes.
 const BUFFER: usize = 1 << 20;
 
+/// For the fuzzer: an answer, while one step is open.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(message: &Message<'_>) {
+    let mut transaction = Transaction { first: message.sequence, length: 1, done: false };
+    let refused = transaction.answer(message).is_err();
+    assert!(!refused || !transaction.done, "what is refused is not done");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

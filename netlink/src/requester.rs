@@ -364,6 +364,16 @@ const ANSWER_COST: usize = 1280;
 /// How often a list is tried that changes or gets lost meanwhile.
 const DUMP_ATTEMPTS: u32 = 10;
 
+/// For the fuzzer: an answer, while one request is open.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(message: &Message<'_>) {
+    let requests = [Request::RemoveLink { link: LinkIndex::new(7) }];
+    let mut batch = Batch { first: message.sequence, requests: &requests, outcomes: vec![None] };
+    let answered = batch.answer(message);
+    assert!(!batch.answer(message), "a request is answered once");
+    assert_eq!(answered, batch.outcomes[0].is_some());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

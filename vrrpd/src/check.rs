@@ -356,6 +356,17 @@ fn look<K: Clone + Send + 'static>(
     Box::new(LookProbe::new(kind, what, look, tools.under_way))
 }
 
+/// For the fuzzer: what is read of services and of this machine.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(octets: &[u8]) {
+    helm_index::fuzz(octets);
+    distribution::fuzz(octets);
+    if let Ok(text) = std::str::from_utf8(octets) {
+        hosts::fuzz(text);
+        disk::fuzz(text);
+    }
+}
+
 /// The first octets of a file.
 fn read_capped(path: &Path, cap: u64) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();

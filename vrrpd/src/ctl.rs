@@ -160,6 +160,12 @@ fn request(command: &Command, now: WallTime) -> Result<Request, String> {
     })
 }
 
+/// For the fuzzer: an answer as people and as programs see it.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn show(answer: &Answer) {
+    let _ = (render(answer, false), render(answer, true));
+}
+
 /// An answer as text and exit code.
 fn render(answer: &Answer, json: bool) -> Output {
     let exit_code = match answer {

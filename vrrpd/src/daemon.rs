@@ -493,3 +493,9 @@ fn hook_state(state: StateName) -> HookState {
         StateName::Initialize => HookState::Fault,
     }
 }
+
+/// For the fuzzer: a file of orders, which may be damaged.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn read_orders(text: &str) {
+    standing::fuzz(text);
+}

@@ -163,6 +163,12 @@ impl DnsUpdates {
     }
 }
 
+/// For the fuzzer.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(octets: &[u8]) {
+    message::fuzz(octets);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -215,6 +215,12 @@ fn output_of(program: &str, arguments: &[&str]) -> Result<String, String> {
     Err(format!("{program}: {}", said.lines().next().unwrap_or("failed without a word").trim()))
 }
 
+/// For the fuzzer.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(octets: &[u8]) {
+    firewall::fuzz(octets);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

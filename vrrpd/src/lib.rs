@@ -13,6 +13,9 @@ pub mod demo;
 pub mod dns_update;
 pub mod doctor;
 mod examine;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod history;
 pub mod hook;
 mod kernel;

@@ -299,3 +299,9 @@ impl Peer {
         }
     }
 }
+
+/// For the fuzzer.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(octets: &[u8]) {
+    seal::fuzz(octets);
+}

@@ -1,13 +1,26 @@
-//! The codec against octets that nobody should send.
+//! The codec and the node against octets that nobody should send. What the fuzzer kept of its own
+//! (`tests/fuzz/corpus`) is tried here, too.
 
+#[path = "../../../tests/fuzz/corpus.rs"]
+mod corpus;
+#[path = "hostile_octets/node.rs"]
+mod node;
+#[path = "hostile_octets/packet.rs"]
+mod packet;
+mod scene;
 mod vectors;
 
-use vrrp_proto::packet::{
-    Advert, ChecksumForm, ChecksumPolicy, DiscardReason, ParseError, Rules, Sighting, arp, ndisc,
-};
-use vrrp_proto::{Family, MacAddress, Version};
+use vrrp_proto::Family;
+use vrrp_proto::packet::{Advert, ChecksumForm, ChecksumPolicy, DiscardReason, Rules};
 
-use crate::vectors::{Vector, canonical, encode_again, octets, packets_of, parse_ip, vectors};
+use crate::packet::{inspect_frame, inspect_packet, put_checksum_right};
+use crate::vectors::{Vector, octets, packets_of, parse_ip, vectors};
+
+#[test]
+fn what_the_fuzzer_kept_is_harmless() {
+    corpus::each("packet", packet::run);
+    corpus::each("node", node::run);
+}
 
 #[test]
 fn every_single_bit_error_is_refused_unless_nobody_reads_the_bit() {
@@ -69,14 +82,7 @@ fn no_octets_cause_a_panic_and_what_is_accepted_is_consistent() {
                 let vector = &packets[random.below(packets.len())];
                 let mut octets = vector.packet[..vector.packet.len().min(140)].to_vec();
                 random.mutate(&mut octets);
-                let header = if vector.family == Family::Ipv4 { 20 } else { 40 };
-                if let Ok(datagram) = parse_ip(vector.family, &octets)
-                    && datagram.payload.len() >= 8
-                    && octets.len() == header + datagram.payload.len()
-                {
-                    let fixed = canonical(&datagram, ChecksumForm::PseudoHeader);
-                    octets[header + 6..header + 8].copy_from_slice(&fixed[6..8]);
-                }
+                put_checksum_right(vector.family, &mut octets);
                 match inspect_packet(vector.family, &octets) {
                     Ok(()) => accepted += 1,
                     Err(error) => reasons[error.reason() as usize] += 1,
@@ -91,43 +97,6 @@ fn no_octets_cause_a_panic_and_what_is_accepted_is_consistent() {
             || matches!(reason, Digest | Window | Replay);
         assert_eq!(reasons[reason as usize] == 0, of_the_node, "{}", reason.name());
     }
-}
-
-fn inspect_frame(octets: &[u8]) {
-    if let Some(arp) = arp::Arp::parse(octets) {
-        let mut out = [0; arp::FRAME_LEN];
-        arp.encode(&mut out, MacAddress::default(), MacAddress::default());
-        assert_eq!(out[12..], octets[12..arp::FRAME_LEN]);
-    }
-    if let Some(seen) = ndisc::NeighbourAdvertisement::parse(octets) {
-        assert!(!seen.target.is_multicast());
-    }
-    if let Some(seen) = Sighting::from_arp(octets) {
-        assert!(seen.address.is_ipv4() && !seen.address.is_unspecified());
-    }
-    // As a raw socket gives it, whatever stands in front.
-    for message in [Some(octets), octets.get(54..)].into_iter().flatten() {
-        if let Some(seen) = Sighting::from_neighbour_advertisement(message) {
-            assert!(seen.address.is_ipv6() && !seen.address.is_multicast());
-        }
-    }
-    let _ = (inspect_packet(Family::Ipv4, octets), inspect_packet(Family::Ipv6, octets));
-}
-
-fn inspect_packet(family: Family, octets: &[u8]) -> Result<(), ParseError> {
-    let datagram = parse_ip(family, octets)?;
-    let mut verdict = Err(ParseError::MixedFamilies);
-    for version in [Version::V2, Version::V3] {
-        let parsed = Advert::parse(&datagram, &Rules { version, ..Rules::LAX });
-        if let Ok(advert) = parsed {
-            assert_eq!(encode_again(&datagram, &advert), canonical(&datagram, advert.form));
-        }
-        // Of the version that it says it is.
-        if verdict.is_err() && !matches!(parsed, Err(ParseError::Version { found: 2 | 3, .. })) {
-            verdict = parsed.map(|_| ());
-        }
-    }
-    verdict
 }
 
 /// SplitMix64: the same sequence in every run.

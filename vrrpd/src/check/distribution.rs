@@ -175,15 +175,19 @@ pub(super) async fn page(session: &mut Session<'_>, path: &str, what: &str) -> R
     let next =
         answer.header("link").map(next).transpose().map_err(|fault| format!("{what}: {fault}"))?.flatten();
     let body = answer.whole(what, DOCUMENT).await?;
+    Ok(Page { names: names(&body, what)?, next })
+}
+
+fn names(body: &[u8], what: &str) -> Result<Vec<String>, String> {
     let names: Names =
-        serde_json::from_slice(&body).map_err(|error| format!("{what} cannot be read: {error}"))?;
+        serde_json::from_slice(body).map_err(|error| format!("{what} cannot be read: {error}"))?;
     let is_tags = names.tags.is_some();
     let names = names.repositories.or(names.tags).unwrap_or_default();
     let good = |name: &&String| if is_tags { is_tag(name) } else { is_repository(name) };
     if let Some(bad) = names.iter().find(|name| !good(name)) {
         return Err(format!("{what} has the name {:?}, which is none", printable(bad.as_bytes(), SHOWN)));
     }
-    Ok(Page { names, next })
+    Ok(names)
 }
 
 /// The path of the next page from a `Link` field (RFC 8288), which may be a whole URL.
@@ -204,6 +208,19 @@ fn next(link: &str) -> Result<Option<String>, String> {
         Ok(Some(path.to_owned()))
     } else {
         Err(format!("link to {:?} has no path", printable(target.as_bytes(), SHOWN)))
+    }
+}
+
+/// For the fuzzer: what a registry may answer.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(octets: &[u8]) {
+    if let Ok(Content { config, layers, manifests }) = serde_json::from_slice(octets) {
+        let all = config.iter().chain(&layers).chain(&manifests);
+        let _ = all.map(Descriptor::sha256).collect::<Vec<_>>();
+    }
+    let _ = names(octets, "tags");
+    if let Ok(Ok(Some(path))) = std::str::from_utf8(octets).map(next) {
+        assert!(path.starts_with('/') && !path.contains(['\r', '\n', ' ']), "{path:?}");
     }
 }
 

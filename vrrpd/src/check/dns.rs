@@ -257,3 +257,22 @@ impl Found {
         found
     }
 }
+
+/// For the fuzzer: what a server may answer, the number of the question in front.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(octets: &[u8]) {
+    let dns = Dns {
+        server: SocketAddr::from(([192, 0, 2, 1], 53)),
+        protocol: DnsProtocol::Udp,
+        name: "www.example.net".to_owned(),
+        record_type: hickory_proto::rr::RecordType::A,
+        expect: Vec::new(),
+        rcode: ResponseCode::NoError,
+        max_ttl: Some(Duration::from_secs(60)),
+    };
+    let mut question = Question::new(&dns).expect("a name that can be asked for");
+    question.id = octets.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
+    if let Some(answer) = question.answer(octets) {
+        let _ = judge(&dns, &question, &answer);
+    }
+}

@@ -147,6 +147,14 @@ impl Walk<'_> {
     }
 }
 
+/// For the fuzzer: looking for a chart counts the same charts.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(octets: &[u8]) {
+    let chart = Chart { name: "nginx".to_owned(), version: None };
+    let (all, one) = (read(octets, None), read(octets, Some(&chart)));
+    assert_eq!(all.map(|found| found.charts), one.map(|found| found.charts));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

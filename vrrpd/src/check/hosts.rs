@@ -85,6 +85,15 @@ fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     })
 }
 
+/// For the fuzzer: what `/etc/hosts` may hold.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(text: &str) {
+    assert!(
+        lines(text)
+            .all(|line| !line.address.is_empty() && (line.names.is_empty() || line.has(line.names[0])))
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::scratch::Scratch;

@@ -154,7 +154,7 @@ async fn read_request(reader: impl tokio::io::AsyncRead + Unpin) -> io::Result<O
     Ok((!bytes.is_empty()).then_some(bytes))
 }
 
-fn parse(bytes: &[u8]) -> Result<Request, Refusal> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Request, Refusal> {
     if bytes.len() >= REQUEST_BYTES && !bytes.ends_with(b"\n") {
         return Err(Refusal::usage(format!("a request has at most {REQUEST_BYTES} bytes")));
     }

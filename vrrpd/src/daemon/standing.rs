@@ -114,6 +114,16 @@ fn parse(text: &str) -> Result<BTreeMap<String, Orders>, String> {
     Ok(kept.virtual_routers)
 }
 
+/// For the fuzzer.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(text: &str) {
+    if let Ok(virtual_routers) = parse(text) {
+        let kept = Kept { version: VERSION, virtual_routers };
+        let text = serde_json::to_string_pretty(&kept).expect("orders have string keys");
+        assert_eq!(parse(&text), Ok(kept.virtual_routers));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -236,3 +236,28 @@ fn ahead(theirs: Option<u64>, ours: u64) -> i64 {
     let difference = i128::from(theirs.unwrap_or(ours)) - i128::from(ours);
     i64::try_from(difference).unwrap_or(i64::MAX)
 }
+
+/// For the fuzzer: what a server may answer to a question and to an UPDATE, the number of either in
+/// front.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(octets: &[u8]) {
+    let name = |text| Name::from_ascii(text).expect("a name");
+    let target = Target {
+        zone: name("example.net."),
+        name: name("www.example.net."),
+        value: IpAddr::from([192, 0, 2, 193]),
+        ttl: 10,
+    };
+    let key = TSigner::new(b"secret".to_vec(), TsigAlgorithm::HmacSha256, name("vrrpd-a."), FUDGE);
+    let key = key.expect("sha256 is known");
+    let id = octets.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
+    for (task, mut message) in [(Task::Ask, target.ask()), (Task::Change, target.change(&Found::default()))] {
+        message.metadata.id = id;
+        let request = Request::new(message, task, Some(&key), 1_795_000_000).expect("it can be written");
+        let Some(answer) = request.answer(octets) else { continue };
+        let _ = target.found(&answer).map(|found| target.change(&found).to_vec());
+        if request.verify(octets, &answer, Some(&key), 1_795_000_000).is_ok() {
+            assert!(answer.metadata.response_code != ResponseCode::NoError, "nobody has our key");
+        }
+    }
+}

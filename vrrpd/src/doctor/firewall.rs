@@ -137,6 +137,17 @@ fn reloads(case: &Case) -> Finding {
     Finding::ok(NAME, "firewalld runs, and no container whose rules a reload could drop")
 }
 
+/// For the fuzzer: what nft and iptables may print, where others choose names and comments.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(octets: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(octets) {
+        let _ = nft::parse(text);
+        for family in [Family::Ipv4, Family::Ipv6] {
+            iptables::parse(text, family);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Verdict::{Fail, Ok as Fine, Warn};

@@ -174,6 +174,23 @@ impl Seal {
     }
 }
 
+/// For the fuzzer: a datagram as it came, and the same octets as what somebody with the key wrote.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(octets: &[u8]) {
+    let mut seal = Seal::new(b"0123456789abcdef".to_vec(), "bootstrap-a").expect("random numbers");
+    seal.epoch = 1;
+    let now: WallTime = "2026-11-23T07:00:00Z".parse().expect("a time");
+    let mut from = Tracked::default();
+    let forged = seal.open(octets, &mut from, now);
+    assert!(matches!(forged, Err(Fault::Foreign | Fault::Key)), "{forged:?}");
+    let datagram = [&MAGIC[..], seal.tag(octets).as_ref(), octets].concat();
+    if let Ok((_, message)) = seal.open(&datagram, &mut from, now) {
+        assert_eq!(seal.open(&datagram, &mut from, now), Err(Fault::Replayed));
+        let json = serde_json::to_vec(&message).expect("messages have string keys");
+        assert_eq!(serde_json::from_slice::<Message>(&json).expect("it was one"), message);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
