@@ -56,6 +56,15 @@ impl Switch {
         self.cut_one_way(other, one);
     }
 
+    /// Drops what a node sends to anybody, what it gets from anybody, or both. Its carrier stays.
+    pub fn isolate(&self, node: &str, sends: bool, receives: bool) {
+        for (side, open) in [("iifname", sends), ("oifname", receives)] {
+            if !open {
+                self.namespace.nft(&format!("add rule bridge lab forward {side} \"{node}\" counter drop"));
+            }
+        }
+    }
+
     /// Loses `percent` of the frames that `node` sends.
     pub fn lose(&self, node: &str, percent: u8) {
         self.namespace.nft(&format!(

@@ -157,25 +157,12 @@ fn cutting_the_first_path_of_ipv6_between_the_nodes_makes_no_second_holder() {
     cutting_the_first_between_the_nodes(VIP6);
 }
 
-/// Drops what a node sends to the LAN, what it gets from there, or both.
-fn isolate(lab: &Lab, node: &str, sends: bool, receives: bool) {
-    let rule = |side: &str| {
-        lab.switch().namespace().nft(&format!("add rule bridge lab forward {side} {node} counter drop"));
-    };
-    if !sends {
-        rule("iifname");
-    }
-    if !receives {
-        rule("oifname");
-    }
-}
-
 fn an_active_node_that_no_client_reaches(vip: &'static str) {
     let Some(pair) = Pair::open(vip) else { return };
     for (sends, receives) in [(false, false), (true, false), (false, true)] {
         let prober = Prober::start(pair.lab.client(), vip);
         prober.wait_for_answer();
-        isolate(&pair.lab, "a", sends, receives);
+        pair.lab.switch().isolate("a", sends, receives);
         pair.lab.wait_for_holder(vip, "b");
         prober.wait_for_answer();
         let a = pair.a.wait_for_state("web", "backup");
@@ -210,7 +197,7 @@ fn an_active_node_of_ipv6_that_no_client_reaches_gives_way_and_returns() {
 fn a_backup_that_no_client_reaches_disturbs_nobody() {
     let Some(pair) = Pair::open(VIP) else { return };
     let before = pair.transitions();
-    isolate(&pair.lab, "b", false, false);
+    pair.lab.switch().isolate("b", false, false);
     pair.b.wait_for_router("web", "knows that nobody answers", |router| {
         router["second_path"]["client_lan"] == "silent" && router["state"] == "backup"
     });
