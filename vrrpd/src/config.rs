@@ -36,6 +36,7 @@ mod version;
 mod virtual_address;
 mod virtual_mac;
 mod way;
+mod witness;
 
 pub use authentication::{Authentication, Keys, PasswordSource};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Warnings};
@@ -58,6 +59,7 @@ pub use sync_group::SyncGroup;
 pub use track::TrackInterface;
 pub use virtual_address::VirtualAddress;
 pub use way::{HostRoute, Static};
+pub use witness::{Witness, WitnessPolicy};
 
 /// A whole configuration file, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,6 +173,8 @@ pub struct VirtualRouter {
     pub min_ttl: u8,
     /// Another interface over which it advertises; default none.
     pub second_path: Option<SecondPath>,
+    /// Who says that this node is not cut off; default nobody.
+    pub witness: Option<Witness>,
     /// Checksum form that is sent over IPv4 and accepted; default auto.
     pub ipv4_checksum: Ipv4Checksum,
     /// Time after start during which nothing is claimed; default 0.

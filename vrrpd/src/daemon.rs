@@ -16,6 +16,7 @@ mod standing;
 mod starts;
 mod systemd;
 mod tracks;
+mod witnesses;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,7 @@ use standing::Standing;
 use starts::Starts;
 use systemd::Systemd;
 use tracks::Tracks;
+use witnesses::Witnesses;
 
 /// Messages that wait for the protocol thread.
 const TO_PROTOCOL: usize = 1024;
@@ -141,6 +143,7 @@ struct Daemon {
     hook_results: mpsc::Receiver<HookResult>,
     dns: DnsUpdates,
     tracks: Tracks,
+    witnesses: Witnesses,
     dns_reports: mpsc::Receiver<dns_update::Report>,
     /// Reports of the protocol thread that were lost, as of the last look.
     reports_lost: u64,
@@ -210,6 +213,7 @@ impl Daemon {
             hook_results,
             dns: DnsUpdates::new(dns_sender),
             tracks: Tracks::default(),
+            witnesses: Witnesses::default(),
             dns_reports,
             reports_lost: 0,
             calls,
@@ -273,6 +277,7 @@ impl Daemon {
                 }
                 Some(state) = self.for_peers.recv() => self.peers_hear(&state),
                 (peer, message) = self.peers.receive() => self.peer_said(peer, message),
+                Some(reached) = self.witnesses.next() => self.witnessed(reached),
                 () = expired(self.tracks.due()), if self.tracks.due().is_some() => self.track_on(),
                 () = expired(farewell), if farewell.is_some() => {
                     warn!("the kernel did not confirm in time that all addresses are gone");

@@ -99,6 +99,7 @@ fn virtual_router(name: &str, hooks: &[String]) -> VirtualRouter {
         multicast_group: Family::Ipv4.group(),
         min_ttl: 255,
         second_path: None,
+        witness: None,
         ipv4_checksum: Ipv4Checksum::Auto,
         startup_delay: Duration::ZERO,
         carrier_delay: Duration::ZERO,

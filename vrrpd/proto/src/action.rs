@@ -59,6 +59,15 @@ pub enum Input<'a> {
         /// What is known now.
         facts: Facts,
     },
+    /// One of the witnesses that the caller asks was reached. One that was not is not mentioned.
+    Witnessed {
+        /// Who wanted to know.
+        router: RouterId,
+        /// Which of [`Witness::tcp`](crate::parameters::Witness::tcp).
+        nth: u16,
+        /// Of the [`Report::AskWitnesses`] that it answers.
+        asked: Instant,
+    },
     /// A tracker says something new.
     Tracked {
         /// Which tracker.
@@ -266,7 +275,7 @@ pub enum Action {
         /// Indices of the addresses.
         range: Range<u16>,
     },
-    /// Ask the stations that say whether the clients' LAN answers
+    /// Ask the stations that say whether the clients' LAN answers, or whether this node is cut off
     /// ([`Node::question`](crate::Node::question) has the frames). What they say comes as
     /// [`Input::Sighted`].
     AskClientLan {
@@ -339,6 +348,16 @@ pub enum Report {
         priority: Priority,
         /// An order made it, not a lowered priority.
         ordered: bool,
+    },
+    /// The witnesses that the caller asks are to be asked. What comes of it returns as
+    /// [`Input::Witnessed`].
+    AskWitnesses {
+        /// Who wants to know.
+        router: RouterId,
+        /// When; comes back in the answer.
+        asked: Instant,
+        /// An answer that takes longer says nothing.
+        within: Duration,
     },
     /// What became of an [`Input::Order`].
     Ordered {

@@ -10,7 +10,7 @@ use crate::action::{Action, Input, Order, OrderOutcome, Report};
 use crate::discards::{Discarded, Told};
 use crate::packet::ip::{self, ETHERNET_HEADER};
 use crate::packet::{Advert, Datagram, DiscardReason, ParseError, Rules, TRAILER, arp, ndisc, peek_vrid};
-use crate::parameters::{LinkId, Parameters, RouterId, SecondPath};
+use crate::parameters::{LinkId, Parameters, RouterId, SecondPath, Witness};
 pub use crate::router::Way;
 use crate::router::{Context, Event, VirtualRouter};
 use crate::snapshot::{AddressSnapshot, Discards, GlobalStatistics, LinkStatistics, RouterSnapshot};
@@ -78,10 +78,10 @@ impl Node {
         match input {
             Input::Woke => self.routers.iter_mut().flatten().for_each(|router| router.woke(cx)),
             Input::Drained => {
-                self.ask_client_lans(cx);
+                self.ask_stations(cx);
                 self.routers.iter_mut().flatten().for_each(|router| timeouts(router, cx));
                 // A router that has just started asks for the first time.
-                self.ask_client_lans(cx);
+                self.ask_stations(cx);
                 self.settle_groups(cx);
                 for (link, record) in (0..).map(LinkId).zip(&mut self.links) {
                     record.tell_discards(link, cx);
@@ -100,6 +100,11 @@ impl Node {
             }
             Input::Facts { router, facts } => {
                 self.with(router, cx, |router, cx| router.handle(Event::Facts(facts), cx));
+            }
+            Input::Witnessed { router, nth, asked } => {
+                if let Some(router) = self.router_mut(router) {
+                    router.witnessed(nth, asked, now);
+                }
             }
             Input::Tracked { tracker, state } => self.tracked(tracker, state, cx),
             Input::Outcome { router, ticket, outcome } => self.with(router, cx, |router, cx| {
@@ -156,10 +161,13 @@ impl Node {
         self.router(router)?.way(destination)
     }
 
-    /// Who is asked whether the clients' LAN answers.
+    /// Who is asked whether the clients' LAN answers, or whether this node is cut off.
     pub fn stations(&self, router: RouterId) -> impl Iterator<Item = IpAddr> {
-        let path = self.router(router).and_then(|router| router.parameters().second_path.as_ref());
-        path.into_iter().flat_map(SecondPath::stations)
+        let parameters = self.router(router).map(VirtualRouter::parameters);
+        let path = parameters.and_then(|parameters| parameters.second_path.as_ref());
+        let witness = parameters.and_then(|parameters| parameters.witness.as_ref());
+        let neighbours = witness.into_iter().flat_map(Witness::neighbours);
+        path.into_iter().flat_map(SecondPath::stations).chain(neighbours)
     }
 
     /// Writes the Ethernet frame that asks a station whether it is there. `None` without an address to
@@ -438,10 +446,11 @@ impl Node {
     }
 
     /// Puts the questions that are due, and tells the routers what has come of those before.
-    fn ask_client_lans(&mut self, cx: &mut Context<'_>) {
+    fn ask_stations(&mut self, cx: &mut Context<'_>) {
         let mut changed = false;
         for router in self.routers.iter_mut().flatten() {
             router.ask_client_lan(cx);
+            router.ask_witnesses(cx);
             changed |= router.client_lan_changed();
         }
         if changed {

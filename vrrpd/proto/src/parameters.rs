@@ -1,6 +1,6 @@
 //! Parameters of a Virtual Router (RFC 9568 6.1) and what the host tells of itself.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +71,44 @@ impl SecondPath {
     }
 }
 
+/// Stations that tell a node which is cut off from one whose peers are dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// The other routers, at least one, by their addresses on the router's link.
+    pub peers: Arc<[IpAddr]>,
+    /// Further stations of the router's link. They are asked as the peers are: by ARP or neighbour
+    /// solicitation.
+    pub arp: Arc<[IpAddr]>,
+    /// Stations that the caller asks, anywhere ([`Report::AskWitnesses`](crate::action::Report)).
+    pub tcp: Arc<[SocketAddr]>,
+    /// What silence means.
+    pub policy: WitnessPolicy,
+}
+
+impl Witness {
+    /// Those that are asked on the router's link.
+    pub fn neighbours(&self) -> impl Iterator<Item = IpAddr> {
+        self.peers.iter().chain(self.arp.iter()).copied()
+    }
+
+    /// All that are asked: the peers, then the witnesses; with the port where there is one.
+    pub(crate) fn stations(&self) -> impl Iterator<Item = (IpAddr, Option<u16>)> {
+        let remote = self.tcp.iter().map(|address| (address.ip(), Some(address.port())));
+        self.neighbours().map(|address| (address, None)).chain(remote)
+    }
+}
+
+/// What it means that neither a peer nor a witness answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WitnessPolicy {
+    /// That this node is cut off, if they fell silent together. Where the peers or the witnesses were
+    /// dead before, or never answered, it goes on as without witnesses.
+    #[default]
+    Claim,
+    /// That this node is cut off, whatever was before.
+    Hold,
+}
+
 /// Another router with an address on each path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecondPeer {
@@ -113,6 +151,9 @@ pub struct Parameters {
     pub allowed: Arc<[Network]>,
     /// A second path beside that of [`link`](Self::link).
     pub second_path: Option<SecondPath>,
+    /// Who says that this node is not cut off. Not beside a second path, and never of an owner (priority
+    /// 255), whose addresses cannot move.
+    pub witness: Option<Witness>,
     /// Least TTL or Hop Limit of what peers send: 255, or less where routers are on the way.
     pub min_hop_limit: u8,
     /// Preempt_Mode.

@@ -4,7 +4,7 @@
 //! [`backup`] (6.4.2, with the claim that leads out of it), [`active`] (6.4.3, with the ways out of
 //! it; [`asking`] is one of them). [`holding`] keeps the addresses, [`back_off`] waits after one was
 //! refused, [`sending`] and [`announcing`] speak, [`validation`] says which packets may come in, [`paths`]
-//! by which way, [`client_lan`] whether clients can be reached,
+//! by which way, [`client_lan`] whether clients can be reached, [`witness`] whether anybody can,
 //! [`elsewhere`] watches who else has our addresses, [`reconfiguring`] takes a reload, [`orders`] the
 //! operator's word, [`together`] moves it with its sync group, [`observing`] answers observers.
 
@@ -29,6 +29,7 @@ mod sending;
 mod tests;
 mod together;
 mod validation;
+mod witness;
 
 pub(crate) use asking::Question;
 pub use paths::Way;
@@ -61,6 +62,7 @@ use paths::Paths;
 use sending::Sending;
 use together::Together;
 use validation::Heard;
+use witness::Witnessing;
 
 /// How long a silent network is kept waiting for the first address before the claim is advertised.
 pub(crate) const CLAIM_WAIT: Duration = Duration::from_millis(1);
@@ -118,6 +120,7 @@ pub(crate) struct VirtualRouter {
     sending: Sending,
     paths: Paths,
     client_lan: ClientLan,
+    witnessing: Witnessing,
     keying: Keying,
     forms: Box<[Heard]>,
     shown: Shown,
@@ -262,6 +265,7 @@ impl VirtualRouter {
             sending: Sending::new(now),
             paths: Paths::new(now),
             client_lan: ClientLan::new(),
+            witnessing: Witnessing::new(parameters.witness.as_ref()),
             keying: Keying::new(&parameters),
             forms: vec![heard; parameters.peers.len().max(1)].into(),
             shown: Shown::new(parameters.checksum_form),
@@ -368,8 +372,8 @@ impl VirtualRouter {
             State::Asking { until, .. } => Some(until),
             State::Leaving { release_at, .. } => Some(release_at),
         };
-        let others =
-            self.ask_client_lan_at().into_iter().chain(self.shown.due_at()).chain(self.discards.due_at());
+        let questions = self.ask_client_lan_at().into_iter().chain(self.ask_witnesses_at());
+        let others = questions.chain(self.shown.due_at()).chain(self.discards.due_at());
         timers.into_iter().chain(others).min()
     }
 

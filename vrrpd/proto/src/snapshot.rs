@@ -65,6 +65,8 @@ pub enum Reason {
     AddressRefused,
     /// Backup: advertisements could not be sent; tries again later.
     CannotSend,
+    /// Backup: neither a peer nor a witness answers; this node is cut off.
+    Isolated,
     /// Backup: another member of the sync group gave way, or cannot be Active here.
     SyncGroup,
     /// Initialize: the configured start-up delay runs.
@@ -104,6 +106,7 @@ impl Reason {
             Self::HandedOver => "handed_over",
             Self::AddressRefused => "address_refused",
             Self::CannotSend => "cannot_send",
+            Self::Isolated => "isolated",
             Self::SyncGroup => "sync_group",
             Self::StartupDelay => "startup_delay",
             Self::CarrierDelay => "carrier_delay",
@@ -324,6 +327,32 @@ pub struct SecondPathSnapshot {
     pub answered: Option<(IpAddr, Duration)>,
 }
 
+/// What peers and witnesses say of this node's network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WitnessSnapshot {
+    /// What follows from it.
+    pub verdict: Verdict,
+    /// Which peer answered last, and how long ago.
+    pub peer: Option<(IpAddr, Duration)>,
+    /// Which witness answered last, and how long ago.
+    pub witness: Option<(IpAddr, Duration)>,
+}
+
+/// Is this node cut off?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nobody has answered yet.
+    Unknown,
+    /// No: a peer or a witness answers.
+    Answered,
+    /// Yes: neither does. Nothing is claimed or held.
+    Isolated,
+    /// Neither does, and that says nothing: the peers or the witnesses were dead before, or never
+    /// answered.
+    Uncounted,
+}
+
 /// State of one Virtual Router.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RouterSnapshot {
@@ -363,6 +392,8 @@ pub struct RouterSnapshot {
     pub source: Option<IpAddr>,
     /// What is known of the second path, where one is configured.
     pub second_path: Option<SecondPathSnapshot>,
+    /// What peers and witnesses say; `None` without witnesses.
+    pub witness: Option<WitnessSnapshot>,
     /// Where our advertisements get to.
     pub delivery: Delivery,
     /// Time since they began to get there, or stopped to.

@@ -7,7 +7,7 @@ use vrrp_proto::{AdverInterval, Priority, Version};
 
 use super::table::{At, Field};
 use super::{Check, Config, Daemon, Hook, Ipv4Checksum, Lease, PeerLink, Scheduling, VirtualRouter, When};
-use super::{authentication, dns_update, garp, interface, raw, second_path, sync_group};
+use super::{authentication, dns_update, garp, interface, raw, second_path, sync_group, witness};
 
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -84,6 +84,7 @@ fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
         multicast_group: raw.multicast_group.or(raw.family()?.group())?,
         min_ttl: raw.min_ttl.or(u8::MAX)?,
         second_path: second_path::config(&raw.second_path)?,
+        witness: witness::config(raw)?,
         ipv4_checksum: raw.ipv4_checksum.or(Ipv4Checksum::Auto)?,
         startup_delay: raw.startup_delay.or(Duration::ZERO)?,
         carrier_delay: raw.carrier_delay.or(Duration::ZERO)?,

@@ -19,7 +19,7 @@ use super::{Effect, Exec, HookState, Ipv4Checksum, Lease, Preset, Probe, Schedul
 use super::{
     HostRoute, VirtualAddress, authentication, dns_update, garp, interface, keys, probe, second_path,
 };
-use super::{sync_group, value, version, virtual_address, way};
+use super::{sync_group, value, version, virtual_address, way, witness};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -74,6 +74,7 @@ pub(super) struct VirtualRouter {
     pub(super) multicast_group: Field<IpAddr>,
     pub(super) min_ttl: Field<u8>,
     pub(super) second_path: Field<second_path::Raw>,
+    pub(super) witness: Field<witness::Raw>,
     pub(super) ipv4_checksum: Field<Ipv4Checksum>,
     pub(super) startup_delay: Field<Duration>,
     pub(super) carrier_delay: Field<Duration>,
@@ -266,6 +267,7 @@ fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> V
         multicast_group: table.field("multicast_group", faults, value::multicast_group),
         min_ttl: table.field("min_ttl", faults, value::min_ttl),
         second_path: second_path::read(table, faults),
+        witness: witness::read(table, faults),
         ipv4_checksum: table.field("ipv4_checksum", faults, value::ipv4_checksum),
         startup_delay: duration(table, "startup_delay", faults, Duration::ZERO..=DAY),
         carrier_delay: duration(table, "carrier_delay", faults, Duration::ZERO..=DAY),

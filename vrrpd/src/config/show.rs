@@ -8,7 +8,7 @@ use super::value::show_duration;
 use super::{
     Check, Config, Daemon, Effect, Hook, HookState, HostRoute, Ipv4Checksum, Lease, PeerLink, Scheduling,
     TrackInterface, Url, VirtualAddress, VirtualRouter, When, authentication, dns_update, garp, interface,
-    second_path, sync_group, way,
+    second_path, sync_group, way, witness,
 };
 
 /// Keys with their values in TOML.
@@ -129,6 +129,9 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
     }
     if let Some(path) = &router.second_path {
         entries.push(("second_path", second_path::show(path)));
+    }
+    if let Some(witness) = &router.witness {
+        entries.push(("witness", witness::show(witness, router.peers.is_empty())));
     }
     entries.extend([
         ("ipv4_checksum", quoted(checksum(router.ipv4_checksum))),

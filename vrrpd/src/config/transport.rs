@@ -10,6 +10,7 @@ use super::raw::{self, no_duplicates};
 use super::second_path;
 use super::table::{At, Field};
 use super::virtual_address::words;
+use super::witness;
 
 /// Reports the contradictions of one virtual router.
 pub(super) fn check(router: &raw::VirtualRouter, faults: &mut Faults) {
@@ -19,6 +20,7 @@ pub(super) fn check(router: &raw::VirtualRouter, faults: &mut Faults) {
     check_group(router, faults);
     check_min_ttl(router, faults);
     second_path::check(router, faults);
+    witness::check(router, faults);
 }
 
 fn check_source(router: &raw::VirtualRouter, faults: &mut Faults) {

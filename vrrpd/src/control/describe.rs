@@ -10,7 +10,7 @@ use super::alarm::Alarm;
 use super::errno_words;
 use super::protocol::{
     ActiveRouter, Address, Authentication, Check, CheckState, ClientLan, Counted, Discarded, Heard,
-    OnFailure, Orders, Priorities, SecondPath, SendFailing, VirtualRouter,
+    OnFailure, Orders, Priorities, SecondPath, SendFailing, VirtualRouter, Witness,
 };
 use super::time::{Span, WallTime};
 use crate::config;
@@ -69,6 +69,7 @@ pub fn virtual_router(
         peers: config.peers.clone(),
         multicast_group: config.peers.is_empty().then_some(config.multicast_group),
         second_path: config.second_path.as_ref().zip(snapshot.second_path).map(second_path),
+        witness: snapshot.witness.map(witness),
         lease: lease.map(Span),
         send_failing: match snapshot.delivery {
             Delivery::Failing { errno } => {
@@ -93,11 +94,19 @@ fn clamped(number: u128) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
+fn heard((by, ago): (IpAddr, Duration)) -> Heard {
+    Heard { by, age_ms: u64::try_from(ago.as_millis()).unwrap_or(u64::MAX) }
+}
+
+fn witness(snapshot: snapshot::WitnessSnapshot) -> Witness {
+    Witness {
+        verdict: snapshot.verdict,
+        peer: snapshot.peer.map(heard),
+        witness: snapshot.witness.map(heard),
+    }
+}
+
 fn second_path((path, snapshot): (&config::SecondPath, snapshot::SecondPathSnapshot)) -> SecondPath {
-    let heard = |(by, ago): (IpAddr, Duration)| Heard {
-        by,
-        age_ms: u64::try_from(ago.as_millis()).unwrap_or(u64::MAX),
-    };
     SecondPath {
         interface: path.interface.clone(),
         source_address: snapshot.source,

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use vrrp_proto::snapshot::{
-    GlobalStatistics, LinkStatistics, NewMasterReason, Phase, Reason, StateName, Statistics,
+    GlobalStatistics, LinkStatistics, NewMasterReason, Phase, Reason, StateName, Statistics, Verdict,
 };
 use vrrp_proto::{Family, Priority};
 
@@ -391,6 +391,9 @@ pub struct VirtualRouter {
     /// The second path; null: none is configured.
     #[serde(default)]
     pub second_path: Option<SecondPath>,
+    /// What peers and witnesses answer; null: no witness is configured.
+    #[serde(default)]
+    pub witness: Option<Witness>,
     /// How long the kernel keeps addresses that are not renewed; null: for ever.
     pub lease: Option<Span>,
     /// Set while advertisements cannot be sent to anybody.
@@ -496,6 +499,17 @@ pub struct SecondPath {
     pub client_lan: ClientLan,
     /// Which of them answered last.
     pub answered: Option<Heard>,
+}
+
+/// What peers and witnesses say of this node's network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness {
+    /// What follows from it: `unknown`, `answered`, `isolated` or `uncounted`.
+    pub verdict: Verdict,
+    /// Which peer answered last.
+    pub peer: Option<Heard>,
+    /// Which witness answered last.
+    pub witness: Option<Heard>,
 }
 
 /// Somebody who was heard.

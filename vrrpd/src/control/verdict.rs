@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use vrrp_proto::snapshot::{Phase, Reason, StateName};
+use vrrp_proto::snapshot::{Phase, Reason, StateName, Verdict};
 use vrrp_proto::{AdverInterval, Version};
 
 use super::alarm::Level;
@@ -57,6 +57,7 @@ pub fn findings(router: &VirtualRouter, now: WallTime) -> Vec<Finding> {
     findings.extend(router.dns_updates.iter().filter_map(|update| of_dns_update(update, router, now)));
     findings.extend(router.checks.iter().filter_map(|check| of_check(check, now)));
     findings.extend(of_second_path(router));
+    findings.extend(of_witness(router));
     findings.extend(of_priority(router));
     findings.extend(of_preemption(router));
     findings.extend(of_lease(router));
@@ -294,6 +295,28 @@ fn of_second_path(router: &VirtualRouter) -> Option<Finding> {
     };
     let message = format!("paths: {paths}clients' LAN: {answered}");
     Some(Finding { level: Level::Fine, message, remedy: None })
+}
+
+/// Who answered last, and what follows from it. That it is cut off, an alarm says.
+fn of_witness(router: &VirtualRouter) -> Option<Finding> {
+    let witness = router.witness?;
+    let answered = |what: &str, heard: Option<Heard>| match heard {
+        Some(Heard { by, age_ms }) => format!("{by} answered {} ago", age(Duration::from_millis(age_ms))),
+        None => format!("no {what} has answered yet"),
+    };
+    let who = format!("{}, {}", answered("witness", witness.witness), answered("peer", witness.peer));
+    Some(match witness.verdict {
+        Verdict::Unknown | Verdict::Answered | Verdict::Isolated => {
+            Finding { level: Level::Fine, message: format!("witnesses: {who}"), remedy: None }
+        }
+        Verdict::Uncounted => degraded(
+            format!(
+                "witnesses do not count at present: nobody answers, and the peers or the witnesses were \
+                 silent before ({who})"
+            ),
+            format!("ping them from {}; docs/witnesses.md", router.interface),
+        ),
+    })
 }
 
 fn of_check(check: &Check, now: WallTime) -> Option<Finding> {

@@ -36,6 +36,9 @@ impl Daemon {
                 return;
             }
             Report::Gone { router } => return self.gone(router),
+            Report::AskWitnesses { router, asked, within } => {
+                return self.ask_witnesses(router, asked, within);
+            }
             Report::Ordered { number, outcome, .. } => {
                 self.tell_peers();
                 return self.order_answered(number, outcome);
@@ -226,6 +229,7 @@ impl Daemon {
             Report::AddressRefused { .. }
             | Report::Discarded { .. }
             | Report::Gone { .. }
+            | Report::AskWitnesses { .. }
             | Report::Ordered { .. }
             | Report::ChecksumForm { .. } => return None,
         })

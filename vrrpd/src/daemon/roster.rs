@@ -10,6 +10,7 @@ use vrrp_proto::packet::arp::GarpForm;
 use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy};
 use vrrp_proto::parameters::{
     Announcements, GroupId, LinkId, Network, Parameters, RouterId, SecondPath, SecondPeer, VirtualAddress,
+    Witness,
 };
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState, Tracking};
 use vrrp_proto::{AdverInterval, Family, Version, Vrid};
@@ -224,6 +225,7 @@ impl Roster {
                 peers: new.peers.iter().copied().collect(),
                 virtual_mac: new.virtual_mac,
                 second_path: new.second_path.as_ref().map(|path| self.second_path(path)),
+                witness: new.witness.as_ref().map(witness),
                 group: Some(new.multicast_group),
                 allowed: new
                     .allowed_sources
@@ -263,7 +265,7 @@ impl Roster {
                     source_address: path.source_address,
                     global_source: new.family == Family::Ipv6 && !path.is_link_local(),
                 }),
-                stations: new.second_path.iter().flat_map(stations).collect(),
+                stations: stations(new).collect(),
                 group: new.peers.is_empty().then_some(new.multicast_group),
                 version_2: new.version() == Version::V2,
                 global_source: new.peers.iter().any(|peer| match peer {
@@ -406,9 +408,23 @@ fn auto_lease(interval: AdverInterval) -> u32 {
     (three_intervals.saturating_sub(100) / 100).max(2)
 }
 
-/// Who is asked whether the clients' LAN answers.
-fn stations(path: &config::SecondPath) -> impl Iterator<Item = IpAddr> {
-    path.peers.iter().map(|peer| peer.router).chain(path.witnesses.iter().copied())
+/// Who is asked by ARP or neighbour solicitation, so that the answers are to be heard.
+fn stations(config: &config::VirtualRouter) -> impl Iterator<Item = IpAddr> {
+    let of_path = |path: &config::SecondPath| -> Vec<IpAddr> {
+        path.peers.iter().map(|peer| peer.router).chain(path.witnesses.iter().copied()).collect()
+    };
+    let of_witness = |witness: &config::Witness| [&witness.peers[..], &witness.arp[..]].concat();
+    let path = config.second_path.iter().flat_map(of_path);
+    path.chain(config.witness.iter().flat_map(of_witness))
+}
+
+fn witness(config: &config::Witness) -> Witness {
+    Witness {
+        peers: config.peers.iter().copied().collect(),
+        arp: config.arp.iter().copied().collect(),
+        tcp: config.tcp.iter().copied().collect(),
+        policy: config.policy,
+    }
 }
 
 fn checksum(config: &config::VirtualRouter) -> (ChecksumPolicy, ChecksumForm) {

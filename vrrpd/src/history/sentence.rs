@@ -208,6 +208,9 @@ pub(super) fn because(
         },
         Reason::AddressRefused => "the kernel refused an address; tries again later".to_owned(),
         Reason::CannotSend => "advertisements could not be sent; tries again later".to_owned(),
+        Reason::Isolated => {
+            "cut off: neither a peer nor a witness answers, so nothing is claimed or held".to_owned()
+        }
         Reason::SyncGroup => "moved with another member of its sync group".to_owned(),
         Reason::StartupDelay => "startup_delay has not ended yet".to_owned(),
         Reason::CarrierDelay => "the interface has come up, and carrier_delay has not ended yet".to_owned(),

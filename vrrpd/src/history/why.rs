@@ -1,6 +1,6 @@
 //! Why is it so? The chain of causes that led to the present state.
 
-use vrrp_proto::snapshot::Reason;
+use vrrp_proto::snapshot::{Alarm, Reason};
 
 use super::sentence::{because, moved_with_words};
 use super::{Event, History, LinkChange, What};
@@ -138,6 +138,10 @@ fn cause(earlier: &[&Event], effect: &What) -> Option<usize> {
                 last(earlier, |what| is_link(what, &[LinkChange::SourceAddressLost]))
             }
             Reason::AddressRefused => last(earlier, |what| matches!(what, What::AddressRefused { .. })),
+            Reason::Isolated => last(
+                earlier,
+                |what| matches!(what, What::AlarmRaised { name, .. } if name == Alarm::Isolated.as_str()),
+            ),
             Reason::CannotSend => last(earlier, |what| matches!(what, What::SendFailing { .. })),
             Reason::Shutdown => last(earlier, |what| matches!(what, What::Command { .. })),
             Reason::Drained => last(earlier, |what| is_command(what, "drain ")),

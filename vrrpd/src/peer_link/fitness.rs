@@ -1,7 +1,7 @@
 //! Could a virtual router of this node be Active? If not, why?
 
 use ring::digest::{SHA256, digest};
-use vrrp_proto::snapshot::{Phase, Reason, StateName};
+use vrrp_proto::snapshot::{Phase, Reason, StateName, Verdict};
 
 use crate::config;
 use crate::control::protocol::{Check, CheckState, ClientLan, Fitness, OnFailure, VirtualRouter};
@@ -59,6 +59,9 @@ pub(crate) fn unfit(router: &VirtualRouter) -> Vec<String> {
     }
     if router.second_path.as_ref().is_some_and(|path| path.client_lan == ClientLan::Silent) {
         why.push(format!("nobody on {} answers", router.interface));
+    }
+    if router.witness.is_some_and(|witness| witness.verdict == Verdict::Isolated) {
+        why.push("cut off: neither a peer nor a witness answers it".to_owned());
     }
     let refused = router.addresses.iter().filter(|address| address.refused.is_some());
     why.extend(refused.map(|address| format!("the kernel refuses {}", address.address)));

@@ -37,6 +37,7 @@ fn parameters() -> Parameters {
         peers: [PEER.into()].into(),
         virtual_mac: false,
         second_path: None,
+        witness: None,
         group: None,
         allowed: [].into(),
         min_hop_limit: 255,

@@ -68,6 +68,9 @@ impl VirtualRouter {
     /// The role is free for this router, and it is for the others of its sync group to say whether it
     /// takes it.
     pub(super) fn run(&mut self, cx: &mut Context<'_>) {
+        if self.is_held_back(cx) {
+            return;
+        }
         if self.membership.is_some() {
             self.state = State::Willing;
         } else {

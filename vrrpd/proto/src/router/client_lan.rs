@@ -16,7 +16,7 @@ use crate::snapshot::{Alarm, Evidence};
 use crate::tracking::{Effect, TrackerState};
 
 /// Questions are at least so far apart, however short the advertisement interval is.
-const SPACING: Duration = Duration::from_millis(100);
+pub(super) const SPACING: Duration = Duration::from_millis(100);
 /// So many questions in a row without an answer, and the LAN is lost; so many with one, and it is back.
 const ENOUGH: u8 = 3;
 

@@ -63,6 +63,7 @@ impl VirtualRouter {
     /// itself: it shortens a handover to a successor that advertises, and it is counted.
     pub(super) fn sighted(&mut self, sighting: Sighting, arrived: Instant, cx: &mut Context<'_>) {
         self.client_lan_answered(sighting, arrived);
+        self.witness_sighted(sighting, arrived);
         let ours = [self.facts.mac, self.mac()];
         if self.facts.source == Some(sighting.address) && !ours.contains(&sighting.mac) {
             self.twin(Some(sighting.mac), cx);

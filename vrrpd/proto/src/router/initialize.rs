@@ -100,6 +100,7 @@ impl VirtualRouter {
         }
         self.active_adver_interval = self.parameters.interval;
         self.begin_to_ask_client_lan(cx.now);
+        self.begin_to_ask_witnesses();
         let left_over = self.facts.left_over.take();
         if self.owner() {
             self.holding.owned();

@@ -39,6 +39,7 @@ impl VirtualRouter {
             checksum_form: self.forms[0].form,
             source: self.facts.source,
             second_path: self.second_path(now),
+            witness: self.witness(now),
             delivery: self.sending.delivery,
             delivery_age: now - self.sending.since,
             statistics: self.statistics,

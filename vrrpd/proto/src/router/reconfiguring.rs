@@ -40,6 +40,9 @@ impl VirtualRouter {
             self.paths = Paths::new(cx.now);
             self.begin_to_ask_client_lan(cx.now);
         }
+        if before.witness != self.parameters.witness {
+            self.witnesses_reconfigured();
+        }
         let interval_changed = before.interval != self.parameters.interval;
         if interval_changed && [before.version(), self.parameters.version()].contains(&Version::V2) {
             self.interval_of_all_changed(&before, cx);

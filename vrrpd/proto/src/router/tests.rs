@@ -23,3 +23,4 @@ mod stranger;
 mod transport;
 mod version_2;
 mod virtual_mac;
+mod witness;

@@ -58,11 +58,15 @@ pub enum Alarm {
     /// The clock of another router, which keyed advertisements carry, is away from ours by more than
     /// half of what is accepted.
     ClockSkew,
+    /// Neither a peer nor a witness answers, so that nothing is claimed or held.
+    Isolated,
+    /// A witness does not answer, or never has.
+    WitnessSilent,
 }
 
 impl Alarm {
     /// Every alarm, in the order in which they are shown; `ALL[alarm as usize] == alarm`.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::AddressListMismatch,
         Self::IntervalMismatch,
         Self::ChecksumFormConflict,
@@ -85,6 +89,8 @@ impl Alarm {
         Self::SecondPathSilent,
         Self::ClientLanSilent,
         Self::ClockSkew,
+        Self::Isolated,
+        Self::WitnessSilent,
     ];
 
     /// The word in files, JSON and logs.
@@ -112,6 +118,8 @@ impl Alarm {
             Self::SecondPathSilent => "second_path_silent",
             Self::ClientLanSilent => "client_lan_silent",
             Self::ClockSkew => "clock_skew",
+            Self::Isolated => "isolated",
+            Self::WitnessSilent => "witness_silent",
         }
     }
 }

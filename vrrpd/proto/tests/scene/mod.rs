@@ -57,6 +57,7 @@ pub(crate) fn parameters() -> Parameters {
         peers: [].into(),
         virtual_mac: false,
         second_path: None,
+        witness: None,
         group: None,
         allowed: [].into(),
         min_hop_limit: 255,
@@ -460,6 +461,7 @@ impl Scene {
             Action::Renew(_) => Some("renew".to_owned()),
             Action::Disclaim(_) => Some("disclaim".to_owned()),
             Action::AskClientLan { .. } => Some("ask".to_owned()),
+            Action::Report(Report::AskWitnesses { .. }) => Some("ask_witnesses".to_owned()),
             Action::Report(Report::Transition { from, to, reason, .. }) if from != to => {
                 Some(format!("{} {}", to.as_str(), reason.as_str()))
             }

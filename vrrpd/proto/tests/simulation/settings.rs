@@ -154,6 +154,7 @@ impl Settings {
                     addresses: addresses.clone().into(),
                     virtual_mac,
                     second_path: None,
+                    witness: None,
                     group: None,
                     allowed: [].into(),
                     extra_addresses: 0,

@@ -190,6 +190,36 @@ fn words(
                 "ping {peer}; look at the cable and the switch port of {interface}; second_path.witnesses"
             ),
         ),
+        snapshot::Alarm::Isolated => {
+            return (
+                Level::Critical,
+                format!(
+                    "this node is cut off: on {interface} neither a peer nor a witness answers, so it does not \
+                     claim the addresses and holds none"
+                ),
+                format!(
+                    "ping {peer}; look at the cable and the switch port of {interface}; it goes on by itself \
+                     when anybody answers"
+                ),
+            );
+        }
+        snapshot::Alarm::WitnessSilent => {
+            let witness = match ours {
+                Value::Number(port) => format!("{peer} port {port}"),
+                _ => peer.to_string(),
+            };
+            let (message, remedy) = match theirs {
+                Value::Word("never") => (
+                    format!("witness {witness} has never answered, and does not count"),
+                    format!("ping {peer} on this node; correct the witness, then vrrpctl reload"),
+                ),
+                _ => (
+                    format!("witness {witness} answers no more"),
+                    format!("ping {peer} on this node and on the others"),
+                ),
+            };
+            (message, remedy)
+        }
         snapshot::Alarm::EqualPriority => (
             format!("{peer} has priority {theirs} too; the higher source address wins"),
             String::from("give the primary the higher priority, then vrrpctl reload"),
