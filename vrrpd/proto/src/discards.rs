@@ -18,7 +18,7 @@ const SPACING_MAX: Duration = Duration::from_secs(3600);
 const QUIET: Duration = Duration::from_secs(60);
 
 /// Of one Virtual Router, or of one interface.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Discarded([Option<Record>; DiscardReason::ALL.len()]);
 
 /// Of one reason.

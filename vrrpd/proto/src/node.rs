@@ -29,7 +29,7 @@ const TIMEOUTS_AT_ONCE: usize = 8;
 ///
 /// [`handle`](Self::handle) takes one input with the time, and appends a complete list of actions
 /// to a buffer that the caller owns and empties; in the steady state neither allocates.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Node {
     routers: Vec<Option<VirtualRouter>>,
     by_key: BTreeMap<(LinkId, Family, Vrid), RouterId>,
@@ -45,7 +45,7 @@ pub struct Node {
     now: Instant,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct LinkRecord {
     statistics: LinkStatistics,
     discards: Discarded,

@@ -73,7 +73,7 @@ pub(crate) const HANDOVER: Duration = Duration::from_millis(20);
 pub(crate) const LEAVING_MAX: Duration = Duration::from_secs(3);
 
 /// One Virtual Router of one address family on one link (RFC 9568 6).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct VirtualRouter {
     id: RouterId,
     parameters: Parameters,

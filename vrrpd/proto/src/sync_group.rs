@@ -33,7 +33,7 @@ pub(crate) struct Membership {
 }
 
 /// A group and its members.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Group {
     id: GroupId,
     /// In the order that all nodes agree on: by what they must have in common.

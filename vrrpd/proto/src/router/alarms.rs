@@ -29,7 +29,7 @@ const UNHEARD: [Alarm; 5] = [
 ];
 
 /// What packets show.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Shown {
     alarms: [Condition; Alarm::ALL.len()],
     form: Paced<ChecksumForm>,

@@ -32,7 +32,7 @@ pub(super) struct Announcing {
 }
 
 /// Addresses that wait for the turn of their announcement.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Turns {
     waits: Box<[bool]>,
     /// Where to look first.

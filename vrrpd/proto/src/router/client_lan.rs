@@ -21,7 +21,7 @@ pub(super) const SPACING: Duration = Duration::from_millis(100);
 const ENOUGH: u8 = 3;
 
 /// What the LAN answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ClientLan {
     state: TrackerState,
     /// When the next question is due; none without a second path.

@@ -22,7 +22,7 @@ const CONFLICT_REMEMBERED: Duration = Duration::from_secs(300);
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What is known of our addresses at other stations.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Elsewhere {
     /// When another station announced each of the addresses last.
     announced: Box<[Option<Instant>]>,

@@ -10,7 +10,7 @@ use crate::parameters::{Parameters, VirtualAddress};
 use crate::snapshot::{AddressSnapshot, Reason};
 
 /// What is known of each address.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Holding {
     ticket: Ticket,
     addresses: Box<[Held]>,

@@ -14,7 +14,7 @@ use crate::parameters::{Authentication, KeyMode, Keyring, Parameters, Replay};
 const SENDERS: usize = 8;
 
 /// What was sent last, and what each sender sent last.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Keying {
     sent: Cell<Sequence>,
     /// Of the advertisement that is being sent, of which all copies are alike.

@@ -12,7 +12,7 @@ use crate::sync_group::Membership;
 use crate::{Instant, Priority};
 
 /// What a member remembers of the others.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Together {
     /// It has come to its group and has not shown yet whether it can be Active here. Until then the
     /// others do not mind it.

@@ -35,7 +35,7 @@ const DEAD: u8 = 3;
 const REMOTE_SPACING: Duration = Duration::from_secs(1);
 
 /// What the peers and the witnesses answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Witnessing {
     /// In the order of [`Witness::stations`].
     stations: Box<[Station]>,
