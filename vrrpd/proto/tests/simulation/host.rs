@@ -91,6 +91,9 @@ pub(crate) struct Host {
     pub(crate) state: StateName,
     pub(crate) asking: bool,
     pub(crate) phase: Phase,
+    /// As it showed itself after its last run.
+    pub(crate) priority: Option<Priority>,
+    pub(crate) client_lan: Option<TrackerState>,
     pub(crate) since: u64,
     pub(crate) overheard: Vec<Overheard>,
     pub(crate) release_overheard: u64,
@@ -133,6 +136,8 @@ impl Host {
             state: StateName::Initialize,
             asking: false,
             phase: Phase::Settled,
+            priority: None,
+            client_lan: None,
             since: 0,
             overheard: vec![Overheard::default(); 4],
             release_overheard: 0,
@@ -167,6 +172,8 @@ impl Host {
         self.state = StateName::Initialize;
         self.asking = false;
         self.phase = Phase::Settled;
+        self.priority = None;
+        self.client_lan = None;
         self.overheard.fill(Overheard::default());
         self.release_overheard = 0;
         self.newest = [[0; 2]; 4];
@@ -217,6 +224,11 @@ impl Host {
 
     pub(crate) fn is_active(&self) -> bool {
         self.node.is_some() && self.state == StateName::Active
+    }
+
+    /// It runs, and the others can hear it.
+    pub(crate) fn is_up(&self, now: u64) -> bool {
+        self.takes_part() && !self.is_stalled(now)
     }
 
     pub(crate) fn is_stalled(&self, now: u64) -> bool {

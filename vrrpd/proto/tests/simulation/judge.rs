@@ -5,6 +5,7 @@ use vrrp_proto::action::{Action, HandedOver, Order, OrderOutcome, Report};
 use vrrp_proto::snapshot::{Phase, Reason, StateName};
 use vrrp_proto::tracking::TrackerState;
 
+use super::bounds;
 use super::host::ROUTER;
 use super::plan;
 use super::settings::{Flavour, MS};
@@ -143,7 +144,10 @@ pub(crate) fn after_run(world: &mut World, index: usize) {
     if world.hosts[index].phase == Phase::BackOff && world.hosts[index].fit() {
         world.disturbed();
     }
+    let running = Some(&snapshot).filter(|_| snapshot.state != StateName::Initialize);
     world.hosts[index].phase = snapshot.phase;
+    world.hosts[index].priority = Some(snapshot.priority);
+    world.hosts[index].client_lan = running.and_then(|it| Some(it.second_path.as_ref()?.client_lan));
     if next.is_some_and(|next| next <= clock) {
         world.violate(format!("host {index} is drained and its timer has run out already: {snapshot:?}"));
     }
@@ -208,6 +212,7 @@ pub(crate) fn after_event(world: &mut World) {
             }
         }
     }
+    bounds::judge(world);
     if now > world.calm_since + world.settings.settle() {
         settled(world);
     }
@@ -276,9 +281,7 @@ fn settled(world: &mut World) {
 
 /// Does a host know whether the clients' LAN answers it?
 fn misjudges_lan(world: &World, index: usize) -> Option<String> {
-    let host = &world.hosts[index];
-    let snapshot = host.node.as_ref()?.snapshot(ROUTER, Instant::from_nanos(host.clock))?;
-    let lan = snapshot.second_path.filter(|_| snapshot.state != StateName::Initialize)?.client_lan;
+    let lan = world.hosts[index].client_lan?;
     let answers = (0..world.cut.len()).any(|other| other != index && world.reaches(index, other));
     let right = if answers { TrackerState::Passing } else { TrackerState::Failing };
     (lan != right).then(|| format!("host {index} takes the clients' LAN for {lan:?}, it is {right:?}"))
@@ -286,11 +289,7 @@ fn misjudges_lan(world: &World, index: usize) -> Option<String> {
 
 /// Is there a router that should have preempted this one?
 fn wrong_one(world: &World, active: usize, group: &[usize]) -> Option<String> {
-    let priority = |index: usize| {
-        let host = &world.hosts[index];
-        let node = host.node.as_ref()?;
-        Some(node.snapshot(ROUTER, Instant::from_nanos(host.clock))?.priority)
-    };
+    let priority = |index: usize| world.hosts[index].priority;
     let host = &world.hosts[active];
     // What the kernel refused is tried again with growing distance, and may be missing until then.
     let refused =

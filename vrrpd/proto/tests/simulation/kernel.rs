@@ -71,6 +71,11 @@ impl Kernel {
         self.table.iter().all(Option::is_some)
     }
 
+    /// Do both have the same address?
+    pub(crate) fn shares(&self, other: &Self) -> bool {
+        self.table.iter().zip(&other.table).any(|(own, others)| own.is_some() && others.is_some())
+    }
+
     /// Hands a request to the worker and says when it will have been served.
     pub(crate) fn submit(&mut self, request: Request, now: u64, delay: u64) -> u64 {
         self.requests.push_back(request);

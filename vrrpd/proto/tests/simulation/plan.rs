@@ -321,7 +321,7 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
                 stalled.stalled_until = stalled.stalled_until.max(until);
                 stalled.run_at = u64::MAX;
                 stalled.gone_by = stalled.gone_by.map(|by| by + until.saturating_sub(world.now));
-                world.calm_since = world.calm_since.max(until);
+                world.disturbed_until(until);
                 world.schedule(host, until);
             }
         }
@@ -389,13 +389,17 @@ fn give_order(world: &mut World, host: usize, order: Order) {
     world.tell(host, News::Order(order));
 }
 
+/// Does what each of the two sends reach the other, on either path?
+pub(crate) fn hear_each_other(world: &World, a: usize, b: usize) -> bool {
+    let second = !world.settings.second_sources.is_empty();
+    !world.cut[a][b] && !world.cut[b][a] || second && !world.cut_second[a][b] && !world.cut_second[b][a]
+}
+
 /// The hosts in groups that hear each other, both ways and all with all; none while some of them
 /// hear only half.
 pub(crate) fn groups(world: &World) -> Option<Vec<Vec<usize>>> {
-    let on_first = |a: usize, b: usize| !world.cut[a][b] && !world.cut[b][a];
     let second = !world.settings.second_sources.is_empty();
-    let on_second = |a: usize, b: usize| second && !world.cut_second[a][b] && !world.cut_second[b][a];
-    let hear = |a: usize, b: usize| on_first(a, b) || on_second(a, b);
+    let hear = |a: usize, b: usize| hear_each_other(world, a, b);
     let count = world.hosts.len();
     let mut groups: BTreeSet<Vec<usize>> = BTreeSet::new();
     for host in (0..count).filter(|&host| world.hosts[host].takes_part()) {

@@ -225,6 +225,17 @@ impl Settings {
         lan + elections
     }
 
+    /// The longest that two hosts which hear each other both hold an address: see
+    /// `docs/reliability-bounds.md`. What a host hears it reads a quarter of the latency later.
+    pub(crate) fn both(&self) -> u64 {
+        self.interval + 20 * MS + 4 * self.latency + 6 * self.kernel_delay
+    }
+
+    /// The longest that no host holds an address while one is well: see there, too.
+    pub(crate) fn nobody(&self) -> u64 {
+        5 * self.interval + self.preempt_delay + 4 * self.latency + 6 * self.kernel_delay
+    }
+
     /// The longest that a router which resigned holds its addresses.
     pub(crate) fn leaving(&self) -> u64 {
         (self.interval + 20 * MS).min(3 * SECOND)

@@ -4,31 +4,24 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use vrrp_proto::action::{Action, Input, Order, Report};
-use vrrp_proto::node::MESSAGE_MAX;
-use vrrp_proto::packet::{Datagram, Sighting};
-use vrrp_proto::parameters::{Facts, InterfaceState, LinkId, Parameters};
-use vrrp_proto::tracking::TrackerState;
-use vrrp_proto::{Instant, MacAddress, Node};
+use vrrp_proto::packet::Sighting;
+use vrrp_proto::parameters::{LinkId, Parameters};
 
-use super::host::{Host, News, ROUTER};
+use super::host::{Host, News};
 use super::judge;
-use super::kernel::Request;
 use super::plan::{self, Disturbance};
 use super::random::Random;
-use super::settings::{Bug, Flavour, MS, SECOND_LINK, Settings, TRACKERS};
+use super::settings::{Bug, Flavour, MS, SECOND_LINK, Settings};
 
-/// What a firewall answers to a sender.
-const EPERM: i32 = 1;
 /// Events that a report shows.
 const SHOWN: usize = 40;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Packet {
-    source: IpAddr,
-    destination: IpAddr,
-    link: LinkId,
-    payload: Rc<[u8]>,
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) link: LinkId,
+    pub(crate) payload: Rc<[u8]>,
 }
 
 /// What goes over the wire.
@@ -39,7 +32,7 @@ pub(crate) enum Frame {
 }
 
 impl Frame {
-    fn is_on_second(&self) -> bool {
+    pub(crate) fn is_on_second(&self) -> bool {
         matches!(self, Self::Advert(packet) if packet.link == SECOND_LINK)
     }
 }
@@ -77,9 +70,15 @@ pub(crate) struct World {
     pub(crate) still: bool,
     pub(crate) weather: Weather,
     /// A network at peace keeps the packets of one sender in order.
-    last_delivery: Vec<Vec<u64>>,
+    pub(crate) last_delivery: Vec<Vec<u64>>,
     /// Since when nothing disturbs.
     pub(crate) calm_since: u64,
+    /// The same, but for what the nodes make of it.
+    pub(crate) peace_since: u64,
+    /// `both_since[a][b]`: since when these two hear each other and hold the same address.
+    pub(crate) both_since: Vec<Vec<Option<u64>>>,
+    /// Since when some that hear each other have no holder, though one of them is well.
+    pub(crate) nobody_since: Option<u64>,
     pub(crate) rounds_left: u32,
     pub(crate) violation: Option<String>,
     /// No address may be without a holder any more (only [`Flavour::Planned`]).
@@ -98,6 +97,7 @@ impl World {
         let mut world = Self {
             cut: vec![vec![false; hosts.len() + 1]; hosts.len() + 1],
             cut_second: vec![vec![false; hosts.len()]; hosts.len()],
+            both_since: vec![vec![None; hosts.len()]; hosts.len()],
             still: false,
             last_delivery: vec![vec![0; hosts.len()]; hosts.len()],
             rounds_left: if settings.flavour == Flavour::Planned { 5 } else { 3 },
@@ -108,6 +108,8 @@ impl World {
             hosts,
             weather: Weather::default(),
             calm_since: 0,
+            peace_since: 0,
+            nobody_since: None,
             violation: None,
             held_once: false,
             queue: BTreeMap::new(),
@@ -119,43 +121,38 @@ impl World {
         world
     }
 
-    /// Runs to the end of the plan. The error is the first violation, with what led to it.
+    /// Runs to the end of the plan. The error is the first violation.
     pub(crate) fn run(mut self) -> Result<(), String> {
-        while let Some(((at, _), event)) = self.queue.pop_first() {
-            self.now = at;
-            if matches!(event, Event::NextRound) && !plan::next_round(&mut self) {
-                return Ok(());
-            }
-            self.happen(event);
-            judge::after_event(&mut self);
-            if let Some(violation) = self.violation.take() {
-                return Err(violation);
-            }
-        }
-        Ok(())
+        while self.step() {}
+        self.violation.map_or(Ok(()), Err)
     }
 
     /// The same run again, with the last events written down.
     pub(crate) fn explain(seed: u64, bug: Option<Bug>) -> String {
         let mut world = Self::new(seed, bug);
         world.verbose = true;
-        let settings = world.summary();
-        while let Some(((at, _), event)) = world.queue.pop_first() {
-            world.now = at;
-            if matches!(event, Event::NextRound) && !plan::next_round(&mut world) {
-                break;
-            }
-            world.happen(event);
-            judge::after_event(&mut world);
-            if world.violation.is_some() {
-                break;
-            }
-        }
-        let mut text = settings;
+        let mut text = world.summary();
+        while world.step() {}
         for (at, line) in &world.log {
             text.push_str(&format!("\n{:>12.3} ms  {line}", *at as f64 / MS as f64));
         }
         text
+    }
+
+    /// The next event; false after the last one, or a violation.
+    fn step(&mut self) -> bool {
+        let Some(((at, _), event)) = self.queue.pop_first() else { return false };
+        self.now = at;
+        if matches!(event, Event::NextRound) && !plan::next_round(self) {
+            return false;
+        }
+        // What is only on its way to a daemon has changed nothing yet.
+        let changes = !matches!(event, Event::Deliver { late: false, .. } | Event::Tell { .. });
+        self.happen(event);
+        if changes {
+            judge::after_event(self);
+        }
+        self.violation.is_none()
     }
 
     pub(crate) fn violate(&mut self, what: String) {
@@ -172,7 +169,13 @@ impl World {
 
     /// The network or a host is not at peace now.
     pub(crate) fn disturbed(&mut self) {
-        self.calm_since = self.calm_since.max(self.now);
+        self.disturbed_until(self.now);
+    }
+
+    /// The same, until later.
+    pub(crate) fn disturbed_until(&mut self, at: u64) {
+        self.calm_since = self.calm_since.max(at);
+        self.peace_since = self.peace_since.max(at);
     }
 
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
@@ -205,379 +208,6 @@ impl World {
         }
     }
 
-    // --- a daemon -------------------------------------------------------------------------------
-
-    /// Starts the daemon: it reads its configuration, opens its sockets, and looks at its host.
-    pub(crate) fn start(&mut self, index: usize) {
-        let left_over = self.hosts[index].kernel.left_over();
-        let host = &mut self.hosts[index];
-        host.begin_life();
-        host.left_over = left_over.unwrap_or_default();
-        let parameters = host.parameters.clone();
-        self.tell(index, News::Configure(Box::new(parameters)));
-        for order in self.hosts[index].orders.standing() {
-            let forgotten = match order {
-                Order::Drain { .. } => self.bug == Some(Bug::DrainForgotten),
-                Order::Yield => self.bug == Some(Bug::YieldForgotten),
-                _ => self.bug == Some(Bug::FreezeForgotten),
-            };
-            if !forgotten {
-                self.tell(index, News::Order(order));
-            }
-        }
-        let facts = self.facts(index, left_over);
-        self.tell(index, News::Facts(facts));
-        for tracker in TRACKERS {
-            self.check_result(index, tracker, None);
-        }
-    }
-
-    /// A check of the host decides, now or soon.
-    pub(crate) fn check_result(
-        &mut self,
-        host: usize,
-        tracker: vrrp_proto::tracking::TrackerId,
-        state: Option<TrackerState>,
-    ) {
-        if let Some(state) = state {
-            self.hosts[host].health[usize::from(tracker.0)] = state;
-        }
-        let state = self.hosts[host].health[usize::from(tracker.0)];
-        let at = self.now + self.random.below(2 * self.settings.interval);
-        self.calm_since = self.calm_since.max(at);
-        let life = self.hosts[host].life;
-        self.push(at, Event::Tell { host, life, news: News::Tracked(tracker, state) });
-    }
-
-    pub(crate) fn facts(&self, host: usize, left_over: Option<u64>) -> Facts {
-        let up = self.hosts[host].link_up;
-        let told =
-            if self.bug == Some(Bug::WrongSource) { self.settings.hosts.len() - 1 - host } else { host };
-        Facts {
-            interface: if up { InterfaceState::Up } else { InterfaceState::Down },
-            mac: mac(host),
-            second_source: self.settings.second_sources.get(host).copied(),
-            device: true,
-            source: Some(self.settings.sources[told]),
-            owned: false,
-            left_over: left_over.map(Instant::from_nanos),
-        }
-    }
-
-    pub(crate) fn tell(&mut self, host: usize, news: News) {
-        if self.hosts[host].node.is_some() {
-            if let News::Tracked(tracker, state) = news {
-                self.hosts[host].told[usize::from(tracker.0)] = state;
-            }
-            self.hosts[host].news.push(news);
-            let at = self.now + self.random.below(self.settings.latency);
-            self.schedule(host, at);
-        }
-    }
-
-    pub(crate) fn schedule(&mut self, host: usize, at: u64) {
-        let at = at.max(self.hosts[host].stalled_until).max(self.now);
-        if at < self.hosts[host].run_at {
-            self.hosts[host].run_at = at;
-            self.push(at, Event::Run { host });
-        }
-    }
-
-    /// One wake-up, in the order of the loop's contract.
-    fn run_host(&mut self, host: usize) {
-        let Some(node) = &self.hosts[host].node else { return };
-        let deadline = node.poll_timeout().map(Instant::as_nanos);
-        self.hosts[host].clock = self.hosts[host].clock.max(self.now);
-        self.hosts[host].last_run = self.now;
-        if let (Some(Bug::TimersEarly), Some(deadline)) = (self.bug, deadline)
-            && deadline <= self.now + self.settings.interval / 2
-        {
-            self.hosts[host].clock = self.hosts[host].clock.max(deadline);
-        }
-        let (frames, news) = self.hosts[host].take_waiting();
-        self.input(host, Input::Woke);
-        if self.bug == Some(Bug::TimersBeforePackets) {
-            self.input(host, Input::Drained);
-        }
-        for (frame, arrived) in &frames {
-            let arrived = if self.bug == Some(Bug::ArrivalIsReading) { self.now } else { *arrived };
-            self.read(host, frame, Instant::from_nanos(arrived));
-        }
-        for news in news {
-            self.note(|| format!("{host}  ?  {news:?}"));
-            self.input(host, news.input());
-        }
-        self.input(host, Input::Drained);
-        if self.bug == Some(Bug::GhostAdvertisements) {
-            self.haunt(host);
-        }
-        judge::after_run(self, host);
-        let next = self.hosts[host].node.as_ref().and_then(Node::poll_timeout).map(Instant::as_nanos);
-        if let Some(next) = next {
-            let early = if self.bug == Some(Bug::TimersEarly) { self.settings.interval / 2 } else { 0 };
-            let late = self.random.below(self.settings.latency / 4);
-            self.schedule(host, (next + late).saturating_sub(early));
-        }
-    }
-
-    fn read(&mut self, host: usize, frame: &Frame, arrived: Instant) {
-        let link = LinkId(0);
-        match frame {
-            Frame::Advert(Packet { link, .. })
-                if *link == SECOND_LINK && self.bug == Some(Bug::SecondPathUnread) => {}
-            &Frame::Advert(Packet { ref source, ref destination, link, ref payload }) => {
-                let datagram =
-                    Datagram { source: *source, destination: *destination, hop_limit: 255, payload };
-                self.note(|| format!("{host} <-  priority {} from {source}", payload[2]));
-                self.input(host, Input::Received { link, datagram, arrived });
-            }
-            &Frame::Announcement(sighting) => {
-                self.note(|| format!("{host} <-  {} is at {}", sighting.address, sighting.mac));
-                self.input(host, Input::Sighted { link, sighting, arrived });
-            }
-        }
-    }
-
-    /// One input, and the performing of what comes of it.
-    fn input(&mut self, host: usize, input: Input<'_>) {
-        let now = Instant::from_nanos(self.hosts[host].clock);
-        let Some(node) = &mut self.hosts[host].node else { return };
-        let mut actions = Vec::new();
-        node.handle(input, now, &mut actions);
-        judge::actions(self, host, &actions);
-        let mut next = 0;
-        while let Some(action) = actions.get(next).cloned() {
-            next += 1;
-            self.perform(host, action, &mut actions);
-        }
-    }
-
-    /// Says what was said before, though the node is silent.
-    fn haunt(&mut self, host: usize) {
-        if let Some(priority) = self.hosts[host].spoke_last.filter(|_| !self.hosts[host].is_active()) {
-            self.send(host, priority);
-        }
-    }
-
-    fn perform(&mut self, host: usize, action: Action, actions: &mut Vec<Action>) {
-        let now = Instant::from_nanos(self.hosts[host].clock);
-        match action {
-            Action::Advertise { priority, .. } => {
-                self.note(|| format!("{host}  -> priority {priority}"));
-                if priority.is_release() && self.bug == Some(Bug::ReleaseAtOnce) {
-                    self.hosts[host].kernel.table.fill(None);
-                }
-                self.hosts[host].resigned = priority.is_release();
-                if !priority.is_release() {
-                    self.hosts[host].spoke_last = Some(priority);
-                }
-                let (sent, failed) = self.send(host, priority);
-                if let Some(node) = &mut self.hosts[host].node {
-                    let errno = EPERM;
-                    node.handle(Input::Sent { router: ROUTER, priority, sent, failed, errno }, now, actions);
-                }
-            }
-            Action::Announce { range, .. } => {
-                self.announce(host, range.clone(), true);
-                if let Some(node) = &mut self.hosts[host].node {
-                    let sent = range.end - range.start;
-                    node.handle(Input::Announced { router: ROUTER, sent, failed: 0 }, now, actions);
-                }
-            }
-            Action::AskClientLan { .. } => self.ask_client_lan(host),
-            Action::Acquire(ownership) => {
-                if self.bug == Some(Bug::AnnouncedEarly) {
-                    self.announce(host, ownership.range.clone(), false);
-                }
-                self.request(host, Request::Acquire(ownership));
-            }
-            Action::Release(ownership) => self.request(host, Request::Release(ownership)),
-            Action::Renew(ownership) => self.request(host, Request::Renew(ownership)),
-            Action::Disclaim(ownership) => self.request(host, Request::Disclaim(ownership)),
-            Action::Report(report) => {
-                self.note(|| format!("{host}  !  {report:?}"));
-                if matches!(report, Report::Gone { .. }) {
-                    self.hosts[host].gone = true;
-                }
-            }
-        }
-    }
-
-    // --- the wire ---------------------------------------------------------------------------------
-
-    /// For how many destinations the kernel took it, and for how many not.
-    fn send(&mut self, host: usize, priority: vrrp_proto::Priority) -> (u16, u16) {
-        let Some(node) = self.hosts[host].node.take() else { return (0, 0) };
-        let (mut sent, mut failed) = (0, 0);
-        let mut buffer = [0; MESSAGE_MAX];
-        let destinations: Vec<IpAddr> = node.destinations(ROUTER).collect();
-        for destination in destinations {
-            let Some(length) = node.advertisement(ROUTER, priority, destination, &mut buffer) else {
-                continue;
-            };
-            if self.hosts[host].send_fails {
-                failed += 1;
-                continue;
-            }
-            sent += 1;
-            let way = node.way(ROUTER, destination).expect("it is one of the destinations");
-            let source = if way.link == SECOND_LINK { way.source } else { self.settings.sources[host] };
-            let packet = Packet { source, destination, link: way.link, payload: buffer[..length].into() };
-            self.carry(host, Frame::Advert(packet));
-        }
-        self.hosts[host].node = Some(node);
-        (sent, failed)
-    }
-
-    /// Tells everybody where the addresses are that the node has, or that it does not have yet.
-    fn announce(&mut self, host: usize, range: std::ops::Range<u16>, present: bool) {
-        let Some(node) = self.hosts[host].node.as_ref().filter(|_| !self.hosts[host].send_fails) else {
-            return;
-        };
-        let meant = node.addresses(ROUTER).skip(range.start.into()).take(range.len());
-        let addresses: Vec<IpAddr> =
-            meant.filter(|each| each.present == present).map(|each| each.address).collect();
-        let Parameters { virtual_mac, vrid, family, .. } = self.settings.hosts[host];
-        let mac = if virtual_mac { vrid.mac(family) } else { mac(host) };
-        for address in addresses {
-            self.carry(host, Frame::Announcement(Sighting { address, mac, announced: true, answer: false }));
-        }
-    }
-
-    fn carry(&mut self, from: usize, frame: Frame) {
-        if let Frame::Advert(packet) = &frame
-            && self.bug == Some(Bug::ReleasesFiltered)
-            && packet.payload[2] == 0
-        {
-            return;
-        }
-        let second = frame.is_on_second();
-        for to in 0..self.hosts.len() {
-            let addressed = match &frame {
-                Frame::Advert(packet) if second => packet.destination == self.settings.second_sources[to],
-                Frame::Advert(packet) => {
-                    packet.destination.is_multicast() || packet.destination == self.settings.sources[to]
-                }
-                Frame::Announcement(_) => true,
-            };
-            let cut = match second {
-                true => self.cut_second[from][to],
-                false => self.cut[from][to] || !self.hosts[from].link_up,
-            };
-            let copies = if self.random.one_in(50) { 2 } else { 1 };
-            for _ in 0..copies {
-                let lost = self.random.below(100) < self.weather.loss_percent;
-                if to == from || !addressed || lost || cut {
-                    continue;
-                }
-                let extra = self.random.below(self.weather.delay + 1);
-                let mut at = self.now + 1 + self.random.below(self.settings.latency) + extra;
-                if self.settings.flavour == Flavour::Planned {
-                    at = at.max(self.last_delivery[from][to] + 1);
-                }
-                self.last_delivery[from][to] = at;
-                let late = extra > 0;
-                self.push(at, Event::Deliver { from, to, frame: frame.clone(), late });
-            }
-        }
-    }
-
-    /// Kernels answer for their own addresses whether or not a daemon runs; so does the station.
-    fn ask_client_lan(&mut self, host: usize) {
-        let Some(node) = &self.hosts[host].node else { return };
-        let stations: Vec<IpAddr> = node.stations(ROUTER).collect();
-        for address in stations {
-            let station = self.settings.sources.iter().position(|&source| source == address);
-            let station = station.unwrap_or(self.hosts.len());
-            let lost = self.random.below(100) < self.weather.loss_percent;
-            let answers = self.bug == Some(Bug::LanSaidToAnswer) || self.reaches(host, station) && !lost;
-            if answers {
-                let at = self.now + 2 + self.random.below(2 * self.settings.latency);
-                let answer = Sighting { address, mac: mac(station), announced: false, answer: true };
-                let frame = Frame::Announcement(answer);
-                self.push(at, Event::Deliver { from: station, to: host, frame, late: false });
-            }
-        }
-    }
-
-    /// Do questions and answers get through on the clients' LAN?
-    pub(crate) fn reaches(&self, host: usize, station: usize) -> bool {
-        let up = |index: usize| self.hosts.get(index).is_none_or(|host| host.link_up);
-        up(host) && up(station) && !self.cut[host][station] && !self.cut[station][host]
-    }
-
-    fn deliver(&mut self, from: usize, to: usize, frame: Frame, late: bool) {
-        if late {
-            self.disturbed();
-        }
-        if let Frame::Advert(packet) = &frame {
-            judge::delivered(self, from, &packet.payload);
-        }
-        let host = &mut self.hosts[to];
-        if host.node.is_none() || !host.link_up && !frame.is_on_second() {
-            return;
-        }
-        if let Frame::Advert(packet) = &frame {
-            host.overhear(from, frame.is_on_second(), &packet.payload, self.now);
-        }
-        host.inbox.push((frame, self.now));
-        let at = self.now + self.random.below(self.settings.latency / 4);
-        self.schedule(to, at);
-    }
-
-    // --- the kernel -------------------------------------------------------------------------------
-
-    fn request(&mut self, host: usize, request: Request) {
-        let delay = 1 + self.random.below(self.settings.kernel_delay);
-        let life = self.hosts[host].life;
-        if self.bug == Some(Bug::OutcomesEarly)
-            && let Request::Acquire(ownership) = &request
-        {
-            for (ticket, outcome) in super::host::pretend(ownership) {
-                self.tell(host, News::Outcome(ticket, outcome));
-            }
-            let at = self.hosts[host].kernel.submit(request, self.now, 30 * MS + delay);
-            return self.push(at, Event::Serve { host, life });
-        }
-        let at = self.hosts[host].kernel.submit(request, self.now, delay);
-        self.push(at, Event::Serve { host, life });
-    }
-
-    fn serve(&mut self, host: usize) {
-        let answers = self.hosts[host].kernel.serve(self.now, &mut self.random, self.bug);
-        self.note(|| format!("{host}  =  {answers:?}"));
-        for (ticket, outcome) in answers {
-            self.tell(host, News::Outcome(ticket, outcome));
-        }
-        if let Some(at) = self.hosts[host].kernel.next_expiry() {
-            self.push(at, Event::Expire { host });
-        }
-    }
-
-    fn expire(&mut self, host: usize) {
-        if self.bug == Some(Bug::LeaseNotEnforced) {
-            return;
-        }
-        for (ticket, outcome) in self.hosts[host].kernel.expire(self.now) {
-            self.note(|| format!("{host}  =  expired: {outcome:?}"));
-            self.lost(host, ticket, outcome);
-        }
-        if let Some(at) = self.hosts[host].kernel.next_expiry() {
-            self.push(at, Event::Expire { host });
-        }
-    }
-
-    pub(crate) fn lost(
-        &mut self,
-        host: usize,
-        ticket: vrrp_proto::action::Ticket,
-        outcome: vrrp_proto::action::Outcome,
-    ) {
-        if self.bug != Some(Bug::LossUnseen) {
-            self.tell(host, News::Outcome(ticket, outcome));
-        }
-    }
-
     fn summary(&self) -> String {
         let Settings { flavour, interval, preempt_delay, .. } = &self.settings;
         let paths = if self.settings.second_sources.is_empty() { "one path" } else { "two paths" };
@@ -599,8 +229,4 @@ impl World {
         }
         text
     }
-}
-
-fn mac(host: usize) -> MacAddress {
-    MacAddress::new([2, 0, 0, 0, 0, host as u8])
 }

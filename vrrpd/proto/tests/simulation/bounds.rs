@@ -1,0 +1,60 @@
+//! What may be wrong for a time only, and for how long: `docs/reliability-bounds.md` derives it.
+
+use vrrp_proto::snapshot::Phase;
+
+use super::host::Host;
+use super::plan;
+use super::settings::MS;
+use super::world::World;
+
+/// After everything that changes something.
+pub(crate) fn judge(world: &mut World) {
+    if world.weather.loss_percent > 0 || world.weather.delay > 0 {
+        world.disturbed();
+    }
+    both(world);
+    nobody(world);
+}
+
+/// Two that hear each other do not both hold an address for long.
+fn both(world: &mut World) {
+    let (now, count) = (world.now, world.hosts.len());
+    for a in 0..count {
+        for b in a + 1..count {
+            let (one, other) = (&world.hosts[a], &world.hosts[b]);
+            let up = one.is_up(now) && other.is_up(now) && plan::hear_each_other(world, a, b);
+            if !up || !one.kernel.shares(&other.kernel) {
+                world.both_since[a][b] = None;
+                continue;
+            }
+            let since = *world.both_since[a][b].get_or_insert(now);
+            let bound = world.settings.both();
+            if now > since.max(world.peace_since) + bound {
+                world.violate(format!("hosts {a} and {b} both hold an address after {} ms", bound / MS));
+            }
+        }
+    }
+}
+
+/// Where somebody is well, an address is not without a holder for long.
+fn nobody(world: &mut World) {
+    let now = world.now;
+    let holds = |host: &Host| host.is_up(now) && host.kernel.holds_any();
+    let waits = |host: &Host| host.phase == Phase::BackOff || host.kernel.refuse.contains(&true);
+    let cut = [&world.cut, &world.cut_second].into_iter().flatten().flatten().any(|&cut| cut);
+    let lacks = |group: &Vec<usize>| {
+        let hosts = || group.iter().map(|&index| &world.hosts[index]);
+        hosts().any(Host::fit) && !hosts().any(holds)
+    };
+    let somewhere = cut || !world.hosts.iter().any(holds);
+    let lacking = somewhere && plan::groups(world).is_some_and(|groups| groups.iter().any(lacks));
+    if !lacking || world.hosts.iter().any(waits) {
+        world.nobody_since = None;
+        return;
+    }
+    let since = *world.nobody_since.get_or_insert(now);
+    let bound = world.settings.nobody();
+    if now > since.max(world.peace_since) + bound {
+        world.violate(format!("nobody holds an address after {} ms", bound / MS));
+    }
+}

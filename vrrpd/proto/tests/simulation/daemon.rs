@@ -1,0 +1,269 @@
+//! The daemon of a host: how it starts, what it hears, and what it does with what its node wants.
+
+use vrrp_proto::action::{Action, Input, Order, Report};
+use vrrp_proto::packet::Datagram;
+use vrrp_proto::parameters::{Facts, InterfaceState, LinkId};
+use vrrp_proto::tracking::TrackerState;
+use vrrp_proto::{Instant, MacAddress, Node};
+
+use super::host::{News, ROUTER};
+use super::judge;
+use super::kernel::Request;
+use super::settings::{Bug, MS, SECOND_LINK, TRACKERS};
+use super::world::{Event, Frame, Packet, World};
+
+/// What a firewall answers to a sender.
+const EPERM: i32 = 1;
+
+impl World {
+    /// Starts the daemon: it reads its configuration, opens its sockets, and looks at its host.
+    pub(crate) fn start(&mut self, index: usize) {
+        let left_over = self.hosts[index].kernel.left_over();
+        let host = &mut self.hosts[index];
+        host.begin_life();
+        host.left_over = left_over.unwrap_or_default();
+        let parameters = host.parameters.clone();
+        self.tell(index, News::Configure(Box::new(parameters)));
+        for order in self.hosts[index].orders.standing() {
+            let forgotten = match order {
+                Order::Drain { .. } => self.bug == Some(Bug::DrainForgotten),
+                Order::Yield => self.bug == Some(Bug::YieldForgotten),
+                _ => self.bug == Some(Bug::FreezeForgotten),
+            };
+            if !forgotten {
+                self.tell(index, News::Order(order));
+            }
+        }
+        let facts = self.facts(index, left_over);
+        self.tell(index, News::Facts(facts));
+        for tracker in TRACKERS {
+            self.check_result(index, tracker, None);
+        }
+    }
+
+    /// A check of the host decides, now or soon.
+    pub(crate) fn check_result(
+        &mut self,
+        host: usize,
+        tracker: vrrp_proto::tracking::TrackerId,
+        state: Option<TrackerState>,
+    ) {
+        if let Some(state) = state {
+            self.hosts[host].health[usize::from(tracker.0)] = state;
+        }
+        let state = self.hosts[host].health[usize::from(tracker.0)];
+        let at = self.now + self.random.below(2 * self.settings.interval);
+        self.disturbed_until(at);
+        let life = self.hosts[host].life;
+        self.push(at, Event::Tell { host, life, news: News::Tracked(tracker, state) });
+    }
+
+    pub(crate) fn facts(&self, host: usize, left_over: Option<u64>) -> Facts {
+        let up = self.hosts[host].link_up;
+        let told =
+            if self.bug == Some(Bug::WrongSource) { self.settings.hosts.len() - 1 - host } else { host };
+        Facts {
+            interface: if up { InterfaceState::Up } else { InterfaceState::Down },
+            mac: mac(host),
+            second_source: self.settings.second_sources.get(host).copied(),
+            device: true,
+            source: Some(self.settings.sources[told]),
+            owned: false,
+            left_over: left_over.map(Instant::from_nanos),
+        }
+    }
+
+    pub(crate) fn tell(&mut self, host: usize, news: News) {
+        if self.hosts[host].node.is_some() {
+            if let News::Tracked(tracker, state) = news {
+                self.hosts[host].told[usize::from(tracker.0)] = state;
+            }
+            self.hosts[host].news.push(news);
+            let at = self.now + self.random.below(self.settings.latency);
+            self.schedule(host, at);
+        }
+    }
+
+    pub(crate) fn schedule(&mut self, host: usize, at: u64) {
+        let at = at.max(self.hosts[host].stalled_until).max(self.now);
+        if at < self.hosts[host].run_at {
+            self.hosts[host].run_at = at;
+            self.push(at, Event::Run { host });
+        }
+    }
+
+    /// One wake-up, in the order of the loop's contract.
+    pub(super) fn run_host(&mut self, host: usize) {
+        let Some(node) = &self.hosts[host].node else { return };
+        let deadline = node.poll_timeout().map(Instant::as_nanos);
+        self.hosts[host].clock = self.hosts[host].clock.max(self.now);
+        self.hosts[host].last_run = self.now;
+        if let (Some(Bug::TimersEarly), Some(deadline)) = (self.bug, deadline)
+            && deadline <= self.now + self.settings.interval / 2
+        {
+            self.hosts[host].clock = self.hosts[host].clock.max(deadline);
+        }
+        let (frames, news) = self.hosts[host].take_waiting();
+        self.input(host, Input::Woke);
+        if self.bug == Some(Bug::TimersBeforePackets) {
+            self.input(host, Input::Drained);
+        }
+        for (frame, arrived) in &frames {
+            let arrived = if self.bug == Some(Bug::ArrivalIsReading) { self.now } else { *arrived };
+            self.read(host, frame, Instant::from_nanos(arrived));
+        }
+        for news in news {
+            self.note(|| format!("{host}  ?  {news:?}"));
+            self.input(host, news.input());
+        }
+        self.input(host, Input::Drained);
+        if self.bug == Some(Bug::GhostAdvertisements) {
+            self.haunt(host);
+        }
+        judge::after_run(self, host);
+        let next = self.hosts[host].node.as_ref().and_then(Node::poll_timeout).map(Instant::as_nanos);
+        if let Some(next) = next {
+            let early = if self.bug == Some(Bug::TimersEarly) { self.settings.interval / 2 } else { 0 };
+            let late = self.random.below(self.settings.latency / 4);
+            self.schedule(host, (next + late).saturating_sub(early));
+        }
+    }
+
+    pub(super) fn read(&mut self, host: usize, frame: &Frame, arrived: Instant) {
+        let link = LinkId(0);
+        match frame {
+            Frame::Advert(Packet { link, .. })
+                if *link == SECOND_LINK && self.bug == Some(Bug::SecondPathUnread) => {}
+            &Frame::Advert(Packet { ref source, ref destination, link, ref payload }) => {
+                let datagram =
+                    Datagram { source: *source, destination: *destination, hop_limit: 255, payload };
+                self.note(|| format!("{host} <-  priority {} from {source}", payload[2]));
+                self.input(host, Input::Received { link, datagram, arrived });
+            }
+            &Frame::Announcement(sighting) => {
+                self.note(|| format!("{host} <-  {} is at {}", sighting.address, sighting.mac));
+                self.input(host, Input::Sighted { link, sighting, arrived });
+            }
+        }
+    }
+
+    /// One input, and the performing of what comes of it.
+    pub(super) fn input(&mut self, host: usize, input: Input<'_>) {
+        let now = Instant::from_nanos(self.hosts[host].clock);
+        let Some(node) = &mut self.hosts[host].node else { return };
+        let mut actions = Vec::new();
+        node.handle(input, now, &mut actions);
+        judge::actions(self, host, &actions);
+        let mut next = 0;
+        while let Some(action) = actions.get(next).cloned() {
+            next += 1;
+            self.perform(host, action, &mut actions);
+        }
+    }
+
+    /// Says what was said before, though the node is silent.
+    pub(super) fn haunt(&mut self, host: usize) {
+        if let Some(priority) = self.hosts[host].spoke_last.filter(|_| !self.hosts[host].is_active()) {
+            self.send(host, priority);
+        }
+    }
+
+    pub(super) fn perform(&mut self, host: usize, action: Action, actions: &mut Vec<Action>) {
+        let now = Instant::from_nanos(self.hosts[host].clock);
+        match action {
+            Action::Advertise { priority, .. } => {
+                self.note(|| format!("{host}  -> priority {priority}"));
+                if priority.is_release() && self.bug == Some(Bug::ReleaseAtOnce) {
+                    self.hosts[host].kernel.table.fill(None);
+                }
+                self.hosts[host].resigned = priority.is_release();
+                if !priority.is_release() {
+                    self.hosts[host].spoke_last = Some(priority);
+                }
+                let (sent, failed) = self.send(host, priority);
+                if let Some(node) = &mut self.hosts[host].node {
+                    let errno = EPERM;
+                    node.handle(Input::Sent { router: ROUTER, priority, sent, failed, errno }, now, actions);
+                }
+            }
+            Action::Announce { range, .. } => {
+                self.announce(host, range.clone(), true);
+                if let Some(node) = &mut self.hosts[host].node {
+                    let sent = range.end - range.start;
+                    node.handle(Input::Announced { router: ROUTER, sent, failed: 0 }, now, actions);
+                }
+            }
+            Action::AskClientLan { .. } => self.ask_client_lan(host),
+            Action::Acquire(ownership) => {
+                if self.bug == Some(Bug::AnnouncedEarly) {
+                    self.announce(host, ownership.range.clone(), false);
+                }
+                self.request(host, Request::Acquire(ownership));
+            }
+            Action::Release(ownership) => self.request(host, Request::Release(ownership)),
+            Action::Renew(ownership) => self.request(host, Request::Renew(ownership)),
+            Action::Disclaim(ownership) => self.request(host, Request::Disclaim(ownership)),
+            Action::Report(report) => {
+                self.note(|| format!("{host}  !  {report:?}"));
+                if matches!(report, Report::Gone { .. }) {
+                    self.hosts[host].gone = true;
+                }
+            }
+        }
+    }
+
+    pub(super) fn request(&mut self, host: usize, request: Request) {
+        let delay = 1 + self.random.below(self.settings.kernel_delay);
+        let life = self.hosts[host].life;
+        if self.bug == Some(Bug::OutcomesEarly)
+            && let Request::Acquire(ownership) = &request
+        {
+            for (ticket, outcome) in super::host::pretend(ownership) {
+                self.tell(host, News::Outcome(ticket, outcome));
+            }
+            let at = self.hosts[host].kernel.submit(request, self.now, 30 * MS + delay);
+            return self.push(at, Event::Serve { host, life });
+        }
+        let at = self.hosts[host].kernel.submit(request, self.now, delay);
+        self.push(at, Event::Serve { host, life });
+    }
+
+    pub(super) fn serve(&mut self, host: usize) {
+        let answers = self.hosts[host].kernel.serve(self.now, &mut self.random, self.bug);
+        self.note(|| format!("{host}  =  {answers:?}"));
+        for (ticket, outcome) in answers {
+            self.tell(host, News::Outcome(ticket, outcome));
+        }
+        if let Some(at) = self.hosts[host].kernel.next_expiry() {
+            self.push(at, Event::Expire { host });
+        }
+    }
+
+    pub(super) fn expire(&mut self, host: usize) {
+        if self.bug == Some(Bug::LeaseNotEnforced) {
+            return;
+        }
+        for (ticket, outcome) in self.hosts[host].kernel.expire(self.now) {
+            self.note(|| format!("{host}  =  expired: {outcome:?}"));
+            self.lost(host, ticket, outcome);
+        }
+        if let Some(at) = self.hosts[host].kernel.next_expiry() {
+            self.push(at, Event::Expire { host });
+        }
+    }
+
+    pub(crate) fn lost(
+        &mut self,
+        host: usize,
+        ticket: vrrp_proto::action::Ticket,
+        outcome: vrrp_proto::action::Outcome,
+    ) {
+        if self.bug != Some(Bug::LossUnseen) {
+            self.tell(host, News::Outcome(ticket, outcome));
+        }
+    }
+}
+
+pub(super) fn mac(host: usize) -> MacAddress {
+    MacAddress::new([2, 0, 0, 0, 0, host as u8])
+}

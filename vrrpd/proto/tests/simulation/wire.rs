@@ -1,0 +1,135 @@
+//! The wire: who gets what, and when.
+
+use std::net::IpAddr;
+
+use vrrp_proto::node::MESSAGE_MAX;
+use vrrp_proto::packet::Sighting;
+use vrrp_proto::parameters::Parameters;
+
+use super::daemon::mac;
+use super::host::ROUTER;
+use super::judge;
+use super::settings::{Bug, Flavour, SECOND_LINK};
+use super::world::{Event, Frame, Packet, World};
+
+impl World {
+    /// For how many destinations the kernel took it, and for how many not.
+    pub(super) fn send(&mut self, host: usize, priority: vrrp_proto::Priority) -> (u16, u16) {
+        let Some(node) = self.hosts[host].node.take() else { return (0, 0) };
+        let (mut sent, mut failed) = (0, 0);
+        let mut buffer = [0; MESSAGE_MAX];
+        let destinations: Vec<IpAddr> = node.destinations(ROUTER).collect();
+        for destination in destinations {
+            let Some(length) = node.advertisement(ROUTER, priority, destination, &mut buffer) else {
+                continue;
+            };
+            if self.hosts[host].send_fails {
+                failed += 1;
+                continue;
+            }
+            sent += 1;
+            let way = node.way(ROUTER, destination).expect("it is one of the destinations");
+            let source = if way.link == SECOND_LINK { way.source } else { self.settings.sources[host] };
+            let packet = Packet { source, destination, link: way.link, payload: buffer[..length].into() };
+            self.carry(host, Frame::Advert(packet));
+        }
+        self.hosts[host].node = Some(node);
+        (sent, failed)
+    }
+
+    /// Tells everybody where the addresses are that the node has, or that it does not have yet.
+    pub(super) fn announce(&mut self, host: usize, range: std::ops::Range<u16>, present: bool) {
+        let Some(node) = self.hosts[host].node.as_ref().filter(|_| !self.hosts[host].send_fails) else {
+            return;
+        };
+        let meant = node.addresses(ROUTER).skip(range.start.into()).take(range.len());
+        let addresses: Vec<IpAddr> =
+            meant.filter(|each| each.present == present).map(|each| each.address).collect();
+        let Parameters { virtual_mac, vrid, family, .. } = self.settings.hosts[host];
+        let mac = if virtual_mac { vrid.mac(family) } else { mac(host) };
+        for address in addresses {
+            self.carry(host, Frame::Announcement(Sighting { address, mac, announced: true, answer: false }));
+        }
+    }
+
+    pub(super) fn carry(&mut self, from: usize, frame: Frame) {
+        if let Frame::Advert(packet) = &frame
+            && self.bug == Some(Bug::ReleasesFiltered)
+            && packet.payload[2] == 0
+        {
+            return;
+        }
+        let second = frame.is_on_second();
+        for to in 0..self.hosts.len() {
+            let addressed = match &frame {
+                Frame::Advert(packet) if second => packet.destination == self.settings.second_sources[to],
+                Frame::Advert(packet) => {
+                    packet.destination.is_multicast() || packet.destination == self.settings.sources[to]
+                }
+                Frame::Announcement(_) => true,
+            };
+            let cut = match second {
+                true => self.cut_second[from][to],
+                false => self.cut[from][to] || !self.hosts[from].link_up,
+            };
+            let copies = if self.random.one_in(50) { 2 } else { 1 };
+            for _ in 0..copies {
+                let lost = self.random.below(100) < self.weather.loss_percent;
+                if to == from || !addressed || lost || cut {
+                    continue;
+                }
+                let extra = self.random.below(self.weather.delay + 1);
+                let mut at = self.now + 1 + self.random.below(self.settings.latency) + extra;
+                if self.settings.flavour == Flavour::Planned {
+                    at = at.max(self.last_delivery[from][to] + 1);
+                }
+                self.last_delivery[from][to] = at;
+                let late = extra > 0;
+                self.push(at, Event::Deliver { from, to, frame: frame.clone(), late });
+            }
+        }
+    }
+
+    /// Kernels answer for their own addresses whether or not a daemon runs; so does the station.
+    pub(super) fn ask_client_lan(&mut self, host: usize) {
+        let Some(node) = &self.hosts[host].node else { return };
+        let stations: Vec<IpAddr> = node.stations(ROUTER).collect();
+        for address in stations {
+            let station = self.settings.sources.iter().position(|&source| source == address);
+            let station = station.unwrap_or(self.hosts.len());
+            let lost = self.random.below(100) < self.weather.loss_percent;
+            let answers = self.bug == Some(Bug::LanSaidToAnswer) || self.reaches(host, station) && !lost;
+            if answers {
+                let at = self.now + 2 + self.random.below(2 * self.settings.latency);
+                let answer = Sighting { address, mac: mac(station), announced: false, answer: true };
+                let frame = Frame::Announcement(answer);
+                self.push(at, Event::Deliver { from: station, to: host, frame, late: false });
+            }
+        }
+    }
+
+    /// Do questions and answers get through on the clients' LAN?
+    pub(crate) fn reaches(&self, host: usize, station: usize) -> bool {
+        let up = |index: usize| self.hosts.get(index).is_none_or(|host| host.link_up);
+        up(host) && up(station) && !self.cut[host][station] && !self.cut[station][host]
+    }
+
+    pub(super) fn deliver(&mut self, from: usize, to: usize, frame: Frame, late: bool) {
+        if late {
+            self.disturbed();
+        }
+        if let Frame::Advert(packet) = &frame {
+            judge::delivered(self, from, &packet.payload);
+        }
+        let host = &mut self.hosts[to];
+        if host.node.is_none() || !host.link_up && !frame.is_on_second() {
+            return;
+        }
+        if let Frame::Advert(packet) = &frame {
+            host.overhear(from, frame.is_on_second(), &packet.payload, self.now);
+        }
+        host.inbox.push((frame, self.now));
+        let at = self.now + self.random.below(self.settings.latency / 4);
+        self.schedule(to, at);
+    }
+}
