@@ -8,6 +8,8 @@
 
 #[path = "simulation/bounds.rs"]
 mod bounds;
+#[path = "simulation/cut_off.rs"]
+mod cut_off;
 #[path = "simulation/daemon.rs"]
 mod daemon;
 #[path = "simulation/found.rs"]

@@ -2,6 +2,7 @@
 
 use vrrp_proto::snapshot::Phase;
 
+use super::cut_off;
 use super::host::Host;
 use super::plan;
 use super::settings::MS;
@@ -43,8 +44,9 @@ fn nobody(world: &mut World) {
     let waits = |host: &Host| host.phase == Phase::BackOff || host.kernel.refuse.contains(&true);
     let cut = [&world.cut, &world.cut_second].into_iter().flatten().flatten().any(|&cut| cut);
     let lacks = |group: &Vec<usize>| {
-        let hosts = || group.iter().map(|&index| &world.hosts[index]);
-        hosts().any(Host::fit) && !hosts().any(holds)
+        let hosts = || group.iter().map(|&index| (index, &world.hosts[index]));
+        let fit = |(index, host): (usize, &Host)| host.fit() && cut_off::reaches_somebody(world, index);
+        hosts().any(fit) && !hosts().any(|(_, host)| holds(host))
     };
     let somewhere = cut || !world.hosts.iter().any(holds);
     let lacking = somewhere && plan::groups(world).is_some_and(|groups| groups.iter().any(lacks));

@@ -1,7 +1,7 @@
 //! The daemon of a host: how it starts, what it hears, and what it does with what its node wants.
 
 use vrrp_proto::action::{Action, Input, Order, Report};
-use vrrp_proto::packet::Datagram;
+use vrrp_proto::packet::{Datagram, Sighting};
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId};
 use vrrp_proto::tracking::TrackerState;
 use vrrp_proto::{Instant, MacAddress, Node};
@@ -140,6 +140,8 @@ impl World {
                 self.note(|| format!("{host} <-  priority {} from {source}", payload[2]));
                 self.input(host, Input::Received { link, datagram, arrived });
             }
+            Frame::Announcement(Sighting { answer: true, .. })
+                if self.settings.witnessed && self.bug == Some(Bug::WitnessesUnheard) => {}
             &Frame::Announcement(sighting) => {
                 self.note(|| format!("{host} <-  {} is at {}", sighting.address, sighting.mac));
                 self.input(host, Input::Sighted { link, sighting, arrived });

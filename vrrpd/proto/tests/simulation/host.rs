@@ -106,6 +106,10 @@ pub(crate) struct Host {
     pub(crate) holding_since: Option<u64>,
     /// Priority of the last advertisement that was no resignation.
     pub(crate) spoke_last: Option<Priority>,
+    /// Since when peers and witnesses answer it.
+    pub(crate) answered_since: Option<u64>,
+    /// Since when nobody answers it, if that has to mean something to it.
+    pub(crate) cut_off_since: Option<u64>,
     /// Its last word, in this life or the one before, was priority 0, and its kernel knows that.
     pub(crate) resigned: bool,
 }
@@ -145,6 +149,8 @@ impl Host {
             left_over: 0,
             holding_since: None,
             spoke_last: None,
+            answered_since: None,
+            cut_off_since: None,
             resigned: false,
         }
     }
@@ -179,6 +185,8 @@ impl Host {
         self.newest = [[0; 2]; 4];
         self.holding_since = None;
         self.spoke_last = None;
+        self.answered_since = None;
+        self.cut_off_since = None;
     }
 
     pub(crate) fn take_waiting(&mut self) -> (Vec<(Frame, u64)>, Vec<News>) {

@@ -6,6 +6,7 @@ use vrrp_proto::snapshot::{Phase, Reason, StateName};
 use vrrp_proto::tracking::TrackerState;
 
 use super::bounds;
+use super::cut_off;
 use super::host::ROUTER;
 use super::plan;
 use super::settings::{Flavour, MS};
@@ -175,7 +176,9 @@ pub(crate) fn after_run(world: &mut World, index: usize) {
         // was away itself listens for one interval more.
         let interval = world.settings.interval;
         let heard = host.overheard.iter().map(|heard| heard.at).max().unwrap_or_default();
-        let latest = (heard.max(host.since) + 4 * interval).max(host.last_run + interval);
+        // So does whoever was cut off, and for Skew_Time.
+        let listens = if snapshot.reason == Reason::Isolated { 2 * interval } else { interval };
+        let latest = (heard.max(host.since) + 4 * interval).max(host.last_run + listens);
         match next.map(Instant::as_nanos) {
             Some(next) if next <= latest => {}
             Some(next) => {
@@ -199,6 +202,7 @@ pub(crate) fn after_event(world: &mut World) {
     let now = world.now;
     for index in 0..world.hosts.len() {
         one_host(world, index, now);
+        cut_off::after_event(world, index);
     }
     if world.settings.flavour == Flavour::Planned && world.held_once {
         for address in 0..world.settings.hosts[0].addresses.len() {
@@ -259,13 +263,15 @@ fn settled(world: &mut World) {
             hosts().filter(|(_, host)| host.is_active()).map(|(index, _)| index).collect();
         let holders: Vec<usize> =
             hosts().filter(|(_, host)| host.kernel.holds_any()).map(|(index, _)| index).collect();
-        let fit = hosts().any(|(_, host)| host.fit());
+        let fit = hosts().any(|(index, host)| host.fit() && cut_off::reaches_somebody(world, index));
         let problem = if active.len() > 1 {
             Some(format!("hosts {active:?} hear each other and are all Active"))
         } else if fit && active.is_empty() {
             Some(format!("nobody of {group:?} is Active"))
         } else if fit && holders.len() != 1 && hosts().all(|(_, host)| host.fit()) {
             Some(format!("hosts {holders:?} of {group:?} hold addresses"))
+        } else if let Some(problem) = group.iter().find_map(|&host| cut_off::misjudges(world, host)) {
+            Some(problem)
         } else if let Some(problem) = group.iter().find_map(|&host| misjudges_lan(world, host)) {
             Some(problem)
         } else if let [active] = active[..] {

@@ -232,7 +232,8 @@ fn plan_trouble(world: &mut World, at: u64) -> u64 {
     let killed = at + world.random.below(interval);
     let order = any_order(world, host, true);
     let random = &mut world.random;
-    let kinds = if world.settings.second_sources.is_empty() { 21 } else { 25 };
+    let second = !world.settings.second_sources.is_empty();
+    let kinds = if second || world.settings.witnessed { 25 } else { 21 };
     let (first, then) = match random.below(kinds) {
         0 | 1 => (D::Crash { host }, (!last).then_some((soon, D::Start { host }))),
         2 => (D::Crash { host }, Some((end, D::Start { host }))),
@@ -272,11 +273,15 @@ fn plan_trouble(world: &mut World, at: u64) -> u64 {
             world.push(killed, Event::Disturb(D::Crash { host }));
             (order, Some((killed + MS, D::Start { host })))
         }
-        21 | 22 => (
+        21 if !second => {
+            // The station dies, for all.
+            (D::Partition { side: 1 << count }, (!last).then_some((end, D::Partition { side: 0 })))
+        }
+        21 | 22 if second => (
             D::CutSecond { from: host, to: other, cut: true },
             (!last).then_some((end, D::CutSecond { from: host, to: other, cut: false })),
         ),
-        23 | 24 => (
+        21..=24 => (
             D::Isolate { host, receives: false, sends: random.one_in(2) },
             (!last).then_some((end, D::Isolate { host, receives: true, sends: true })),
         ),

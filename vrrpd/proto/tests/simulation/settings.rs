@@ -7,7 +7,7 @@ use std::time::Duration;
 use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy, Key};
 use vrrp_proto::parameters::{
     Announcements, Authentication, KeyMode, Keyring, LinkId, Parameters, Replay, SecondPath, SecondPeer,
-    VirtualAddress,
+    VirtualAddress, Witness, WitnessPolicy,
 };
 use vrrp_proto::tracking::{Effect, TrackerId, Tracking};
 use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
@@ -57,10 +57,12 @@ pub(crate) enum Bug {
     SecondPathUnread,
     /// The clients' LAN is said to answer though it does not.
     LanSaidToAnswer,
+    /// What peers and witnesses answer is not read.
+    WitnessesUnheard,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::ReleaseIgnored,
         Self::OutcomesEarly,
         Self::TimersBeforePackets,
@@ -80,6 +82,7 @@ impl Bug {
         Self::FreezeForgotten,
         Self::SecondPathUnread,
         Self::LanSaidToAnswer,
+        Self::WitnessesUnheard,
     ];
 }
 
@@ -99,6 +102,8 @@ pub(crate) struct Settings {
     pub(crate) sources: Vec<IpAddr>,
     /// Addresses on the second path, in the opposite order; none without one.
     pub(crate) second_sources: Vec<IpAddr>,
+    /// The hosts have witnesses.
+    pub(crate) witnessed: bool,
     /// Longest of the intervals, ns. Every bound of the invariants is in terms of it.
     pub(crate) interval: u64,
     pub(crate) preempt_delay: u64,
@@ -190,6 +195,13 @@ impl Settings {
             .collect();
         let second_sources =
             if random.one_in(3) { second_path(family, &sources, &mut hosts) } else { vec![] };
+        // By numbers of its own: what other seeds are about stays as it is.
+        let mut aside = random.clone();
+        let witnessed = second_sources.is_empty() && aside.one_in(2);
+        if witnessed {
+            let policy = aside.pick(&[WitnessPolicy::Claim, WitnessPolicy::Hold]);
+            witnesses(family, &sources, policy, &mut hosts);
+        }
         let interval =
             hosts.iter().map(|host| host.interval.duration().as_nanos() as u64).max().expect("two hosts");
         let least = u64::from(base) * 10 * MS;
@@ -198,6 +210,7 @@ impl Settings {
             hosts,
             sources,
             second_sources,
+            witnessed,
             interval,
             preempt_delay,
             kernel_delay: (least / 8).min(4 * MS),
@@ -220,8 +233,10 @@ impl Settings {
             + 20 * MS
             + kernel
             + a;
-        // Three or four questions to find out about the clients' LAN, the last of an answered kind.
-        let lan = if self.second_sources.is_empty() { 0 } else { 5 * a.max(100 * MS) };
+        // Three or four questions to find out about the clients' LAN, the last of an answered kind; or one
+        // that is answered, and to listen for less than two intervals.
+        let asks = self.witnessed || !self.second_sources.is_empty();
+        let lan = if asks { 5 * a.max(100 * MS) } else { 0 };
         lan + elections
     }
 
@@ -233,7 +248,9 @@ impl Settings {
 
     /// The longest that no host holds an address while one is well: see there, too.
     pub(crate) fn nobody(&self) -> u64 {
-        5 * self.interval + self.preempt_delay + 4 * self.latency + 6 * self.kernel_delay
+        // A question that is answered again comes before the silence is counted anew.
+        let asks = if self.witnessed { 2 * self.interval.max(100 * MS) } else { 0 };
+        asks + 5 * self.interval + self.preempt_delay + 4 * self.latency + 6 * self.kernel_delay
     }
 
     /// The longest that a router which resigned holds its addresses.
@@ -258,6 +275,19 @@ fn witness(family: Family) -> IpAddr {
     match family {
         Family::Ipv4 => Ipv4Addr::new(192, 0, 2, 254).into(),
         Family::Ipv6 => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xfe).into(),
+    }
+}
+
+/// Gives all hosts the others and the station as those who say that it is not cut off.
+fn witnesses(family: Family, sources: &[IpAddr], policy: WitnessPolicy, hosts: &mut [Parameters]) {
+    for (own, host) in hosts.iter_mut().enumerate() {
+        let others = sources.iter().enumerate().filter(|(index, _)| *index != own);
+        host.witness = Some(Witness {
+            peers: others.map(|(_, &router)| router).collect(),
+            arp: [witness(family)].into(),
+            tcp: [].into(),
+            policy,
+        });
     }
 }
 

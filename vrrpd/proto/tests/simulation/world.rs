@@ -210,7 +210,11 @@ impl World {
 
     fn summary(&self) -> String {
         let Settings { flavour, interval, preempt_delay, .. } = &self.settings;
-        let paths = if self.settings.second_sources.is_empty() { "one path" } else { "two paths" };
+        let paths = match &self.settings.hosts[0].witness {
+            Some(witness) => format!("witnesses, {:?}", witness.policy),
+            None if self.settings.second_sources.is_empty() => "one path".to_owned(),
+            None => "two paths".to_owned(),
+        };
         let mut text = format!(
             "{flavour:?}, {paths}, longest interval {} ms, preempt_delay {} ms, settled after {} ms",
             interval / MS,

@@ -1,0 +1,69 @@
+//! Who is cut off from peers and witnesses: it holds nothing for longer than `docs/witnesses.md` says.
+
+use vrrp_proto::Instant;
+use vrrp_proto::parameters::{Witness, WitnessPolicy};
+use vrrp_proto::snapshot::{StateName, Verdict};
+
+use super::host::ROUTER;
+use super::settings::MS;
+use super::world::World;
+
+/// Does a peer or a witness answer a host? True without witnesses.
+pub(crate) fn reaches_somebody(world: &World, index: usize) -> bool {
+    !world.settings.witnessed
+        || (0..world.cut.len()).any(|other| other != index && world.reaches(index, other))
+}
+
+/// Takes note of a cut, and looks whether the host has given way to it in time.
+pub(crate) fn after_event(world: &mut World, index: usize) {
+    let Some(Witness { policy, .. }) = world.hosts[index].parameters.witness else { return };
+    let now = world.now;
+    let station = world.hosts.len();
+    let answered = world.reaches(index, station)
+        && (0..station).any(|other| other != index && world.reaches(index, other))
+        && world.weather.loss_percent == 0;
+    let somebody = reaches_somebody(world, index);
+    let distance = distance(world, index);
+    let host = &mut world.hosts[index];
+    let away = host.node.is_none() || host.is_stalled(now);
+    if answered && !away {
+        host.answered_since.get_or_insert(now);
+    } else {
+        // Long enough for both sides to count.
+        let counted = host.answered_since.take().is_some_and(|since| now > since + 5 * distance);
+        if !somebody && (counted || policy == WitnessPolicy::Hold) {
+            host.cut_off_since.get_or_insert(now);
+        }
+    }
+    if somebody || host.node.is_none() {
+        host.cut_off_since = None;
+    }
+    // Nothing is decided while it is away, or asks by order whether anybody is there.
+    if let Some(since) = host.cut_off_since.as_mut().filter(|_| away || host.asking) {
+        *since = now;
+    }
+    let latency = world.settings.latency;
+    let host = &world.hosts[index];
+    let Some(since) = host.cut_off_since else { return };
+    // 2 3/4 P after the last answered question, which was on its way when the cut came.
+    let bound = 11 * distance / 4 + 8 * latency + MS;
+    if host.is_active() && now > since + bound {
+        let time = (now - since) as f64 / MS as f64;
+        world.violate(format!("host {index} is cut off for {time} ms and Active"));
+    }
+}
+
+/// Between two questions.
+fn distance(world: &World, index: usize) -> u64 {
+    let interval = world.hosts[index].parameters.interval.duration().as_nanos() as u64;
+    interval.max(100 * MS)
+}
+
+/// Does a host know whether it is cut off?
+pub(crate) fn misjudges(world: &World, index: usize) -> Option<String> {
+    let host = &world.hosts[index];
+    let snapshot = host.node.as_ref()?.snapshot(ROUTER, Instant::from_nanos(host.clock))?;
+    let verdict = snapshot.witness.filter(|_| snapshot.state != StateName::Initialize)?.verdict;
+    let wrong = reaches_somebody(world, index) != (verdict == Verdict::Answered);
+    wrong.then(|| format!("host {index} takes what is answered for {verdict:?}"))
+}
