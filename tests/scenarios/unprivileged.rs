@@ -2,6 +2,7 @@
 
 use lab::story::{PRIMARY, SECONDARY, VIP, web};
 use lab::{DEADLINE, Daemon, Lab, usage, wait_for};
+use nix::unistd::Pid;
 
 const UNIT: &str = include_str!("../../packaging/systemd/vrrpd.service");
 
@@ -15,6 +16,9 @@ const SETUID: u64 = 1 << 7;
 const NET_ADMIN: u64 = 1 << 12;
 const NET_RAW: u64 = 1 << 13;
 const SYS_NICE: u64 = 1 << 23;
+
+const DAEMON: u64 = NET_ADMIN | NET_RAW;
+const LAUNCHER: u64 = SETUID | SETGID | KILL;
 
 /// Passes as long as its file is there, and says who it is and what it may do.
 const CHECK: &str =
@@ -66,20 +70,48 @@ fn rights_of_unit() -> Vec<String> {
     ambient.split_whitespace().map(|name| name.trim_start_matches("CAP_").to_lowercase()).collect()
 }
 
-/// Each thread of the daemon has three rights; only the launcher, the daemon's one child, has the
-/// other three.
+/// Started as root with all rights there are, it keeps the same few, and asks for realtime with one more.
+#[test]
+fn what_root_gives_is_given_up() {
+    let Some(lab) = Lab::open() else { return };
+    let (a, b) = (lab.node("a"), lab.node("b"));
+    let [primary, secondary] = [a.vrrpd(&web(PRIMARY, "")), b.vrrpd_realtime(&web(SECONDARY, ""))];
+    lab.settles_on(VIP, "a", 5);
+    for (daemon, rights) in [(&primary, DAEMON), (&secondary, DAEMON | SYS_NICE)] {
+        judge_threads(daemon.pid(), rights);
+        for thread in usage::threads(daemon.pid()) {
+            for set in ["CapBnd", "CapInh", "CapAmb"] {
+                assert_eq!(usage::capabilities(thread, set), Some(0), "{set} of {thread}");
+            }
+        }
+        assert!(!daemon.log().contains("landlock") && !daemon.log().contains("seccomp"), "{}", daemon.log());
+    }
+}
+
+/// Each thread of the daemon has two rights; only the launcher, the daemon's one child, has the other
+/// three.
 fn judge_rights(daemon: &Daemon) {
     // What it runs comes behind it in the list.
     let launcher = wait_for("the launcher", DEADLINE, || daemon.processes().get(1).copied());
-    for (pid, rights) in [(daemon.pid(), NET_ADMIN | NET_RAW | SYS_NICE), (launcher, SETUID | SETGID | KILL)]
-    {
-        let threads = usage::threads(pid);
-        assert!(!threads.is_empty());
-        for thread in threads {
-            assert_eq!(usage::capabilities(thread, "CapPrm"), Some(rights), "thread {thread} of {pid}");
-            assert_eq!(usage::capabilities(thread, "CapEff"), Some(rights), "thread {thread} of {pid}");
-            let uids = usage::status(thread, "Uid").expect("every thread has them");
-            assert!(uids.split_whitespace().all(|uid| uid == USER.to_string()), "{thread} of {pid}: {uids}");
+    judge_threads(daemon.pid(), DAEMON);
+    assert_eq!(usage::capabilities(launcher, "CapPrm"), Some(LAUNCHER));
+    assert_eq!(usage::capabilities(launcher, "CapEff"), Some(LAUNCHER));
+    for thread in usage::threads(daemon.pid()).into_iter().chain([launcher]) {
+        let uids = usage::status(thread, "Uid").expect("every thread has them");
+        assert!(uids.split_whitespace().all(|uid| uid == USER.to_string()), "{thread}: {uids}");
+    }
+}
+
+/// Its threads have these rights, cannot gain others, and are under a filter of system calls.
+fn judge_threads(pid: Pid, rights: u64) {
+    let threads = usage::threads(pid);
+    assert!(threads.len() >= 3, "main, protocol, kernel: {threads:?}");
+    for thread in threads {
+        for set in ["CapPrm", "CapEff"] {
+            assert_eq!(usage::capabilities(thread, set), Some(rights), "{set} of {thread}");
+        }
+        for (key, value) in [("NoNewPrivs", "1"), ("Seccomp", "2")] {
+            assert_eq!(usage::status(thread, key).as_deref(), Some(value), "{key} of {thread}");
         }
     }
 }

@@ -36,18 +36,19 @@ use crate::check::{CheckResult, Checks};
 use crate::config::{self, Config, HookState, Scheduling};
 use crate::control::protocol::{Answer, Request};
 use crate::control::server::Call;
+use crate::control::socket::Socket;
 use crate::control::time::WallTime;
 use crate::control::{exit, server};
 use crate::dns_update::{self, DnsUpdates};
 use crate::history::{History, What};
 use crate::hook::{HookResult, Hooks};
 use crate::kernel::{self, KernelThread};
-use crate::launcher::{self, Launcher, LauncherHandle};
+use crate::launcher::{Launcher, LauncherHandle};
 use crate::mailbox::Mailbox;
 use crate::peer_link::{self, PeerLink};
 use crate::protocol::{self, Note, ProtocolThread, Wires};
 use crate::state_dir::StateDir;
-use crate::{logging, privilege};
+use crate::{logging, privilege, sandbox};
 
 use commands::Commands;
 use forms::Forms;
@@ -112,18 +113,20 @@ pub fn run(path: &Path) -> ExitCode {
 
 fn start(path: &Path, config: Config, secrets: Secrets) -> io::Result<()> {
     let launcher = Launcher::start()?;
-    launcher::drop_rights()?;
-    privilege::bound_realtime();
-    if config.daemon.scheduling == Scheduling::Realtime
-        && let Err(error) = privilege::lock_memory()
-    {
+    let control = listening::open(&config.daemon).map_err(io::Error::other)?;
+    sandbox::bound_realtime();
+    let realtime = config.daemon.scheduling == Scheduling::Realtime;
+    if realtime && let Err(error) = privilege::lock_memory() {
         warn!("memory is not locked, a page fault may delay an advertisement: {error}");
     }
+    let of_socket = config.daemon.control_socket.parent().unwrap_or(Path::new("/"));
+    let less = sandbox::enter(&[&config.daemon.state_dir, of_socket], realtime)?;
+    less.iter().for_each(|sentence| info!("{sentence}"));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
     runtime.block_on(async {
         let launcher = launcher.handle()?;
-        Daemon::new(path, config, secrets, launcher)?.run().await
+        Daemon::new(path, config, secrets, launcher, control)?.run().await
     })
 }
 
@@ -166,9 +169,15 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(path: &Path, config: Config, secrets: Secrets, launcher: LauncherHandle) -> io::Result<Self> {
+    fn new(
+        path: &Path,
+        config: Config,
+        secrets: Secrets,
+        launcher: LauncherHandle,
+        control: Option<Socket>,
+    ) -> io::Result<Self> {
         let (call_sender, calls) = mpsc::channel(16);
-        let server = listening::listen(&config.daemon, call_sender).map_err(io::Error::other)?;
+        let server = tokio::spawn(listening::serve(control, config.daemon.clone(), call_sender));
 
         let wires = Wires {
             messages: Mailbox::new(TO_PROTOCOL)?,

@@ -2,7 +2,7 @@
 //!
 //! The launcher is forked first thing in `main`, before there are threads, before the sandbox and
 //! before rights are given up (`stack.md` f). It keeps the rights to become another user and to kill
-//! what it started, and nothing else; the daemon gives up just these ([`drop_rights`]). A
+//! what it started, and nothing else; the daemon keeps none of these ([`crate::sandbox`]). A
 //! `SOCK_SEQPACKET` pair joins the two: requests one way, answers the other. When the daemon ends,
 //! however it ends, the launcher reads the end of the socket, kills every script and ends as well.
 //!
@@ -46,7 +46,7 @@ pub const MAX_REQUEST: usize = 64 * 1024;
 /// Most scripts at a time; one more is refused.
 pub const MAX_SCRIPTS: usize = 64;
 
-/// What the launcher keeps and the daemon drops.
+/// What the launcher keeps; the daemon keeps none of it.
 const RIGHTS: [Capability; 3] = [Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_KILL];
 
 /// The daemon's end of a launcher that has been forked and not yet been connected to a runtime.
@@ -88,19 +88,6 @@ impl Launcher {
     pub fn handle(self) -> io::Result<LauncherHandle> {
         LauncherHandle::new(self.socket, self.pid)
     }
-}
-
-/// Gives up the rights that only the launcher needs, as far as this process has them: `CAP_SETUID`,
-/// `CAP_SETGID` and `CAP_KILL`.
-///
-/// For the daemon, after [`Launcher::start`] and before it starts threads, because capabilities are
-/// a thread's. Without privileges there is nothing to do and it succeeds; a plain root process stays
-/// root, and a program that it executes gets them back from the bounding set.
-///
-/// # Errors
-/// When the kernel refuses, which it has no reason to.
-pub fn drop_rights() -> io::Result<()> {
-    restrict(|_, right| !RIGHTS.contains(&right))
 }
 
 /// Leaves in each capability set what `keep` says. The ambient set follows the others by itself.

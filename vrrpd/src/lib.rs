@@ -27,5 +27,6 @@ mod peer_link;
 mod perform;
 mod privilege;
 mod protocol;
+pub mod sandbox;
 mod secret_file;
 mod state_dir;

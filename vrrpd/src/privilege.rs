@@ -30,26 +30,17 @@ pub(crate) fn check() -> Result<(), String> {
     ))
 }
 
-/// Keeps pages in memory, where the limit on locked memory allows it. With a small limit a later
-/// thread or allocation would fail instead.
+/// Keeps pages in memory, where the limit on locked memory allows it or can be lifted. With a small
+/// limit a later thread or allocation would fail instead.
 ///
 /// # Errors
 ///
 /// Why it cannot be done.
 pub(crate) fn lock_memory() -> io::Result<()> {
     let unlimited = getrlimit(Resource::RLIMIT_MEMLOCK)?.0 == RLIM_INFINITY;
-    let may_ignore = caps::has_cap(None, CapSet::Effective, Capability::CAP_IPC_LOCK).unwrap_or(false);
-    if !unlimited && !may_ignore {
+    // Root may; later, without its rights, the limit counts for it as well.
+    if !unlimited && setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).is_err() {
         return Err(io::Error::other("the limit on locked memory is too low (LimitMEMLOCK=infinity)"));
     }
     net::lock_memory()
-}
-
-/// A realtime thread that never waits again is ended by the kernel, and the process with it, before
-/// it takes the machine down.
-pub(crate) fn bound_realtime() {
-    /// Microseconds on the processor without one wait.
-    const SPIN: u64 = 2_000_000;
-    // A lower limit that somebody else set is as good.
-    let _ = setrlimit(Resource::RLIMIT_RTTIME, SPIN, SPIN);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, User, geteuid};
 use tokio::task::JoinSet;
-use vrrpd::launcher::{self, End, Launcher, MAX_SCRIPTS, Outcome, Run};
+use vrrpd::launcher::{End, Launcher, MAX_SCRIPTS, Outcome, Run};
 
 mod forked;
 
@@ -56,7 +56,6 @@ fn main() -> ExitCode {
         all_this_holds_without_privileges,
         all_this_holds_with_the_rights_that_systemd_gives_a_user,
         all_this_holds_when_signals_are_ignored,
-        the_daemon_gives_up_three_rights_and_nothing_else,
     ])
 }
 
@@ -382,15 +381,6 @@ fn again_by(other: &str, options: &[&str]) {
         return;
     }
     assert!(output.status.success() && said.contains("running 6 tests"), "{said}");
-}
-
-async fn the_daemon_gives_up_three_rights_and_nothing_else(_: Fixture) {
-    let us = std::process::id();
-    let before = capabilities(us, "CapEff");
-    launcher::drop_rights().expect("less is always allowed");
-    assert_eq!(capabilities(us, "CapEff"), before & !0b1110_0000);
-    assert_eq!(capabilities(us, "CapPrm") & 0b1110_0000, 0);
-    launcher::drop_rights().expect("twice is no fault");
 }
 
 fn pid_of(pid: u32) -> Pid {

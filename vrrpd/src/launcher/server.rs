@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -55,6 +56,8 @@ fn settle(socket: &OwnedFd) -> io::Result<SignalFd> {
     // For the scripts, which inherit what is ignored; and who ignores SIGCHLD has nobody to wait for.
     sys::default_signals();
     sys::ordinary_scheduling();
+    // The unit gives the daemon the means to ask for realtime; one that has no such limit needs none.
+    let _ = setrlimit(Resource::RLIMIT_RTPRIO, 0, 0);
     umask(Mode::from_bits_truncate(0o022));
     unistd::chdir("/")?;
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
