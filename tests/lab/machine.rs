@@ -101,7 +101,12 @@ impl Machine {
 
     /// Writes `/etc/vrrpd/vrrpd.toml` without telling a running daemon.
     pub fn write_config(&self, config: &str) {
-        write(&PathBuf::from(format!("/proc/{}/root", self.init)).join(CONFIG), config);
+        self.write(CONFIG, config);
+    }
+
+    /// Writes a file, for example `etc/hosts`.
+    pub fn write(&self, file: &str, text: &str) {
+        write(&PathBuf::from(format!("/proc/{}/root", self.init)).join(file), text);
     }
 
     /// The groups that nspawn has made, which it leaves behind.
