@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
@@ -192,6 +193,14 @@ impl Node {
     /// Starts vrrpd with the file that was written last.
     pub fn start_vrrpd(&self) -> Daemon {
         let mut command = self.namespace.command(daemon::binary("vrrpd"));
+        command.arg("--config").arg(self.vrrpd_config());
+        Daemon::start("vrrpd", command, &self.directory)
+    }
+
+    /// As [`start_vrrpd`](Self::start_vrrpd), as systemd would with `WatchdogSec` and this socket.
+    pub fn start_vrrpd_watched(&self, notify: &Path, watchdog: Duration) -> Daemon {
+        let mut command = self.namespace.command(daemon::binary("vrrpd"));
+        command.env("NOTIFY_SOCKET", notify).env("WATCHDOG_USEC", watchdog.as_micros().to_string());
         command.arg("--config").arg(self.vrrpd_config());
         Daemon::start("vrrpd", command, &self.directory)
     }
