@@ -68,6 +68,22 @@ impl Node {
         format!("fe80::ff:fe00:{:x}", self.host)
     }
 
+    /// Its addresses on the cable of [`cable_to`](Self::cable_to), IPv4 and IPv6.
+    pub fn second_addresses(&self) -> [String; 2] {
+        [format!("198.51.100.{}", self.host), format!("2001:db8:2::{}", self.host)]
+    }
+
+    /// Lays a cable from its `eth1` to that of `other`: a network of these two alone.
+    pub fn cable_to(&self, other: &Self) {
+        self.ip(&format!("link add eth1 type veth peer name eth1 netns {}", other.namespace.path()));
+        for node in [self, other] {
+            let [four, six] = node.second_addresses();
+            node.namespace.ip(&format!(
+                "link set eth1 up\naddr add {four}/24 dev eth1\naddr add {six}/64 dev eth1 nodad\n"
+            ));
+        }
+    }
+
     /// The namespace, to run anything else in.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
@@ -142,13 +158,19 @@ impl Node {
     /// files kept.
     pub fn power_on(&self) {
         self.kill_everything();
-        for volatile in ["keepalived.pid", "vrrp.pid"] {
-            // Whatever was not there needs no removal.
-            let _ = std::fs::remove_file(self.directory.join(volatile));
-        }
+        self.remove_pid_files();
         self.delete_interface();
         self.namespace.nft("flush ruleset");
         self.create_interface();
+    }
+
+    /// Removes what a killed keepalived left behind. It would not start again while its dead child
+    /// is there, which the init of a machine buries at once, and that of a container perhaps never.
+    pub fn remove_pid_files(&self) {
+        for file in ["keepalived.pid", "vrrp.pid"] {
+            // Whatever was not there needs no removal.
+            let _ = std::fs::remove_file(self.directory.join(file));
+        }
     }
 
     fn wait_for_link_local(&self) {

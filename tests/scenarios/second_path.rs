@@ -19,13 +19,7 @@ impl Pair {
     fn open(vip: &'static str) -> Option<Self> {
         let lab = Lab::open()?;
         let (a, b) = (lab.node("a"), lab.node("b"));
-        a.ip(&format!("link add eth1 type veth peer name eth1 netns {}", b.namespace().path()));
-        for node in [&a, &b] {
-            node.ip("link set eth1 up");
-            let [four, six] = [second(node, false), second(node, true)];
-            node.ip(&format!("addr add {four}/24 dev eth1"));
-            node.ip(&format!("addr add {six}/64 dev eth1 nodad"));
-        }
+        a.cable_to(&b);
         let start = |node: &Node, other: &Node, priority| {
             let six = vip.contains(':');
             let (first, config): (_, fn(u8, &str) -> String) =
@@ -68,8 +62,8 @@ impl Pair {
 
 /// The address of a node on the second network.
 fn second(node: &Node, six: bool) -> String {
-    let host = node.ipv4().rsplit('.').next().expect("four numbers").to_owned();
-    if six { format!("2001:db8:2::{host}") } else { format!("198.51.100.{host}") }
+    let [four, address] = node.second_addresses();
+    if six { address } else { four }
 }
 
 fn alarms(router: &Value) -> Vec<&str> {
