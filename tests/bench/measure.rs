@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use lab::contender::Task;
+use lab::contender::{Extra, Task};
 use lab::story::{PRIMARY, SECONDARY, VIP};
 use lab::{Contender, Daemon, Lab, Node, Prober, now_ns, usage};
 
-const TASK: Task = Task { interval: Duration::from_secs(1), ipv6: false };
+const TASK: Task = Task { interval: Duration::from_secs(1), ipv6: false, extra: Extra::Nothing };
 /// Active_Down_Interval at priority 100 and one second: 3 s + 156/256 s.
 const FLOOR_NS: i64 = 3_609_375_000;
 /// Probes that must pass after a change before a run is over: one interval and a half, so that

@@ -25,6 +25,36 @@ pub struct Task {
     pub interval: Duration,
     /// [`VIP6`] instead of [`VIP`].
     pub ipv6: bool,
+    /// What vrrpd alone knows, and has only where it is asked for.
+    pub extra: Extra,
+}
+
+/// What keepalived has no counterpart of; for nodes `a` and `b` and IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extra {
+    /// Nothing of it.
+    Nothing,
+    /// Advertisements on the cable between the two as well ([`Node::cable_to`]).
+    SecondPath,
+    /// The client is asked whether a node is cut off.
+    Witness,
+}
+
+impl Extra {
+    /// The key for `node`.
+    fn key(self, node: &Node) -> String {
+        let peer = if node.name() == "a" { 194 } else { 193 };
+        match self {
+            Self::Nothing => String::new(),
+            Self::SecondPath => format!(
+                "second_path = {{ interface = \"eth1\", peers = {{ \"192.0.2.{peer}\" = \"198.51.100.{peer}\" }}, \
+                 witnesses = [\"192.0.2.10\"] }}\n"
+            ),
+            Self::Witness => {
+                format!("witness = {{ peers = [\"192.0.2.{peer}\"], arp = [\"192.0.2.10\"] }}\n")
+            }
+        }
+    }
 }
 
 impl Task {
@@ -46,7 +76,7 @@ impl Contender {
     /// When it is not there.
     pub fn start(self, node: &Node, priority: u8, task: Task) -> Daemon {
         match self {
-            Self::Vrrpd => node.vrrpd_realtime(&vrrpd(priority, task)),
+            Self::Vrrpd => node.vrrpd_realtime(&vrrpd(node, priority, task)),
             Self::Keepalived => node.keepalived(&keepalived(priority, task)),
         }
     }
@@ -61,7 +91,7 @@ impl Contender {
         std::fs::create_dir_all(&disk).expect("the lab's directory is writable");
         let words: Vec<OsString> = match self {
             Self::Vrrpd => {
-                node.write_vrrpd_config(&vrrpd(priority, task));
+                node.write_vrrpd_config(&vrrpd(node, priority, task));
                 vec![daemon::binary("vrrpd").into(), "--config".into(), node.vrrpd_config().into()]
             }
             Self::Keepalived => {
@@ -80,16 +110,17 @@ impl Contender {
     }
 }
 
-fn vrrpd(priority: u8, task: Task) -> String {
+fn vrrpd(node: &Node, priority: u8, task: Task) -> String {
     format!(
         "[virtual_router.web]\n\
          interface = \"eth0\"\n\
          vrid = 201\n\
          priority = {priority}\n\
          advertisement_interval = \"{}ms\"\n\
-         addresses = {:?}\n",
+         addresses = {:?}\n{}",
         task.interval.as_millis(),
-        task.addresses()
+        task.addresses(),
+        task.extra.key(node)
     )
 }
 
