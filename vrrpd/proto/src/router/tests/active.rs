@@ -59,6 +59,16 @@ fn the_alarm_of_two_active_routers_ends_when_the_other_is_silent() {
 }
 
 #[test]
+fn three_intervals_of_silence_do_not_end_the_alarm_of_two_active_routers_yet() {
+    let mut scene = Scene::active(parameters());
+    scene.hear(PEER, 100);
+    scene.run_for(3 * A);
+    assert!(scene.snapshot().alarms.contains(Alarm::TwoActiveRouters), "its next word may be on the way");
+    scene.run_for(A);
+    assert!(!scene.snapshot().alarms.contains(Alarm::TwoActiveRouters));
+}
+
+#[test]
 fn the_alarm_of_two_active_routers_ends_when_we_are_not_active_any_more() {
     let mut scene = Scene::active(parameters());
     scene.hear(PEER, 100);

@@ -398,3 +398,51 @@ fn an_owner_takes_over_whatever_preempt_mode_says() {
     }
     assert_eq!(scene.reason(), Reason::Preempted);
 }
+
+#[test]
+fn one_of_two_requests_that_is_done_says_nothing_about_the_other() {
+    let mut scene = Scene::active(with_addresses(&THREE));
+    scene.kernel = Kernel::Mute;
+    scene.outcome(Outcome::Lost { index: 0 });
+    scene.outcome(Outcome::Lost { index: 1 });
+    scene.forget();
+    scene.added(0);
+    scene.outcome(Outcome::Acquired);
+    assert_eq!((scene.state(), scene.advertised()), (StateName::Active, vec![]), "the other is under way");
+    scene.added(1);
+    scene.outcome(Outcome::Acquired);
+    assert_eq!((scene.state(), scene.present()), (StateName::Active, vec![true; 3]));
+}
+
+#[test]
+fn who_has_nothing_left_when_the_kernel_refuses_holds_no_part() {
+    let mut scene = Scene::active(parameters());
+    scene.kernel = Kernel::Refusing(0);
+    scene.outcome(Outcome::Lost { index: 0 });
+    assert_eq!((scene.snapshot().phase, scene.reason()), (Phase::Leaving, Reason::AddressRefused));
+    scene.forget();
+    scene.run_for(A + ms(20));
+    assert_eq!((scene.state(), scene.count("release")), (StateName::Backup, 1));
+    assert_eq!(scene.advertised(), [] as [u8; 0]);
+}
+
+#[test]
+fn an_advertisement_that_leaves_again_does_not_end_the_search_for_the_missing_part() {
+    let mut scene = Scene::backup(with_addresses(&THREE));
+    scene.kernel = Kernel::Refusing(1);
+    scene.next_timeout();
+    scene.run_for(A + ms(20));
+    assert_eq!((scene.state(), scene.present()), (StateName::Active, vec![true, false, false]));
+    scene.sending = Err(1);
+    scene.run_for(A);
+    scene.sending = Ok(());
+    scene.forget();
+    scene.run_for(A);
+    assert_eq!(
+        (scene.count("advertise"), scene.count("acquire")),
+        (1, 0),
+        "not sooner than the back-off says"
+    );
+    scene.run_for(Duration::from_secs(60));
+    assert!(scene.count("acquire") > 0);
+}

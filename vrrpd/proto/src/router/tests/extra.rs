@@ -10,6 +10,8 @@ use crate::parameters::{Announcements, LinkId, Parameters, VirtualAddress};
 use crate::snapshot::{Reason, StateName};
 use crate::{MacAddress, Node};
 
+/// What an address counts as refused with that the kernel says nothing of.
+const ETIMEDOUT: i32 = 110;
 const GROUP: &str = "224.0.0.18";
 
 /// One advertised address, and two that move along.
@@ -108,6 +110,34 @@ fn who_preempts_has_those_that_move_along_first_too_but_not_for_ever() {
     scene.run_for(4 * A);
     assert_eq!((scene.state(), scene.present()), (StateName::Active, vec![true, false, false]));
     assert_eq!(scene.count("release"), 0);
+}
+
+#[test]
+fn of_those_that_move_along_the_missing_ones_count_as_refused_when_the_kernel_is_silent() {
+    let mut scene = Scene::backup(moving_along());
+    scene.kernel = Kernel::Mute;
+    for _ in 0..4 {
+        scene.hear(PEER, 100);
+        scene.run_for(A);
+    }
+    (0..2).for_each(|index| scene.added(index));
+    scene.run_for(4 * A);
+    let refused: Vec<Option<i32>> = scene.node.addresses(ROUTER).map(|each| each.refused).collect();
+    assert_eq!((scene.state(), refused), (StateName::Active, vec![None, None, Some(ETIMEDOUT)]));
+}
+
+#[test]
+fn one_that_is_put_back_does_not_delay_the_next_attempt_at_another() {
+    let mut scene = Scene::backup(moving_along());
+    scene.kernel = Kernel::Refusing(2);
+    scene.next_timeout();
+    assert_eq!((scene.state(), scene.present()), (StateName::Active, vec![true, true, false]));
+    scene.run_for(A);
+    scene.outcome(Outcome::Lost { index: 1 });
+    assert_eq!(scene.present(), [true, true, false]);
+    scene.forget();
+    scene.run_for(2 * A + ms(1));
+    assert_eq!(scene.count("acquire"), 1, "three intervals after the refusal");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::AdverInterval;
 use crate::action::{Input, Outcome, Report};
 use crate::packet::Sighting;
 use crate::parameters::{Facts, InterfaceState, LinkId, Parameters};
-use crate::snapshot::{Phase, Reason, StateName};
+use crate::snapshot::{Phase, Reason, Standing, StateName};
 use crate::tracking::{Effect, TrackerState};
 
 const GONE: Report = Report::Gone { router: ROUTER };
@@ -371,4 +371,16 @@ fn who_leaves_waits_for_a_backup_of_another_interval_that_followed_it() {
     };
     assert!(waits(1, 150) <= answers_for, "the lowest of all");
     assert!(waits(160, 150) > answers_for, "it was about to preempt, and learned nothing");
+}
+
+/// Only who was ordered away lets a router of lower rank alone.
+#[test]
+fn who_is_outranked_yields_to_nobody_of_lower_rank() {
+    let mut scene = Scene::active(parameters());
+    scene.hear(OTHER, 200);
+    scene.pass(ms(1));
+    scene.hear(PEER, 100);
+    assert_eq!(scene.snapshot().phase, Phase::Leaving);
+    scene.run_for(A);
+    assert_eq!((scene.state(), scene.snapshot().standing), (StateName::Backup, Standing::Free));
 }
