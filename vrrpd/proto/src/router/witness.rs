@@ -19,7 +19,7 @@ use crate::Instant;
 use crate::action::{Action, Report};
 use crate::packet::Sighting;
 use crate::parameters::{Witness, WitnessPolicy};
-use crate::snapshot::{Alarm, Evidence, Reason, StateName, Value, Verdict, WitnessSnapshot};
+use crate::snapshot::{Alarm, Evidence, Reason, Value, Verdict, WitnessSnapshot};
 
 /// A question that nobody answers is put again after this part of the distance between two.
 const AGAIN: u32 = 4;
@@ -286,8 +286,7 @@ impl VirtualRouter {
     /// Stays Backup; it is asked again when another Active Router would have been heard.
     fn hold_back(&mut self, cx: &mut Context<'_>) {
         self.counting = Counting { from: cx.now, resigned: false };
-        self.state = State::Backup { active_down: cx.now + self.listening() };
-        self.enter(StateName::Backup, Reason::Isolated, cx);
+        self.become_backup(cx.now + self.listening(), Reason::Isolated, cx);
     }
 
     /// As long as a Backup listens that was away itself; Skew_Time keeps those apart who come back together.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::scene::{A, OTHER, OTHER_MAC, OWN, PEER, ROUTER, Scene, down_interval, facts, ip, ms, parameters};
-use crate::action::{Input, Report};
+use crate::action::{Input, Order, OrderOutcome, OrderRefusal, Report};
 use crate::packet::Sighting;
 use crate::parameters::{Facts, InterfaceState, Parameters, Witness, WitnessPolicy};
 use crate::snapshot::{Alarm, Reason, StateName, Value, Verdict};
@@ -189,6 +189,28 @@ fn who_is_cut_off_preempts_nobody() {
         scene.hear(PEER, 100);
     }
     assert_eq!((scene.state(), scene.reason()), (StateName::Active, Reason::Preempted));
+}
+
+#[test]
+fn an_order_to_take_back_is_refused_to_who_is_cut_off() {
+    let mut scene = active(by_default(), &BOTH);
+    scene.order(Order::HandOver);
+    scene.hear(PEER, 100);
+    answered_for(&mut scene, A, &BOTH);
+    assert_eq!(scene.state(), StateName::Backup);
+    scene.forget();
+    // It still hears the other one.
+    for _ in 0..5 {
+        answered_for(&mut scene, A, &[]);
+        scene.hear(PEER, 100);
+    }
+    scene.order(Order::TakeBack);
+    for _ in 0..10 {
+        answered_for(&mut scene, A, &[]);
+        scene.hear(PEER, 100);
+    }
+    assert_eq!(scene.orders(), [OrderOutcome::Refused(OrderRefusal::NotReady)]);
+    assert_eq!(scene.count("acquire"), 0);
 }
 
 /// Two of three answers are lost, and each advertisement but the last.
