@@ -13,8 +13,9 @@ use vrrp_proto::packet::arp::GarpForm;
 use vrrp_proto::packet::{ChecksumForm, Datagram, Key, ParseError, Sighting, encode};
 use vrrp_proto::parameters::{
     Authentication, Facts, GroupId, InterfaceState, KeyMode, Keyring, LinkId, Parameters, Replay, RouterId,
+    Witness, WitnessPolicy,
 };
-use vrrp_proto::snapshot::{RouterSnapshot, StateName};
+use vrrp_proto::snapshot::{Reason, RouterSnapshot, StateName};
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState};
 use vrrp_proto::{AdverInterval, Family, Instant, Node, Priority, Vrid};
 
@@ -282,6 +283,42 @@ fn nothing_is_allocated_or_freed_between_configuration_and_shutdown() {
     for sync_group in [None, Some(GroupId(0))] {
         allocates_nothing(sync_group);
     }
+    witnesses_allocate_nothing();
+}
+
+/// Answered, cut off as the Active Router, answered again.
+fn witnesses_allocate_nothing() {
+    let mut watched = Watched::new(None);
+    let witness = Witness {
+        peers: [ip("192.0.2.9")].into(),
+        arp: [ip("192.0.2.254")].into(),
+        tcp: ["198.51.100.7:443".parse().expect("an address and a port")].into(),
+        policy: WitnessPolicy::Claim,
+    };
+    let parameters =
+        Box::new(Parameters { witness: Some(witness), leased: true, ..with_check(Effect::Demote) });
+    watched.handle(Input::Configure { router: FOUR, parameters });
+    watched.handle(Input::Tracked { tracker: TrackerId(0), state: TrackerState::Passing });
+    start(&mut watched);
+    watched.allocator_calls = 0;
+    for answered in [true, false, true] {
+        for _ in 0..40 {
+            watched.run_for(A / 4);
+            watched.outcome(Outcome::Added { index: 0, foreign: false });
+            watched.outcome(Outcome::Acquired);
+            for address in ["192.0.2.9", "192.0.2.254"].into_iter().filter(|_| answered) {
+                let sighting = Sighting { answer: true, ..announcement(address) };
+                watched.handle(Input::Sighted { link: LINK, sighting, arrived: watched.now });
+                watched.handle(Input::Witnessed { router: FOUR, nth: 0, asked: watched.now });
+            }
+        }
+        let snapshot = watched.snapshot(FOUR);
+        assert_eq!(
+            (snapshot.state == StateName::Active, snapshot.reason == Reason::Isolated),
+            (answered, !answered)
+        );
+    }
+    assert_eq!(watched.allocator_calls, 0);
 }
 
 fn allocates_nothing(sync_group: Option<GroupId>) {

@@ -4,7 +4,7 @@ use vrrp_proto::Priority;
 
 use super::*;
 use crate::control::alarm::Alarm;
-use crate::control::protocol::{By, Fitness, Frozen, Yielded};
+use crate::control::protocol::{By, Fitness, Frozen, Witness, Yielded};
 use crate::control::testing::{self, at, backup, router};
 
 fn of(router: &VirtualRouter) -> (Level, Vec<String>) {
@@ -103,6 +103,26 @@ fn a_router_that_cannot_send_is_critical() {
     let mut active = router();
     active.alarms.push(Alarm::cannot_send("eth0", libc::EPERM));
     assert_eq!(of(&active).0, Level::Critical);
+}
+
+#[test]
+fn witnesses_are_named_with_their_last_answers_and_told_of_when_they_do_not_count() {
+    let heard = |by: &str, age_ms| Heard { by: by.parse().expect("an address"), age_ms };
+    let (peer, gateway) = (heard("192.0.2.194", 300), heard("192.0.2.1", 90_000));
+    let told = |verdict, witness| {
+        let mut router = backup();
+        router.witness = Some(Witness { verdict, peer: Some(peer), witness });
+        of(&router)
+    };
+    let (level, answered) = told(Verdict::Answered, Some(gateway));
+    assert_eq!(level, Level::Fine);
+    assert!(answered[0].contains("192.0.2.1 answered 90 s ago, 192.0.2.194 answered"), "{answered:?}");
+    let (level, never) = told(Verdict::Unknown, None);
+    assert_eq!(level, Level::Fine);
+    assert!(never[0].contains("no witness has answered yet, 192.0.2.194"), "{never:?}");
+    let (level, uncounted) = told(Verdict::Uncounted, None);
+    assert_eq!(level, Level::Degraded);
+    assert!(uncounted[0].starts_with("witnesses do not count at present"), "{uncounted:?}");
 }
 
 #[test]
