@@ -205,6 +205,34 @@ fn a_stalled_daemon_is_replaced_and_agrees_when_it_wakes() {
 }
 
 #[test]
+fn who_was_stopped_says_so_and_the_role_is_where_it_was() {
+    let Some(Pair { lab, a, b, primary, secondary }) = Pair::open("") else { return };
+    let says_so = |node: &Node| {
+        wait_for("the absence in the history", DEADLINE, || {
+            let said = String::from_utf8(node.vrrpctl("history").stdout).expect("text");
+            said.contains("vrrpd was stopped or starved for").then_some(())
+        });
+    };
+    primary.freeze();
+    b.wait_for_state("web", "active");
+    primary.thaw();
+    says_so(&a);
+    lab.settles_on(VIP, "a", 5);
+    let b_was_active = b.router("web").expect("b answers")["statistics"]["master_transitions"].clone();
+
+    secondary.freeze();
+    let sent = |router: &serde_json::Value| router["statistics"]["advertisement_sent"].as_u64();
+    let before = sent(&a.router("web").expect("a answers"));
+    a.wait_for_router("web", "that spoke ten times", |router| sent(router) > before.map(|sent| sent + 10));
+    secondary.thaw();
+    says_so(&b);
+    let router =
+        b.wait_for_router("web", "that hears a", |router| router["active_router"]["priority"] == PRIMARY);
+    assert_eq!(router["statistics"]["master_transitions"], b_was_active, "its own absence was a's silence");
+    assert_eq!(lab.answerers(VIP), ["a"]);
+}
+
+#[test]
 fn an_address_that_was_there_before_is_never_deleted() {
     let Some(lab) = Lab::open() else { return };
     let a = lab.node("a");

@@ -213,7 +213,9 @@ impl Loop {
         self.note_lateness();
         // Advertisements that are a little late leave first, then what others said is read, and
         // only then a silence is judged.
-        self.handle(Input::WallClock { origin: clock::wall_origin() });
+        if let Some(clock::Origins { wall, boot }) = clock::origins() {
+            self.handle(Input::Clocks { wall, boot });
+        }
         self.handle(Input::Woke);
         let (mut messages, mut drained) = (false, true);
         for event in &events[..ready] {

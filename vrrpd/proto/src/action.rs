@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::absence::Absence;
 use crate::packet::{ChecksumForm, Datagram, ParseError, Sighting};
 use crate::parameters::{Facts, LinkId, Parameters, RouterId, VirtualAddress};
 use crate::snapshot::{Alarm, Delivery, Evidence, Reason, StateName};
@@ -107,11 +108,14 @@ pub enum Input<'a> {
         /// How many it did not take.
         failed: u16,
     },
-    /// What people's clock says, which keyed advertisements carry. Comes before the first of them, and
-    /// again when it has been set; nothing else depends on it.
-    WallClock {
-        /// Time since 1970 at the origin of the clock that all other times are on.
-        origin: Duration,
+    /// What the other clocks say at the origin of the one that all other times are on. Comes before
+    /// [`Woke`](Self::Woke): one that has gone ahead since the last time shows that the machine was away.
+    /// People's clock is also what keyed advertisements carry.
+    Clocks {
+        /// Time since 1970 (`CLOCK_REALTIME`), which anybody may set.
+        wall: Duration,
+        /// Time since boot, time asleep included (`CLOCK_BOOTTIME`).
+        boot: Duration,
     },
     /// A Virtual Router is added, or its parameters change in place. The caller removes and adds
     /// instead when link, VRID, family or ownership (priority 255) change.
@@ -418,6 +422,10 @@ pub enum Report {
         /// The form.
         form: ChecksumForm,
     },
+    /// The loop was away for longer than another router waits, so that another one may be Active by now:
+    /// packets are read first, and nobody here speaks or claims before it has listened for one interval.
+    /// At most one report a second, with the longest absence since the one before.
+    Away(Absence),
     /// Packets were discarded. At most one report a second for each reason and each router or link, and
     /// fewer while it goes on; each packet is in one.
     Discarded {

@@ -10,6 +10,7 @@
 #[cfg(test)]
 extern crate self as vrrp_proto;
 
+pub mod absence;
 pub mod action;
 mod discards;
 pub mod interval;

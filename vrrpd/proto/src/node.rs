@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::absence::{self, Absence, Ahead, Away};
 use crate::action::{Action, Input, Order, OrderOutcome, Report};
 use crate::discards::{Discarded, Told};
 use crate::packet::ip::{self, ETHERNET_HEADER};
 use crate::packet::{Advert, Datagram, DiscardReason, ParseError, Rules, TRAILER, arp, ndisc, peek_vrid};
 use crate::parameters::{LinkId, Parameters, RouterId, SecondPath, Witness};
 pub use crate::router::Way;
-use crate::router::{Context, Event, VirtualRouter};
+use crate::router::{Context, Event, REPORT_SPACING, VirtualRouter};
 use crate::snapshot::{AddressSnapshot, Discards, GlobalStatistics, LinkStatistics, RouterSnapshot};
 use crate::sync_group::Group;
 use crate::tracking::{Assessment, Effect, TrackerId, TrackerState, Tracking};
@@ -43,6 +44,31 @@ pub struct Node {
     wall: Duration,
     /// Of the last input.
     now: Instant,
+    /// When the loop woke up last.
+    woke_at: Instant,
+    ahead: Ahead,
+    absences: Absences,
+    /// The last turn served no timers.
+    put_off: bool,
+}
+
+/// Absences, and when they were told.
+#[derive(Clone, Debug, Default)]
+struct Absences {
+    /// The longest that has not been told.
+    longest: Option<Absence>,
+    not_before: Instant,
+}
+
+impl Absences {
+    /// Takes note of another one, and tells the longest unless it is too soon.
+    fn note(&mut self, absence: Option<Absence>, cx: &mut Context<'_>) {
+        self.longest = self.longest.into_iter().chain(absence).max_by_key(|absence| absence.length);
+        if let Some(absence) = self.longest.take_if(|_| self.not_before <= cx.now) {
+            self.not_before = cx.now + REPORT_SPACING;
+            cx.actions.push(Action::Report(Report::Away(absence)));
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -76,7 +102,8 @@ impl Node {
         self.now = self.now.max(now);
         let cx = &mut Context { now, unix: self.unix(), actions };
         match input {
-            Input::Woke => self.routers.iter_mut().flatten().for_each(|router| router.woke(cx)),
+            Input::Woke => self.woke(cx),
+            Input::Drained if self.puts_timers_off(now) => {}
             Input::Drained => {
                 self.ask_stations(cx);
                 self.routers.iter_mut().flatten().for_each(|router| timeouts(router, cx));
@@ -122,7 +149,10 @@ impl Node {
                     router.announced(u64::from(sent), u64::from(failed));
                 }
             }
-            Input::WallClock { origin } => self.wall = origin,
+            Input::Clocks { wall, boot } => {
+                self.wall = wall;
+                self.ahead.read(wall, boot);
+            }
             Input::Configure { router, parameters } => self.configure(router, *parameters, cx),
             Input::Remove { router } => self.remove(router, cx),
             Input::Shutdown { router } => {
@@ -284,6 +314,28 @@ impl Node {
     /// Is the router shut down, with nothing left in the kernel?
     pub fn is_gone(&self, router: RouterId) -> bool {
         self.router(router).is_none_or(VirtualRouter::is_gone)
+    }
+
+    /// A little late, advertisements leave before the sockets are read. After an absence they do not.
+    fn woke(&mut self, cx: &mut Context<'_>) {
+        let before = std::mem::replace(&mut self.woke_at, cx.now);
+        let mut ahead = self.ahead;
+        let away = ahead.woke(before, cx.now, || self.poll_timeout());
+        self.ahead = ahead;
+        let mut absent = false;
+        for router in self.routers.iter_mut().flatten() {
+            absent |= away.is_some_and(|away| router.was_away(away, cx));
+            router.woke(cx);
+        }
+        self.absences.note(away.filter(|_| absent).map(Away::longest), cx);
+    }
+
+    /// Was the loop away in the middle of this turn? What came in meanwhile is read in the next one,
+    /// before any timer; which is put off no further.
+    fn puts_timers_off(&mut self, now: Instant) -> bool {
+        let overdue = || self.poll_timeout().is_some_and(|due| now - due > absence::SHORTEST);
+        self.put_off = !self.put_off && now - self.woke_at > absence::SHORTEST && overdue();
+        self.put_off
     }
 
     fn received(&mut self, link: LinkId, datagram: &Datagram<'_>, arrived: Instant, cx: &mut Context<'_>) {

@@ -3,11 +3,13 @@
 //! The cells of the table are in the file of their state: [`initialize`] (RFC 9568 6.4.1),
 //! [`backup`] (6.4.2, with the claim that leads out of it), [`active`] (6.4.3, with the ways out of
 //! it; [`asking`] is one of them). [`holding`] keeps the addresses, [`back_off`] waits after one was
-//! refused, [`sending`] and [`announcing`] speak, [`validation`] says which packets may come in, [`paths`]
-//! by which way, [`client_lan`] whether clients can be reached, [`witness`] whether anybody can,
+//! refused, [`absence`] after the loop was away, [`sending`] and [`announcing`] speak, [`validation`] says
+//! which packets may come in, [`paths`] by which way, [`client_lan`] whether clients can be reached,
+//! [`witness`] whether anybody can,
 //! [`elsewhere`] watches who else has our addresses, [`reconfiguring`] takes a reload, [`orders`] the
 //! operator's word, [`together`] moves it with its sync group, [`observing`] answers observers.
 
+mod absence;
 mod active;
 mod alarms;
 mod announcing;
@@ -33,7 +35,7 @@ mod witness;
 
 pub(crate) use asking::Question;
 pub use paths::Way;
-use validation::REPORT_SPACING;
+pub(crate) use validation::REPORT_SPACING;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -130,6 +132,8 @@ pub(crate) struct VirtualRouter {
     new_master_reason: NewMasterReason,
     last_adv_source: Option<IpAddr>,
     lateness: Lateness,
+    /// When the wall clock alone made it listen last.
+    suspected_at: Option<Instant>,
     statistics: Statistics,
     /// The addresses as they stand in advertisements.
     listed: Box<[IpAddr]>,
@@ -155,6 +159,12 @@ enum State {
     },
     Active {
         adver: Instant,
+    },
+    /// Active before an absence: listens whether another one is now. `takes_back`: one of lower rank is,
+    /// and hears of us when all addresses are here.
+    Listening {
+        until: Instant,
+        takes_back: bool,
     },
     /// Resigned for the time being, holding the addresses, to see who takes over.
     Asking {
@@ -275,6 +285,7 @@ impl VirtualRouter {
             new_master_reason: NewMasterReason::NotMaster,
             last_adv_source: None,
             lateness: Lateness::default(),
+            suspected_at: None,
             statistics: Statistics::default(),
             listed: parameters.advertised().iter().map(|address| address.ip).collect(),
             parameters,
@@ -310,6 +321,14 @@ impl VirtualRouter {
             (&State::Active { adver }, Event::Timeout) => self.active_timeout(adver, cx),
             (State::Active { .. }, Event::Advertisement(advert)) => self.active_advertisement(advert, cx),
             (State::Active { .. }, Event::Shutdown) => self.leave(Reason::Shutdown, cx),
+
+            (&State::Listening { until, takes_back }, Event::Timeout) => {
+                self.listening_timeout(until, takes_back, cx);
+            }
+            (&State::Listening { takes_back, .. }, Event::Advertisement(advert)) => {
+                self.listening_advertisement(advert, takes_back, cx);
+            }
+            (State::Listening { .. }, Event::Shutdown) => self.leave(Reason::Shutdown, cx),
 
             (&State::Asking { until, .. }, Event::Timeout) => self.asking_timeout(until, cx),
             (&State::Asking { question, .. }, Event::Advertisement(advert)) => {
@@ -369,6 +388,10 @@ impl VirtualRouter {
             .into_iter()
             .flatten()
             .min(),
+            State::Listening { until, takes_back } => {
+                let listened = (!takes_back).then_some(until);
+                listened.into_iter().chain(self.acquisition_deadline()).min()
+            }
             State::Asking { until, .. } => Some(until),
             State::Leaving { release_at, .. } => Some(release_at),
         };
@@ -432,7 +455,7 @@ impl VirtualRouter {
             State::Backup { .. } | State::Willing | State::Claiming { .. } | State::Leaving { .. } => {
                 StateName::Backup
             }
-            State::Active { .. } | State::Asking { .. } => StateName::Active,
+            State::Active { .. } | State::Listening { .. } | State::Asking { .. } => StateName::Active,
         }
     }
 

@@ -43,6 +43,7 @@ fn each_cell(settings: &[Setting], mut test: impl FnMut(Cell, Place, &mut Scene)
         for situation in Situation::ALL {
             for event in Event::all() {
                 let Some(mut scene) = situation.arrange(setting) else { break };
+                scene.woke();
                 let before = Place::of(&scene);
                 if event.happen(&mut scene, setting, situation) {
                     scene.drained();
@@ -178,7 +179,8 @@ fn every_state_waits_for_its_own_timer_and_none_for_the_past() {
             Place::Backup => Some(4 * interval),
             Place::Claiming => Some(3 * interval),
             Place::Active => Some(interval),
-            Place::Asking | Place::Leaving => Some(LEAVING_MAX),
+            // After a stall it listens for an interval.
+            Place::Asking | Place::Leaving => Some(LEAVING_MAX.max(interval)),
         };
         let next = deadline(scene);
         assert!(next.is_none_or(|next| next > scene.now), "{place:?} waits for the past: {cell:?}");

@@ -41,7 +41,7 @@ fn receiver(key: &Key, version: Version, family: Family) -> Scene {
     });
     scene.facts(facts(if six { "fe80::b" } else { "192.0.2.3" }));
     // 2026-08-31, from which the vectors are.
-    scene.input(Input::WallClock { origin: Duration::from_secs(0x6ab1_3b80 - 1000) });
+    scene.input(Input::Clocks { wall: Duration::from_secs(0x6ab1_3b80 - 1000), boot: Duration::ZERO });
     scene
 }
 

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
+use vrrp_proto::absence::Absence;
 use vrrp_proto::action::{Input, Report};
 use vrrp_proto::parameters::{InterfaceState, RouterId};
 use vrrp_proto::snapshot::{Delivery, Reason, StateName};
@@ -159,6 +160,12 @@ impl Daemon {
                     silent_ms: silent.map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX)),
                     moved_with: moved_with.map(|other| self.name(other)),
                 }
+            }
+            Report::Away(Absence { length, clock }) => {
+                let away_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+                let what = What::Away { away_ms, clock };
+                warn!("{what}");
+                what
             }
             Report::PriorityChanged { router, from, to } => {
                 let config = &self.roster.get(router)?.config;

@@ -5,6 +5,7 @@ use std::slice;
 
 use serde::{Deserialize, Serialize};
 use vrrp_proto::Priority;
+use vrrp_proto::absence::Clock;
 use vrrp_proto::snapshot::{Reason, StateName};
 
 use crate::control::protocol::{ActiveRouter, CheckState, Handover};
@@ -28,6 +29,13 @@ pub enum What {
     Started {
         /// Version of the program.
         version: String,
+    },
+    /// The protocol loop was away for longer than another router waits.
+    Away {
+        /// For how many milliseconds, beyond what it had asked for.
+        away_ms: u64,
+        /// The clock that shows it.
+        clock: Clock,
     },
     /// A virtual router changed its state.
     Transition {
@@ -296,6 +304,7 @@ impl What {
         matches!(
             self,
             Self::Started { .. }
+                | Self::Away { .. }
                 | Self::Command { .. }
                 | Self::Reloaded { .. }
                 | Self::ReloadRefused { .. }
@@ -329,6 +338,7 @@ impl What {
                 virtual_routers
             }
             Self::Started { .. }
+            | Self::Away { .. }
             | Self::Command { .. }
             | Self::Reloaded { .. }
             | Self::ReloadRefused { .. } => &[],

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use vrrp_proto::Priority;
+use vrrp_proto::absence::Clock;
 use vrrp_proto::snapshot::{Reason, StateName};
 
 use super::{Event, LinkChange, What};
@@ -19,6 +20,19 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Started { version } => write!(f, "vrrpd {version} started"),
+            Self::Away { away_ms, clock } => {
+                let (seconds, rest) = (away_ms / 1000, away_ms % 1000);
+                match clock {
+                    Clock::Monotonic => write!(f, "vrrpd was stopped or starved for {seconds}.{rest:03} s")?,
+                    Clock::Boot => write!(f, "this machine was suspended for {seconds}.{rest:03} s")?,
+                    Clock::Wall => write!(
+                        f,
+                        "the wall clock went ahead by {seconds}.{rest:03} s: somebody set it, or this \
+                         machine was paused"
+                    )?,
+                }
+                f.write_str("; it listened before it spoke or claimed")
+            }
             Self::Transition {
                 virtual_router,
                 from,
@@ -298,7 +312,21 @@ mod tests {
     fn each_kind_says_what_matters() {
         let router = || "bootstrap".to_owned();
         let address = || "192.0.2.201/32".to_owned();
+        let away = |clock| What::Away { away_ms: 5_203, clock };
         let sentences = [
+            (
+                away(Clock::Monotonic),
+                "vrrpd was stopped or starved for 5.203 s; it listened before it spoke or claimed",
+            ),
+            (
+                away(Clock::Boot),
+                "this machine was suspended for 5.203 s; it listened before it spoke or claimed",
+            ),
+            (
+                away(Clock::Wall),
+                "the wall clock went ahead by 5.203 s: somebody set it, or this machine was paused; it listened \
+                 before it spoke or claimed",
+            ),
             (
                 transition(StateName::Active, Reason::NoResponse, 100, None),
                 "bootstrap: BACKUP -> ACTIVE: no advertisement from any other router for 3.609 s",

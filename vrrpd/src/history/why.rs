@@ -121,6 +121,13 @@ fn push_cause(event: &Event, now: WallTime, lines: &mut Vec<String>) {
 
 /// Index of the event that brought `effect` about, if one in `earlier` can have done so.
 fn cause(earlier: &[&Event], effect: &What) -> Option<usize> {
+    let by_absence = matches!(
+        effect,
+        What::Transition { reason: Reason::HigherPriority | Reason::NoResponse | Reason::Preempted, .. }
+    );
+    if by_absence && let Some(absence) = just_away(earlier) {
+        return Some(absence);
+    }
     match effect {
         What::Transition { reason, priority, .. } => match reason {
             Reason::GaveWay | Reason::Preempted | Reason::HigherPriority | Reason::NoBetterRouter => {
@@ -166,6 +173,12 @@ fn cause(earlier: &[&Event], effect: &What) -> Option<usize> {
         What::Reloaded { .. } => last(earlier, |what| matches!(what, What::Command { .. })),
         _ => None,
     }
+}
+
+/// Index of an absence of the daemon that nothing followed but what it cost.
+fn just_away(earlier: &[&Event]) -> Option<usize> {
+    let followed = |what: &What| matches!(what, What::AddressLost { .. } | What::AlarmRaised { .. });
+    last(earlier, |what| !followed(what)).filter(|&index| matches!(earlier[index].what, What::Away { .. }))
 }
 
 fn is_transition(what: &What) -> bool {

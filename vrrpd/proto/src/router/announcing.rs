@@ -99,7 +99,9 @@ impl VirtualRouter {
         let refusal = match self.state {
             State::Active { .. } if self.holding.any_present() => None,
             State::Active { .. } => Some(OrderRefusal::NoAddress),
-            State::Asking { .. } | State::Leaving { .. } => Some(OrderRefusal::Busy),
+            State::Listening { .. } | State::Asking { .. } | State::Leaving { .. } => {
+                Some(OrderRefusal::Busy)
+            }
             State::Initialize | State::Backup { .. } | State::Willing | State::Claiming { .. } => {
                 Some(OrderRefusal::NotActive)
             }

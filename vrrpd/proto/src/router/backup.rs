@@ -44,22 +44,13 @@ impl VirtualRouter {
         }
     }
 
-    /// Row 5, unless a refusal is still too fresh or nobody was there to read the packets.
+    /// Row 5, unless a refusal is still too fresh.
     pub(super) fn backup_timeout(&mut self, active_down: Instant, cx: &mut Context<'_>) {
         if cx.now < active_down {
             return;
         }
         if cx.now < self.back_off.over_at() {
             self.state = State::Backup { active_down: self.back_off.over_at() };
-            return;
-        }
-        let interval = self.active_adver_interval;
-        let (interval, skew_time) = (interval.duration(), interval.least_skew_time());
-        if cx.now - active_down > 2 * interval + skew_time {
-            // The loop was away, not the Active Router: listen for one interval before a claim, and
-            // let no change of priority call that back.
-            self.counting = Counting { from: cx.now, resigned: false };
-            self.state = State::Backup { active_down: cx.now + interval };
             return;
         }
         self.run(cx);
@@ -151,10 +142,13 @@ impl VirtualRouter {
         self.become_backup(watched_until, reason, cx);
     }
 
-    /// The claim goes out.
+    /// The claim goes out, or the word of one that takes back.
     pub(super) fn claimed(&mut self, cx: &mut Context<'_>) {
-        let State::Claiming { why, .. } = self.state else { return };
-        self.become_active(why, cx);
+        match self.state {
+            State::Claiming { why, .. } => self.become_active(why, cx),
+            State::Listening { takes_back: true, .. } => self.speak_again(cx),
+            _ => {}
+        }
     }
 
     pub(super) fn become_backup(&mut self, active_down: Instant, reason: Reason, cx: &mut Context<'_>) {

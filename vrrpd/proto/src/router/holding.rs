@@ -286,7 +286,7 @@ impl VirtualRouter {
                 let watched_until = self.active_down().max(cx.now);
                 self.become_backup(watched_until, Reason::AddressRefused, cx);
             }
-            State::Active { .. } => {
+            State::Active { .. } | State::Listening { .. } => {
                 self.resign(cx);
                 let active_down = cx.now + self.active_adver_interval.active_down_interval(self.priority());
                 // A sync group tries again as a whole, when the back-off is over.
@@ -369,7 +369,7 @@ impl VirtualRouter {
         if !self.sending.delivery.is_failing() {
             self.back_off = super::BackOff::default();
         }
-        if matches!(self.state, State::Claiming { .. }) && !self.waits_for_group() {
+        if !self.waits_for_group() {
             self.claimed(cx);
         }
     }
@@ -384,9 +384,12 @@ impl VirtualRouter {
             return;
         }
         self.holding.addresses[usize::from(index)] = Held::Absent;
-        if matches!(self.state, State::Active { .. } | State::Asking { .. }) && !self.is_mute() {
+        let holds =
+            matches!(self.state, State::Active { .. } | State::Listening { .. } | State::Asking { .. });
+        if holds && !self.is_mute() {
             self.statistics.addresses_put_back += 1;
-            if !self.is_stalled(cx.now) {
+            let listens = matches!(self.state, State::Listening { takes_back: false, .. });
+            if !listens && !self.is_stalled(cx.now) {
                 self.acquire(index..index + 1, cx);
             }
             if matches!(self.state, State::Asking { .. }) {

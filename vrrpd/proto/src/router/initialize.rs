@@ -54,7 +54,9 @@ impl VirtualRouter {
                 State::Backup { .. } | State::Willing | State::Claiming { .. } => {
                     self.drop_out(Reason::CheckFailed, cx);
                 }
-                State::Active { .. } | State::Asking { .. } => self.leave(Reason::CheckFailed, cx),
+                State::Active { .. } | State::Listening { .. } | State::Asking { .. } => {
+                    self.leave(Reason::CheckFailed, cx);
+                }
                 State::Leaving { release_at, .. } => {
                     self.state = State::Leaving { release_at, then: Next::Initialize };
                     let reason = self.reason_to_stay_away(Reason::CheckFailed);
@@ -67,6 +69,10 @@ impl VirtualRouter {
             State::Backup { .. } | State::Willing => self.backup_health_changed(before, cx),
             State::Claiming { .. } if health.priority < before.priority => self.claim_priority_lowered(cx),
             State::Active { .. } => self.active_priority_changed(before.priority, cx),
+            // The others hear of it when this one speaks again.
+            State::Listening { .. } if health.priority != before.priority => {
+                self.ask_for_change(before.priority, cx.now);
+            }
             State::Asking { question: Question::Better, .. } if health.priority > before.priority => {
                 self.keep(cx);
             }

@@ -77,14 +77,14 @@ impl VirtualRouter {
                 self.standing = Standing::Drained;
                 self.drop_out(Reason::Drained, cx);
             }
-            State::Active { .. } | State::Asking { .. } if force => {
+            State::Active { .. } | State::Listening { .. } | State::Asking { .. } if force => {
                 self.standing = Standing::Drained;
                 self.order_number = Some(number);
                 self.handing_over = Some(HandingOver { resigned_at: cx.now, successor: None });
                 self.leave(Reason::Drained, cx);
                 return None;
             }
-            State::Active { .. } | State::Asking { .. } => {
+            State::Active { .. } | State::Listening { .. } | State::Asking { .. } => {
                 self.standing = Standing::Drained;
                 self.order_number = Some(number);
                 self.ask_for_any(Question::AnyToLeave, cx);
@@ -112,7 +112,7 @@ impl VirtualRouter {
 
     fn hand_over(&mut self, number: u32, cx: &mut Context<'_>) -> Option<OrderOutcome> {
         match self.state {
-            State::Active { .. } | State::Asking { .. } => {
+            State::Active { .. } | State::Listening { .. } | State::Asking { .. } => {
                 self.order_number = Some(number);
                 self.ask_for_any(Question::AnyToHandOver, cx);
                 None

@@ -3,6 +3,7 @@
 use super::{Context, Counting, Heard, Paths, State, VirtualRouter};
 use crate::Version;
 use crate::parameters::Parameters;
+use crate::snapshot::StateName;
 
 impl VirtualRouter {
     /// New parameters for the same link, VRID and family.
@@ -79,7 +80,7 @@ impl VirtualRouter {
     /// Checks that are new to a router which holds the role are trusted until they have decided,
     /// unless it took the role although older ones had not.
     pub(crate) fn trust_new_checks(&mut self) {
-        let holds = matches!(self.state, State::Active { .. } | State::Asking { .. });
+        let holds = self.state_name() == StateName::Active;
         self.trust_pending |= holds && !self.health().pending;
     }
 }

@@ -3,6 +3,7 @@
 #[path = "../../tests/scene/mod.rs"]
 mod scene;
 
+mod absence;
 mod active;
 mod alarms;
 mod announcing;

@@ -78,7 +78,8 @@ impl VirtualRouter {
 
     /// Has the role, or is about to take it.
     pub(crate) fn is_up(&self) -> bool {
-        matches!(self.state, State::Claiming { .. } | State::Active { .. } | State::Asking { .. })
+        let is_active = matches!(self.state_name(), StateName::Active);
+        is_active || matches!(self.state, State::Claiming { .. })
     }
 
     /// Would have the role if it were alone.
@@ -133,7 +134,7 @@ impl VirtualRouter {
         self.together.moved_with = Some(with);
         match self.state {
             State::Claiming { .. } => self.abort_claim(Reason::SyncGroup, cx),
-            State::Active { .. } => {
+            State::Active { .. } | State::Listening { .. } => {
                 self.resign(cx);
                 self.leave_to_backup(self.successor_by(cx.now), Reason::SyncGroup, cx);
             }
@@ -177,6 +178,7 @@ impl VirtualRouter {
         let is_order = question != Question::Better;
         let joins = match self.state {
             State::Active { .. } => true,
+            State::Listening { .. } => is_order,
             // It has resigned already, and is silent for as long as the one that was ordered.
             State::Asking { question: Question::Better, .. } => is_order,
             _ => false,

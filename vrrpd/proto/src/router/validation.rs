@@ -16,8 +16,8 @@ use crate::{Family, Instant, Version};
 
 /// Hop Limit that Linux gives an IPv6 packet when nothing else is said.
 const KERNEL_HOP_LIMIT: u8 = 64;
-/// An alarm is told of at most so often.
-pub(super) const REPORT_SPACING: Duration = Duration::from_secs(1);
+/// An alarm, or an absence, is told of at most so often.
+pub(crate) const REPORT_SPACING: Duration = Duration::from_secs(1);
 
 /// The word for keyed advertisements, as in the configuration.
 pub(super) const KEYED: &str = "hmac-sha256";

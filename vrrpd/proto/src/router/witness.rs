@@ -197,7 +197,7 @@ impl VirtualRouter {
         self.tell_of_witnesses(cx);
         if self.is_cut_off() {
             match self.state {
-                State::Active { .. } => self.drop_role(cx),
+                State::Active { .. } | State::Listening { .. } => self.drop_role(cx),
                 State::Willing => self.hold_back(cx),
                 _ => {}
             }
@@ -290,7 +290,7 @@ impl VirtualRouter {
     }
 
     /// As long as a Backup listens that was away itself; Skew_Time keeps those apart who come back together.
-    fn listening(&self) -> Duration {
+    pub(super) fn listening(&self) -> Duration {
         let interval = self.active_adver_interval;
         interval.duration() + interval.skew_time(self.priority())
     }

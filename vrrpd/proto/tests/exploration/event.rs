@@ -336,15 +336,16 @@ pub(crate) fn may_lead_to(from: Place, event: Event, setting: Setting, situation
         (Claiming, E::Timeout | E::Stall) => vec![Backup],
         (Active, E::Stall) => vec![Active, Leaving],
         (Active, E::Timeout) => vec![Active],
-        (Asking, E::Timeout | E::Stall) => vec![Active],
+        (Asking, E::Timeout) => vec![Active],
+        // Before it goes on as Active it listens, unless it was not away for long after its deadline.
+        (Asking, E::Stall) => vec![Asking, Active],
         (Leaving, E::Timeout | E::Stall) => vec![match situation {
             Situation::LeavingRefused => Active,
             Situation::LeavingOutranked => Backup,
             _ => Initialize,
         }]
         .into_iter()
-        // Its Active_Down_Timer may have run out meanwhile.
-        .chain((event == E::Stall && situation == Situation::LeavingOutranked).then_some(Claiming))
+        .chain((event == E::Stall && situation == Situation::LeavingRefused).then_some(Leaving))
         .collect(),
         (_, E::Early) => vec![from],
 

@@ -138,7 +138,7 @@ impl World {
             18 => {
                 // Clocks of machines end in 2232 (`settimeofday` refuses more).
                 let origin = Duration::from_secs(u64::from(octets.number()) << 17);
-                return self.input(Input::WallClock { origin });
+                return self.input(Input::Clocks { wall: origin, boot: origin });
             }
             19 => return self.configure(router, octets),
             20 => return self.input(Input::Shutdown { router }),

@@ -72,6 +72,7 @@ fn what_was_lost_in_a_stall_comes_back_whatever_rearms_the_timer() {
     scene.configure(Parameters { priority: vrrp_proto::Priority::new(200), ..parameters() });
     assert_eq!(scene.count("acquire"), 0, "the sockets have not been read");
     scene.drained();
+    scene.run_for(A);
     assert_eq!((scene.count("acquire"), scene.present()), (1, vec![true]));
 }
 
@@ -94,6 +95,7 @@ fn a_part_that_was_lost_in_a_stall_comes_back_at_once() {
     scene.outcome(Outcome::Lost { index: 0 });
     scene.forget();
     scene.drained();
+    scene.run_for(A);
     assert_eq!(scene.present(), [true, false]);
 }
 

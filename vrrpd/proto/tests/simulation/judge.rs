@@ -173,12 +173,10 @@ pub(crate) fn after_run(world: &mut World, index: usize) {
     }
     if snapshot.state == StateName::Backup && snapshot.phase == Phase::Settled {
         // Counted from the last advertisement that came, or from when it began to listen; whoever
-        // was away itself listens for one interval more.
+        // was away itself, or cut off, listens for one interval and Skew_Time.
         let interval = world.settings.interval;
         let heard = host.overheard.iter().map(|heard| heard.at).max().unwrap_or_default();
-        // So does whoever was cut off, and for Skew_Time.
-        let listens = if snapshot.reason == Reason::Isolated { 2 * interval } else { interval };
-        let latest = (heard.max(host.since) + 4 * interval).max(host.last_run + listens);
+        let latest = (heard.max(host.since) + 4 * interval).max(host.last_run + 2 * interval);
         match next.map(Instant::as_nanos) {
             Some(next) if next <= latest => {}
             Some(next) => {

@@ -120,6 +120,29 @@ fn a_failing_check_is_followed_from_the_transition_to_what_it_said() {
 }
 
 #[test]
+fn an_absence_is_the_cause_of_what_followed_it_and_of_nothing_later() {
+    use StateName::{Active, Backup};
+    let away = || What::Away { away_ms: 5_203, clock: vrrp_proto::absence::Clock::Monotonic };
+    let lost = || What::AddressLost { virtual_router: NAME.to_owned(), address: "192.0.2.201/32".to_owned() };
+    let began = || ("06:30:00", transition(Backup, Active, Reason::Preempted, 150, other(100)));
+    let ended = || ("07:02:11", transition(Active, Backup, Reason::HigherPriority, 150, other(200)));
+    let mut given_way = backup();
+    given_way.reason = Reason::HigherPriority;
+    given_way.active_router = other(200);
+    let told = |events: Vec<(&'static str, What)>| {
+        let lines = why(NAME, &testing::state(vec![given_way.clone()]), &history(events));
+        lines.iter().any(|line| line.starts_with("  because") && line.contains("for 5.203 s"))
+    };
+    assert!(told(vec![began(), ("07:02:11", away()), ("07:02:11", lost()), ended()]));
+    assert!(!told(vec![
+        began(),
+        ("06:40:00", away()),
+        ("06:50:00", priority(150, 140, "configured")),
+        ended()
+    ]));
+}
+
+#[test]
 fn a_lost_link_is_the_cause_and_the_remedy_is_named() {
     use StateName::{Active, Initialize};
     let mut down = router();

@@ -31,7 +31,7 @@ fn enforcing() -> Parameters {
 }
 
 fn set_clock(scene: &mut Scene, origin: Duration) {
-    scene.input(Input::WallClock { origin });
+    scene.input(Input::Clocks { wall: origin, boot: Duration::ZERO });
 }
 
 /// What people's clock says, `later` than now.

@@ -1,0 +1,124 @@
+//! After an absence: the loop was away for longer than another router waits, so another one may be Active
+//! by now. Nobody speaks, keeps or claims anything before it has listened for one interval.
+//!
+//! An absence that the wall clock alone shows may be none: people set clocks. Listening costs a node that
+//! was there all the time one advertisement, which its backups can do without, and it goes on answering
+//! meanwhile. So that a clock which is set again and again never silences it, such a suspicion counts
+//! once in [`SUSPICION_INTERVALS`].
+
+use super::{Advertisement, Context, Counting, Next, State, VirtualRouter};
+use crate::Instant;
+use crate::absence::Away;
+use crate::snapshot::Reason;
+
+/// The wall clock alone makes a router listen at most once in so many intervals.
+const SUSPICION_INTERVALS: u32 = 10;
+
+impl VirtualRouter {
+    /// The loop wakes up after this. True when it was away for longer than the first of the backups waits
+    /// after the advertisement that was due, and this router cares.
+    pub(crate) fn was_away(&mut self, away: Away, cx: &mut Context<'_>) -> bool {
+        let interval = match self.state {
+            State::Initialize => return false,
+            State::Backup { .. } | State::Willing | State::Claiming { .. } => self.active_adver_interval,
+            State::Active { .. } | State::Listening { .. } | State::Asking { .. } | State::Leaving { .. } => {
+                self.parameters.interval
+            }
+        };
+        let others_wait = 2 * interval.duration() + interval.least_skew_time();
+        if away.certain() > others_wait {
+            self.listen(cx);
+            return true;
+        }
+        let suspects = away.suspected() > others_wait
+            && matches!(self.state, State::Active { .. } | State::Backup { .. })
+            && self.suspected_at.is_none_or(|at| cx.now - at >= SUSPICION_INTERVALS * interval.duration());
+        if suspects {
+            self.suspected_at = Some(cx.now);
+            self.listen(cx);
+        }
+        suspects
+    }
+
+    fn listen(&mut self, cx: &mut Context<'_>) {
+        let heard_by = cx.now + self.parameters.interval.duration();
+        match self.state {
+            State::Active { .. } | State::Listening { .. } => {
+                self.state = State::Listening { until: heard_by, takes_back: false };
+            }
+            State::Asking { until, question } => {
+                self.state = State::Asking { until: until.max(heard_by), question };
+            }
+            State::Leaving { release_at, then: Next::HoldPart } => {
+                self.state = State::Leaving { release_at: release_at.max(heard_by), then: Next::HoldPart };
+            }
+            State::Leaving { release_at, then: Next::Backup { active_down } } => {
+                let active_down = self.listened(active_down, cx.now);
+                self.state = State::Leaving { release_at, then: Next::Backup { active_down } };
+            }
+            State::Backup { active_down } => {
+                self.state = State::Backup { active_down: self.listened(active_down, cx.now) };
+            }
+            State::Claiming { .. } => {
+                self.abort_claim(self.reason, cx);
+                self.listen(cx);
+            }
+            State::Willing => self.state = State::Backup { active_down: self.listened(cx.now, cx.now) },
+            State::Leaving { then: Next::Initialize, .. } | State::Initialize => {}
+        }
+    }
+
+    /// When a Backup that has listened for an interval may claim: Skew_Time later, as after any silence,
+    /// since the Active Router may have been away with it, and listens as well. No change of priority
+    /// calls that back.
+    fn listened(&mut self, active_down: Instant, now: Instant) -> Instant {
+        let listened = now + self.listening();
+        if active_down < listened {
+            self.counting = Counting { from: now, resigned: false };
+        }
+        active_down.max(listened)
+    }
+
+    /// Nobody spoke up, or the addresses are here with which a router of lower rank is overruled.
+    pub(super) fn listening_timeout(&mut self, until: Instant, takes_back: bool, cx: &mut Context<'_>) {
+        if self.acquisition_deadline().is_some_and(|at| at <= cx.now) {
+            self.refused(cx);
+        } else if until <= cx.now && !takes_back {
+            self.speak_again(cx);
+        }
+    }
+
+    /// Who took over meanwhile keeps the role by its rank, or loses it again. In the second case it goes on
+    /// answering until it hears us, so all addresses come first.
+    pub(super) fn listening_advertisement(
+        &mut self,
+        advert: Advertisement,
+        takes_back: bool,
+        cx: &mut Context<'_>,
+    ) {
+        self.heard(advert);
+        if advert.priority.is_release() || self.leaves_tie_to_others(advert.priority, cx.now) {
+            return;
+        }
+        if self.outranked_by(advert.priority, advert.source) {
+            self.give_way(advert, Reason::HigherPriority, cx);
+        } else if self.owner() {
+            self.speak_again(cx);
+        } else if !takes_back {
+            self.state = State::Listening { until: cx.now, takes_back: true };
+            self.acquire_all(cx);
+        }
+    }
+
+    /// The role is still ours, and the neighbours may have followed another router.
+    pub(super) fn speak_again(&mut self, cx: &mut Context<'_>) {
+        if let Some(rival) = &mut self.rival {
+            rival.is_active = false;
+        }
+        self.state = State::Active { adver: cx.now };
+        self.active_timeout(cx.now, cx);
+        if matches!(self.state, State::Active { .. }) {
+            self.announce_again(cx);
+        }
+    }
+}
