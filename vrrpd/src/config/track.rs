@@ -98,11 +98,11 @@ pub(super) fn check(router: &raw::VirtualRouter, faults: &mut Faults) {
     }
     for (index, at) in tracked.iter().enumerate() {
         let name = &at.value.interface;
-        if let Some(first) = tracked[..index].iter().find(|first| first.value.interface == *name) {
+        if let Some(first) = tracked[..index].iter().find(|first| first.value.name() == at.value.name()) {
             let line = faults.line(&first.span);
             faults.error(
                 &at.span,
-                format!("track_interfaces has {name} twice"),
+                format!("track_interfaces has {name} twice in the same way"),
                 format!("first at line {line}"),
             );
         }
