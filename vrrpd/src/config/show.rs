@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::probe::Kind;
-use super::value::show_duration;
+use super::value::{MAIN_TABLE, show_duration};
 use super::{
     Check, Config, Daemon, Effect, Hook, HookState, HostRoute, Ipv4Checksum, Lease, PeerLink, Scheduling,
     TrackInterface, Url, VirtualAddress, VirtualRouter, When, authentication, dns_update, garp, interface,
@@ -263,4 +263,9 @@ pub(super) fn quoted(text: &str) -> String {
         }
     }
     quoted + "\""
+}
+
+/// The main routing table by its name.
+pub(super) fn routing_table(table: u32) -> String {
+    if table == MAIN_TABLE { quoted("main") } else { table.to_string() }
 }

@@ -13,8 +13,8 @@ use super::{GarpForm, HookState, HttpMethod, Ipv4Checksum, Lease, Scheduling, Sh
 mod net;
 
 pub(super) use net::{
-    address, any_ip, authority, base_url, host, host_port, ip, multicast_group, server, socket_address, url,
-    usable,
+    MAIN_TABLE, address, any_ip, authority, base_url, destination, host, host_port, ip, multicast_group,
+    network, routing_table, server, socket_address, url, usable,
 };
 
 /// Why a value is refused, and what to write instead.

@@ -1,5 +1,7 @@
 //! `routes` and `rules`, and `[static]`: what the host's routing table has with the role, or always.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -11,9 +13,9 @@ use vrrp_proto::{Family, Priority};
 use super::diagnostic::{Faults, Span};
 use super::keys::{Key, full};
 use super::raw;
-use super::show::{Entries, inline, list, quoted};
+use super::show::{Entries, inline, list, quoted, routing_table};
 use super::table::{At, Field, Table};
-use super::value::{self, Read, integer, refuse, string, word};
+use super::value::{self, MAIN_TABLE, Read, integer, refuse, string, word};
 use super::virtual_address::{self, VirtualAddress, scope, show_scope, words};
 
 /// Keys of an entry of `routes`.
@@ -46,7 +48,6 @@ pub(super) const RULE: &[Key] = &[
 /// Keys of `[static]`.
 pub(super) const STATIC: &[Key] = &[full("addresses"), full("routes"), full("rules")];
 
-const MAIN: u32 = 254;
 /// The metric that Linux gives to IPv6 routes without one.
 const IPV6_METRIC: u32 = 1024;
 
@@ -133,7 +134,7 @@ impl HostRoute {
         if route.metric != usual_metric(Family::of(route.to.ip)) {
             entries.push(("metric", route.metric.to_string()));
         }
-        entries.push(("table", show_table(route.table)));
+        entries.push(("table", routing_table(route.table)));
         entries.extend(route.scope.map(|scope| ("scope", show_scope(scope))));
         entries.extend(route.mtu.map(|mtu| ("mtu", mtu.to_string())));
         inline(&entries)
@@ -159,7 +160,7 @@ impl fmt::Display for HostRoute {
         if let Some(interface) = &self.interface {
             write!(f, " dev {interface}")?;
         }
-        if route.table != MAIN {
+        if route.table != MAIN_TABLE {
             write!(f, " table {}", route.table)?;
         }
         if route.metric != usual_metric(Family::of(route.to.ip)) {
@@ -183,7 +184,7 @@ pub(super) fn show_rule(rule: &netlink::Rule) -> String {
     entries.extend(rule.oif.iter().map(|name| ("oif", quoted(name))));
     entries.extend(rule.fwmark.map(|(mark, mask)| ("fwmark", quoted(&format!("{mark:#x}/{mask:#x}")))));
     entries.push(match rule.action {
-        Ok(table) => ("table", show_table(table)),
+        Ok(table) => ("table", routing_table(table)),
         Err(denial) => ("action", quoted(&denial.to_string())),
     });
     inline(&entries)
@@ -230,14 +231,14 @@ fn open<'a>(
 }
 
 fn route(table: &Table<'_>, on: &Field<String>, faults: &mut Faults) -> Option<HostRoute> {
-    let to = table.required("to", "the network: to = \"198.51.100.0/24\"", faults, destination);
+    let to = table.required("to", "the network: to = \"198.51.100.0/24\"", faults, value::destination);
     let denial = table.field("type", faults, denial);
     let via = table.field("via", faults, value::ip);
     let interface = table.field("interface", faults, value::interface);
     let onlink = table.field("onlink", faults, value::boolean);
     let source = table.field("source", faults, value::ip);
-    let metric = table.field("metric", faults, |key, value| number(key, value, 1));
-    let number_of_table = table.field("table", faults, routing_table);
+    let metric = table.field("metric", faults, |key, value| value::count(key, value, 1..=u32::MAX));
+    let number_of_table = table.field("table", faults, value::routing_table);
     let scope = table.field("scope", faults, scope);
     let mtu = table.field("mtu", faults, |key, value| integer(key, value, 68..=65535));
     let denial = denial.or(None)?;
@@ -285,7 +286,7 @@ fn route(table: &Table<'_>, on: &Field<String>, faults: &mut Faults) -> Option<H
         link: None,
         source: source.optional()?,
         metric: metric.or(usual_metric(family))?,
-        table: number_of_table.or(MAIN)?,
+        table: number_of_table.or(MAIN_TABLE)?,
         scope: scope.optional()?,
         mtu: mtu.optional()?.map(|mtu| u32::try_from(mtu).expect("65535 at most")),
         onlink,
@@ -299,12 +300,12 @@ fn rule(table: &Table<'_>, faults: &mut Faults) -> Option<netlink::Rule> {
     let family = table.field("family", faults, |key, value| {
         word(key, value, &[("ipv4", Family::Ipv4), ("ipv6", Family::Ipv6)])
     });
-    let from = table.field("from", faults, network);
-    let to = table.field("to", faults, network);
+    let from = table.field("from", faults, value::network);
+    let to = table.field("to", faults, value::network);
     let iif = table.field("iif", faults, value::interface);
     let oif = table.field("oif", faults, value::interface);
     let fwmark = table.field("fwmark", faults, fwmark);
-    let number_of_table = table.field("table", faults, routing_table);
+    let number_of_table = table.field("table", faults, value::routing_table);
     let action = table.field("action", faults, action);
     let networks = [from.at(), to.at()];
     let given = family.at().map(|at| (at.value, &at.span));
@@ -342,46 +343,6 @@ fn rule(table: &Table<'_>, faults: &mut Faults) -> Option<netlink::Rule> {
     })
 }
 
-/// A network; `None` for "default", whose family is that of the router.
-fn destination(key: &str, value: &DeValue<'_>) -> Read<Option<netlink::Address>> {
-    match value {
-        DeValue::String(text) if text == "default" => Ok(None),
-        _ => network(key, value).map(Some),
-    }
-}
-
-/// A network: no bits of a host.
-fn network(key: &str, value: &DeValue<'_>) -> Read<netlink::Address> {
-    let text = string(key, value)?;
-    let (ip, prefix) = text.split_once('/').map_or((text, None), |(ip, prefix)| (ip, Some(prefix)));
-    let Ok(ip) = ip.parse::<IpAddr>() else {
-        return refuse(format!("{key}: {text:?} is not a network"), "as in \"198.51.100.0/24\"");
-    };
-    let most = Family::of(ip).host_prefix();
-    let prefix_len = match prefix.map(str::parse::<u8>) {
-        None => most,
-        Some(Ok(length)) if length <= most => length,
-        Some(_) => {
-            return refuse(format!("{key}: the prefix length of {text:?} is out of range 0..={most}"), "");
-        }
-    };
-    let first = match ip {
-        IpAddr::V4(ip) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix_len)).unwrap_or(0);
-            IpAddr::from((ip.to_bits() & mask).to_be_bytes())
-        }
-        IpAddr::V6(ip) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(prefix_len)).unwrap_or(0);
-            IpAddr::from((ip.to_bits() & mask).to_be_bytes())
-        }
-    };
-    if first != ip {
-        let label = format!("the network is \"{first}/{prefix_len}\"");
-        return refuse(format!("{key}: {text:?} has bits beyond its prefix"), label);
-    }
-    Ok(netlink::Address { ip, prefix_len })
-}
-
 fn everything(family: Family) -> netlink::Address {
     let ip = match family {
         Family::Ipv4 => IpAddr::from([0; 4]),
@@ -392,23 +353,6 @@ fn everything(family: Family) -> netlink::Address {
 
 fn usual_metric(family: Family) -> u32 {
     if family == Family::Ipv6 { IPV6_METRIC } else { 0 }
-}
-
-fn number(key: &str, value: &DeValue<'_>, least: i64) -> Read<u32> {
-    let number = integer(key, value, least..=u32::MAX.into())?;
-    Ok(u32::try_from(number).expect("in range"))
-}
-
-/// `"main"`, or the number of one.
-fn routing_table(key: &str, value: &DeValue<'_>) -> Read<u32> {
-    match value {
-        DeValue::Integer(_) => number(key, value, 1),
-        _ => word(key, value, &[("main", MAIN)]),
-    }
-}
-
-fn show_table(table: u32) -> String {
-    if table == MAIN { quoted("main") } else { table.to_string() }
 }
 
 fn denial(key: &str, value: &DeValue<'_>) -> Read<Option<Denial>> {
@@ -434,7 +378,7 @@ fn action(key: &str, value: &DeValue<'_>) -> Read<Option<Denial>> {
 /// A mark, or `"MARK/MASK"`.
 fn fwmark(key: &str, value: &DeValue<'_>) -> Read<(u32, u32)> {
     if let DeValue::Integer(_) = value {
-        return Ok((number(key, value, 1)?, u32::MAX));
+        return Ok((value::count(key, value, 1..=u32::MAX)?, u32::MAX));
     }
     let text = string(key, value)?;
     let read = |text: &str| match text.strip_prefix("0x") {
@@ -471,8 +415,8 @@ pub(super) fn check(file: &raw::File, faults: &mut Faults) {
         lists.iter().filter_map(|(routes, _)| routes.given()).flatten().collect();
     let rules: Vec<&At<netlink::Rule>> =
         lists.iter().filter_map(|(_, rules)| rules.given()).flatten().collect();
-    twice(&routes, |route| (route.key(), route.to_string()), "differ in to, table or metric", faults);
-    twice(&rules, |rule| (rule.clone(), rule.to_string()), "once is enough", faults);
+    twice(&routes, HostRoute::key, "differ in to, table or metric", faults);
+    twice(&rules, Clone::clone, "once is enough", faults);
     for router in &file.virtual_routers {
         let routes = router.routes.at().filter(|at| !at.value.is_empty()).map(|at| &at.span);
         let rules = router.rules.at().filter(|at| !at.value.is_empty()).map(|at| &at.span);
@@ -484,17 +428,16 @@ pub(super) fn check(file: &raw::File, faults: &mut Faults) {
     }
 }
 
-fn twice<T, K: PartialEq>(
-    all: &[&At<T>],
-    key: impl Fn(&T) -> (K, String),
-    remedy: &str,
-    faults: &mut Faults,
-) {
-    for (index, at) in all.iter().enumerate() {
-        let (own, shown) = key(&at.value);
-        if let Some(first) = all[..index].iter().find(|first| key(&first.value).0 == own) {
-            let line = faults.line(&first.span);
-            faults.error(&at.span, format!("{shown} is there twice, first at line {line}"), remedy);
+fn twice<T: fmt::Display, K: Ord>(all: &[&At<T>], key: impl Fn(&T) -> K, remedy: &str, faults: &mut Faults) {
+    let mut seen = BTreeMap::new();
+    for at in all {
+        match seen.entry(key(&at.value)) {
+            Entry::Vacant(free) => drop(free.insert(&at.span)),
+            Entry::Occupied(first) => {
+                let line = faults.line(first.get());
+                let message = format!("{} is there twice, first at line {line}", at.value);
+                faults.error(&at.span, message, remedy);
+            }
         }
     }
 }

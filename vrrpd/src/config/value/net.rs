@@ -6,8 +6,11 @@ use netlink::Address;
 use toml::de::DeValue;
 use vrrp_proto::Family;
 
-use super::{Read, refuse, string};
+use super::{Read, count, refuse, string, word};
 use crate::config::Url;
+
+/// The kernel's number of the main routing table.
+pub(in crate::config) const MAIN_TABLE: u32 = 254;
 
 /// A virtual address with an optional prefix length.
 pub(in crate::config) fn address(key: &str, value: &DeValue<'_>) -> Read<Address> {
@@ -47,6 +50,57 @@ pub(in crate::config) fn ip(key: &str, value: &DeValue<'_>) -> Read<IpAddr> {
             let label = bare.map_or(String::new(), |ip| format!("without a prefix length: \"{ip}\""));
             refuse(format!("{key}: {text:?} is not an address"), label)
         }
+    }
+}
+
+/// A network; `None` for `"default"`, which is of either family.
+pub(in crate::config) fn destination(key: &str, value: &DeValue<'_>) -> Read<Option<Address>> {
+    match value {
+        DeValue::String(text) if text == "default" => Ok(None),
+        _ => network(key, value).map(Some),
+    }
+}
+
+/// A network: no bits of a host.
+pub(in crate::config) fn network(key: &str, value: &DeValue<'_>) -> Read<Address> {
+    let text = string(key, value)?;
+    let (ip, prefix) = text.split_once('/').map_or((text, None), |(ip, prefix)| (ip, Some(prefix)));
+    let Ok(ip) = ip.parse::<IpAddr>() else {
+        return refuse(
+            format!("{key}: {text:?} is not a network"),
+            "as in \"198.51.100.0/24\" or \"2001:db8::/32\"",
+        );
+    };
+    let most = Family::of(ip).host_prefix();
+    let prefix_len = match prefix.map(str::parse::<u8>) {
+        None => most,
+        Some(Ok(length)) if length <= most => length,
+        Some(_) => {
+            return refuse(format!("{key}: the prefix length of {text:?} is out of range 0..={most}"), "");
+        }
+    };
+    let first = match ip {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix_len)).unwrap_or(0);
+            IpAddr::from((ip.to_bits() & mask).to_be_bytes())
+        }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix_len)).unwrap_or(0);
+            IpAddr::from((ip.to_bits() & mask).to_be_bytes())
+        }
+    };
+    if first != ip {
+        let label = format!("the network is \"{first}/{prefix_len}\"");
+        return refuse(format!("{key}: {text:?} has bits beyond its prefix"), label);
+    }
+    Ok(Address { ip, prefix_len })
+}
+
+/// A routing table: `"main"`, or the number of one.
+pub(in crate::config) fn routing_table(key: &str, value: &DeValue<'_>) -> Read<u32> {
+    match value {
+        DeValue::Integer(_) => count(key, value, 1..=u32::MAX),
+        _ => word(key, value, &[("main", MAIN_TABLE)]),
     }
 }
 
