@@ -128,14 +128,16 @@ fn open(filter: &[SockFilter]) -> std::io::Result<Socket> {
     Ok(socket)
 }
 
+// The instructions of a socket filter, as linux/bpf_common.h composes them.
+const LOAD_WORD: u16 = 0x20;
+const LOAD_HALF: u16 = 0x28;
+const LOAD_BYTE: u16 = 0x30;
+const JUMP_EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+
 /// Passes ARP, VRRP over both families, neighbour solicitations and advertisements, IGMP, MLD, and all
 /// that comes from a virtual MAC address. A prober's thousands of echoes must not cost us a wake-up each.
 fn filter() -> [SockFilter; 18] {
-    const LOAD_WORD: u16 = 0x20;
-    const LOAD_HALF: u16 = 0x28;
-    const LOAD_BYTE: u16 = 0x30;
-    const JUMP_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
     let op = SockFilter::new;
     [
         op(LOAD_WORD, 0, 0, 6),
@@ -162,11 +164,6 @@ fn filter() -> [SockFilter; 18] {
 
 /// Passes VRRP over both families from the Ethernet addresses `sources`.
 fn adverts_from(sources: &[Mac]) -> Vec<SockFilter> {
-    const LOAD_WORD: u16 = 0x20;
-    const LOAD_HALF: u16 = 0x28;
-    const LOAD_BYTE: u16 = 0x30;
-    const JUMP_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
     let op = SockFilter::new;
     let count = u8::try_from(sources.len()).expect("a handful of nodes");
     let mut program = vec![
