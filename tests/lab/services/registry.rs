@@ -1,9 +1,10 @@
 //! Debian's docker-registry, with TLS.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::{Certificate, Image, wait_for_port};
-use crate::{DEADLINE, Daemon, Node, wait_for};
+use crate::{Daemon, Node};
 
 /// A running registry. Its storage stays on the node when it ends.
 pub struct Registry {
@@ -82,27 +83,35 @@ pub fn delete_layer(node: &Node, image: &Image) {
 }
 
 /// A small file system that holds the images of a node. It goes when this value is dropped.
+///
+/// The one mount that the laboratory makes outside of a namespace: the registry and vrrpd both have to see
+/// it, and vrrpd may not look through `/proc/PID/root` of others.
 pub struct SmallDisk {
-    mount: Daemon,
     path: PathBuf,
 }
 
 /// Moves the images of `node` to a file system of 4 MiB, beneath the registry.
 pub fn small_disk(node: &Node) -> SmallDisk {
-    let home = node.directory().join("small");
-    std::fs::create_dir_all(&home).expect("the lab's directory is writable");
-    let mut command = node.namespace().command("unshare");
-    let script = "mount -t tmpfs -o size=4m tmpfs \"$1\"; cp -R \"$2/.\" \"$1\"; touch \"$1/ready\"; exec sleep infinity";
-    command
-        .args(["--mount", "--propagation", "private", "sh", "-ec", script, "sh"])
-        .args([&home, &storage(node)]);
-    let mount = Daemon::start("small-disk", command, node.directory());
-    // How others see what only that process has mounted.
-    let path = PathBuf::from(format!("/proc/{}/root{}", mount.pid(), home.display()));
-    wait_for("the images on the small disk", DEADLINE, || path.join("ready").exists().then_some(()));
+    let path = node.directory().join("small");
+    std::fs::create_dir_all(&path).expect("the lab's directory is writable");
+    run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(&path));
+    let disk = SmallDisk { path };
+    run(Command::new("cp").arg("-R").arg(storage(node).join(".")).arg(&disk.path));
     std::fs::rename(storage(node), away(node)).expect("the storage was there");
-    std::os::unix::fs::symlink(&path, storage(node)).expect("the lab's directory is writable");
-    SmallDisk { mount, path }
+    std::os::unix::fs::symlink(&disk.path, storage(node)).expect("the lab's directory is writable");
+    disk
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: the registry may have files open. A failure would show as a mount that stays.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.path).status();
+    }
 }
 
 impl SmallDisk {
@@ -111,6 +120,6 @@ impl SmallDisk {
         let mut file = std::fs::File::create(self.path.join("full")).expect("there is space yet");
         let filled = std::io::copy(&mut std::io::repeat(0), &mut file);
         let error = filled.expect_err("a small disk ends");
-        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull, "process {}", self.mount.pid());
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
     }
 }
