@@ -1,7 +1,10 @@
 //! Frames that no router would send, written octet by octet.
 
+use std::io::IoSlice;
 use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd;
 
+use nix::sys::socket::{MsgFlags, MultiHeaders, sendmmsg};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::{Mac, Node};
@@ -13,7 +16,6 @@ const GROUP_MAC: Mac = Mac([0x01, 0, 0x5e, 0, 0, 0x12]);
 /// Sends Ethernet frames from a node's `eth0`.
 pub struct Injector {
     socket: Socket,
-    to: SockAddr,
     own: Mac,
 }
 
@@ -75,7 +77,9 @@ impl Injector {
     pub fn open(node: &Node) -> Self {
         node.namespace().enter(|| {
             let socket = Socket::new(Domain::PACKET, Type::RAW, None).expect("root may open packet sockets");
-            Self { socket, to: interface_address(), own: node.mac() }
+            // Protocol 0: nothing is received.
+            socket.bind(&interface_address()).expect("eth0 is there");
+            Self { socket, own: node.mac() }
         })
     }
 
@@ -85,6 +89,25 @@ impl Injector {
     /// When the kernel does not take it.
     pub fn send(&self, forgery: &Forgery) {
         self.send_frame(&forgery.frame(self.own));
+    }
+
+    /// Sends a packet `count` times, as fast as the kernel takes it.
+    ///
+    /// # Panics
+    /// When the kernel does not take it.
+    pub fn flood(&self, forgery: &Forgery, count: usize) {
+        const AT_ONCE: usize = 64;
+        let frame = forgery.frame(self.own);
+        let slices = [IoSlice::new(&frame)];
+        let mut left = count;
+        while left > 0 {
+            let these = left.min(AT_ONCE);
+            let mut headers = MultiHeaders::<()>::preallocate(these, None);
+            let (messages, nowhere) = (vec![slices; these], vec![None::<()>; these]);
+            let socket = self.socket.as_raw_fd();
+            let sent = sendmmsg(socket, &mut headers, &messages, &nowhere, [], MsgFlags::empty());
+            left -= sent.expect("the interface is up").count();
+        }
     }
 
     /// Tells everybody that `address` is here.
@@ -102,7 +125,7 @@ impl Injector {
     }
 
     fn send_frame(&self, frame: &[u8]) {
-        self.socket.send_to(frame, &self.to).expect("the interface is up");
+        self.socket.send(frame).expect("the interface is up");
     }
 }
 

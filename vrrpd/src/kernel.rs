@@ -17,7 +17,6 @@ mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::thread::JoinHandle;
@@ -30,7 +29,7 @@ use vrrp_proto::parameters::{Facts, InterfaceState, LinkId, RouterId};
 use vrrp_proto::{Family, MacAddress};
 
 use crate::mailbox::Mailbox;
-use crate::net::{Aim, membership};
+use crate::net::{Aim, Sieve, Wanted, membership};
 use crate::protocol::{self, Kernel};
 use crate::state_dir::StateDir;
 
@@ -174,11 +173,26 @@ struct Placed {
 /// Sockets that the protocol thread has.
 struct Opened {
     interface: LinkIndex,
-    groups: BTreeSet<IpAddr>,
-    groups_v2: BTreeSet<IpAddr>,
+    wanted: Wanted,
+    sieve: Sieve,
     aim: Aim,
     /// Why the groups could not be reported last.
     report_trouble: Option<String>,
+}
+
+impl Opened {
+    /// Has them hear what is wanted now. False where that takes other sockets.
+    fn hears(&mut self, wanted: &Wanted) -> bool {
+        if self.wanted == *wanted {
+            return true;
+        }
+        let members = self.wanted.groups == wanted.groups && self.wanted.groups_v2 == wanted.groups_v2;
+        let heard = members && self.sieve.pass(wanted).is_ok();
+        if heard {
+            self.wanted = wanted.clone();
+        }
+        heard
+    }
 }
 
 /// Addresses that a router holds or is about to.

@@ -9,19 +9,20 @@ mod filter;
 mod inbox;
 pub(crate) mod membership;
 mod receiver;
+mod refused;
 mod sys;
 mod transmitter;
 mod watcher;
 
 pub(crate) use announcer::Announcer;
+pub(crate) use filter::sieve::{FAULTS, Sieve, Wanted};
 pub(crate) use receiver::Receiver;
+pub(crate) use refused::Refused;
 pub(crate) use sys::{link_address, lock_memory, schedule_realtime};
 pub(crate) use transmitter::Transmitter;
 pub(crate) use watcher::{Aim, Watcher};
 
-use std::collections::BTreeSet;
 use std::io;
-use std::net::IpAddr;
 
 use vrrp_proto::packet::{Datagram, ParseError, Sighting};
 use vrrp_proto::{Family, Instant};
@@ -29,7 +30,10 @@ use vrrp_proto::{Family, Instant};
 /// The sockets of one interface and family.
 #[derive(Debug)]
 pub(crate) struct LinkSockets {
+    /// Hears what may be for us.
     pub(crate) receiver: Receiver,
+    /// For each of [`FAULTS`], in that order: has what the kernel turned away for it.
+    pub(crate) refused: [Refused; FAULTS.len()],
     pub(crate) transmitter: Transmitter,
     pub(crate) announcer: Announcer,
     pub(crate) watcher: Watcher,
@@ -52,8 +56,8 @@ pub(crate) enum Incoming<'a> {
 }
 
 impl LinkSockets {
-    /// Opens them all on the interface with this name and index, as a member of `groups`, of which VRRPv2 is spoken in
-    /// `groups_v2`. What the watcher hears of is said through its aim.
+    /// Opens them all on the interface with this name and index, to hear what is wanted. That may be changed through
+    /// the sieve, but for the groups; what the watcher hears of is said through its aim.
     ///
     /// # Errors
     ///
@@ -62,16 +66,19 @@ impl LinkSockets {
         interface: &str,
         index: u32,
         family: Family,
-        groups: &BTreeSet<IpAddr>,
-        groups_v2: &BTreeSet<IpAddr>,
-    ) -> io::Result<(Self, Aim)> {
-        let receiver = Receiver::open(interface, index, family, groups)?;
+        wanted: &Wanted,
+    ) -> io::Result<(Self, Sieve, Aim)> {
+        let program = filter::sieve::program(family, wanted, None);
+        let receiver = Receiver::open(interface, index, family, &wanted.groups, &program)?;
+        let refused = Refused::open_all(index, family, wanted)?;
+        let sieve = Sieve::new(family, receiver.socket(), refused.each_ref().map(Refused::socket));
+        let groups_v2 = &wanted.groups_v2;
         let sealed = (!groups_v2.is_empty()).then(|| Receiver::open_sealed(interface, index, groups_v2));
         let sealed = sealed.transpose()?;
         let transmitter = Transmitter::open(interface, index, family)?;
         let announcer = Announcer::open(index)?;
         let (watcher, aim) = Watcher::open(interface, index, family)?;
-        Ok((Self { receiver, transmitter, announcer, watcher, sealed }, aim))
+        Ok((Self { receiver, refused, transmitter, announcer, watcher, sealed }, sieve, aim))
     }
 }
 

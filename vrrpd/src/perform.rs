@@ -5,12 +5,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use vrrp_proto::action::{Action, Input};
 use vrrp_proto::node::{ANNOUNCEMENT_MAX, MESSAGE_MAX};
+use vrrp_proto::packet::DiscardReason;
 use vrrp_proto::packet::arp::GarpForm;
 use vrrp_proto::packet::ip::{ETHERNET_HEADER, HEADER_MAX, header_len, write_header};
 use vrrp_proto::parameters::{LinkId, RouterId};
@@ -18,13 +20,15 @@ use vrrp_proto::{Family, Instant, MacAddress, Node, Priority};
 
 use crate::clock;
 use crate::kernel;
-use crate::net::{Announcer, Incoming, LinkSockets};
+use crate::net::{Announcer, FAULTS, Incoming, LinkSockets};
 use crate::protocol::{Gauges, Kernel, Note, Wires, socket_number};
 
 /// Part of the number in the epoll of a watcher, where the receiver beside it has none.
 const WATCHER: u64 = 1 << 32;
 /// The same of what hears behind Authentication Headers.
-const SEALED: u64 = 1 << 33;
+const SEALED: u64 = 2 << 32;
+/// The same of what was refused for the first fault; those for the others follow. Nobody waits for them.
+const REFUSED: u64 = 3 << 32;
 
 const HEADERS_MAX: usize = ETHERNET_HEADER + HEADER_MAX;
 
@@ -102,14 +106,39 @@ impl Performer {
 
     /// The next packet of the socket with this number in the epoll, if there is such a socket.
     pub(crate) fn next(&mut self, number: u64) -> Option<(LinkId, io::Result<Option<Incoming<'_>>>)> {
-        let of_pair = number & !(WATCHER | SEALED);
+        let of_pair = number & u64::from(u32::MAX);
         let sockets = self.sockets.get_mut(usize::try_from(of_pair).ok()?)?.as_deref_mut()?;
         let next = match number - of_pair {
             0 => sockets.receiver.next(),
             WATCHER => sockets.watcher.next(),
-            _ => sockets.sealed.as_mut()?.next(),
+            SEALED => sockets.sealed.as_mut()?.next(),
+            refused => sockets.refused.get_mut(fault_of(refused)?)?.next(),
         };
-        Some((LinkId(u16::try_from(of_pair >> 1).ok()?), next))
+        Some((link_of(of_pair)?, next))
+    }
+
+    /// The numbers of all links and families that may have sockets.
+    pub(crate) fn pairs(&self) -> std::ops::Range<u64> {
+        0..u64::try_from(self.sockets.len()).expect("numbers of 17 bits")
+    }
+
+    /// The numbers of all sockets that have what was refused, whether they are open or not.
+    pub(crate) fn refused(&self) -> impl Iterator<Item = u64> + use<> {
+        self.pairs()
+            .flat_map(|pair| (REFUSED..).step_by(1 << 32).take(FAULTS.len()).map(move |fault| fault | pair))
+    }
+
+    /// What the kernel dropped since the last look, of what was refused for one fault or, by the number of
+    /// a pair, of what may be for us.
+    pub(crate) fn unread(&mut self, number: u64) -> Option<Input<'static>> {
+        let of_pair = number & u64::from(u32::MAX);
+        let sockets = self.sockets.get_mut(usize::try_from(of_pair).ok()?)?.as_deref_mut()?;
+        let (packets, reason) = match fault_of(number - of_pair) {
+            Some(fault) => (sockets.refused.get(fault)?.newly_dropped(), FAULTS[fault]),
+            None => (sockets.receiver.newly_dropped(), DiscardReason::Overrun),
+        };
+        let packets = u64::from(packets);
+        (packets > 0).then_some(Input::Unread { link: link_of(of_pair)?, reason, packets })
     }
 
     /// Says where a router runs.
@@ -143,9 +172,11 @@ impl Performer {
         if self.sockets.len() <= index {
             self.sockets.resize_with(index + 1, || None);
         }
-        // A file that closes leaves the epoll by itself; the watcher's is the kernel thread's too.
+        // A file that closes leaves the epoll by itself; some are the kernel thread's too.
         if let Some(old) = std::mem::replace(&mut self.sockets[index], sockets) {
-            epoll.delete(&old.watcher).expect("it has been waited for");
+            for file in [old.watcher.as_fd(), old.receiver.as_fd()] {
+                epoll.delete(file).expect("it has been waited for");
+            }
         }
         if let Some(sockets) = &self.sockets[index] {
             let event = |number| EpollEvent::new(EpollFlags::EPOLLIN, number);
@@ -249,4 +280,13 @@ impl Performer {
     fn sockets_at(&self, link: LinkId, family: Family) -> Option<&LinkSockets> {
         self.sockets.get(usize::try_from(socket_number(link, family)).ok()?)?.as_deref()
     }
+}
+
+/// The fault that a socket is for, by its part of the number; `None`: it is for none.
+fn fault_of(part: u64) -> Option<usize> {
+    usize::try_from(part.checked_sub(REFUSED)? >> 32).ok()
+}
+
+fn link_of(of_pair: u64) -> Option<LinkId> {
+    u16::try_from(of_pair >> 1).ok().map(LinkId)
 }

@@ -30,9 +30,23 @@ use crate::mailbox::Mailbox;
 use crate::net::{self, Announcer, Incoming, LinkSockets};
 use crate::perform::{Performer, Wiring};
 
-/// Packets of one socket that are read before the others get their turn, and before the timers are
-/// looked at: far more than all routers of a link say in one interval.
-const PACKETS_AT_ONCE: usize = 256;
+/// Packets of one socket that are read before the others get their turn, and before a silence is judged:
+/// as many as wait in it at most, where the interface spends little room on each.
+const PACKETS_AT_ONCE: usize = 8192;
+/// After so many of them advertisements that are due leave.
+const PACKETS_BETWEEN: usize = 256;
+/// How often it is looked at what the kernel refused, when nobody asks.
+const ASIDE: Duration = Duration::from_secs(1);
+/// The same as [`PACKETS_AT_ONCE`], of what was refused for one fault on one interface.
+const REFUSED_AT_ONCE: usize = 256;
+/// So long the processor is held without a wait at most, while packets come faster than they are read. The
+/// kernel takes it away from realtime threads that do not wait, for 50 ms of each second, and ends the
+/// process after two seconds (`RLIMIT_RTTIME`).
+const UNBROKEN: Duration = Duration::from_millis(10);
+/// What is a wait.
+const WAIT: Duration = Duration::from_micros(20);
+/// How long to wait then, in milliseconds: sockets have room for what comes meanwhile.
+const REST_MS: u8 = 1;
 /// A packet that is read sooner after its arrival is not one of a queue.
 const FRESH: Duration = Duration::from_millis(1);
 /// How long to look again and again for what the kernel thread answers before going to sleep: longer
@@ -159,6 +173,12 @@ const MESSAGES: u64 = u64::MAX - 1;
 struct Loop {
     node: Node,
     epoll: Epoll,
+    /// The timer and the messages alone.
+    resting: Epoll,
+    /// The end of the last wait.
+    waited: Instant,
+    /// When what the kernel refused is looked at next.
+    aside: Instant,
     timer: TimerFd,
     armed: Option<Instant>,
     /// Until then a takeover waits for the kernel thread.
@@ -178,11 +198,17 @@ impl Loop {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let timer =
             TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-        epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
-        epoll.add(&wires.messages, EpollEvent::new(EpollFlags::EPOLLIN, MESSAGES))?;
+        let resting = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        for epoll in [&epoll, &resting] {
+            epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
+            epoll.add(&wires.messages, EpollEvent::new(EpollFlags::EPOLLIN, MESSAGES))?;
+        }
         Ok(Self {
             node: Node::new(),
             epoll,
+            resting,
+            waited: Instant::ZERO,
+            aside: Instant::ZERO,
             timer,
             armed: None,
             linger: Instant::ZERO,
@@ -203,7 +229,8 @@ impl Loop {
     fn turn(&mut self) -> ControlFlow<()> {
         let mut events = [EpollEvent::empty(); 64];
         self.arm();
-        let lingers = clock::now() < self.linger;
+        let began = clock::now();
+        let lingers = began < self.linger;
         let timeout = if lingers { EpollTimeout::ZERO } else { EpollTimeout::NONE };
         let ready = match self.epoll.wait(&mut events, timeout) {
             Ok(0) | Err(Errno::EINTR) => return ControlFlow::Continue(()),
@@ -211,6 +238,7 @@ impl Loop {
             Err(errno) => unreachable!("epoll_wait on our own file: {errno}"),
         };
         self.note_lateness();
+        self.rest(began);
         // Advertisements that are a little late leave first, then what others said is read, and
         // only then a silence is judged.
         if let Some(clock::Origins { wall, boot }) = clock::origins() {
@@ -231,8 +259,27 @@ impl Loop {
         if drained {
             self.handle(Input::Drained);
         }
+        if self.aside <= clock::now() {
+            self.look_aside();
+        }
         self.performer.send_backlog();
         ControlFlow::Continue(())
+    }
+
+    /// Lets others have the processor for a moment when that has been held for long; `began` is when the
+    /// last wait did.
+    fn rest(&mut self, began: Instant) {
+        let now = clock::now();
+        if now - began >= WAIT {
+            self.waited = now;
+        } else if now - self.waited >= UNBROKEN {
+            // A deadline or a message ends it, and then it is tried again.
+            let _ = self.resting.wait(&mut [EpollEvent::empty()], EpollTimeout::from(REST_MS));
+            let rested = clock::now();
+            if rested - now >= WAIT {
+                self.waited = rested;
+            }
+        }
     }
 
     /// Sets the one timer to the next deadline. A deadline that has passed fires at once; setting
@@ -269,29 +316,62 @@ impl Loop {
     /// that finds nothing: the wait returns at once when there is more. When packets come faster
     /// than that, or a timer is due, the socket is read until it is empty.
     fn receive(&mut self, socket: u64) -> bool {
-        for _ in 0..PACKETS_AT_ONCE {
-            let Some((link, incoming)) = self.performer.next(socket) else { return true };
-            let (input, arrived) = match incoming {
-                Ok(Some(Incoming::Datagram(datagram, arrived))) => {
-                    (Input::Received { link, datagram, arrived }, arrived)
-                }
-                Ok(Some(Incoming::Sealed(datagram, arrived))) => (Input::Sealed { link, datagram }, arrived),
-                Ok(Some(Incoming::Damaged(error, arrived))) => (Input::Damaged { link, error }, arrived),
-                Ok(Some(Incoming::Sighting(sighting, arrived))) => {
-                    (Input::Sighted { link, sighting, arrived }, arrived)
-                }
-                Ok(Some(Incoming::Nothing)) => continue,
-                // An error (the interface went down) is read once; the monitor tells the rest.
-                Ok(None) | Err(_) => return true,
-            };
+        for packet in 1..=PACKETS_AT_ONCE {
+            let Some(arrived) = self.take_in(socket) else { return true };
             let now = clock::now();
-            self.node.handle(input, now, &mut self.actions);
-            self.perform();
-            if now - arrived < FRESH && self.armed.is_none_or(|due| now < due) {
+            let due = self.armed.is_some_and(|due| due <= now);
+            if now - arrived < FRESH && !due {
                 return false;
+            }
+            if due && packet % PACKETS_BETWEEN == 0 {
+                self.handle(Input::Woke);
             }
         }
         true
+    }
+
+    /// Hands the next packet of a socket to the node, and says when it arrived; `None`: there is none.
+    fn take_in(&mut self, socket: u64) -> Option<Instant> {
+        let (link, incoming) = self.performer.next(socket)?;
+        let (input, arrived) = match incoming {
+            Ok(Some(Incoming::Datagram(datagram, arrived))) => {
+                (Input::Received { link, datagram, arrived }, arrived)
+            }
+            Ok(Some(Incoming::Sealed(datagram, arrived))) => (Input::Sealed { link, datagram }, arrived),
+            Ok(Some(Incoming::Damaged(error, arrived))) => (Input::Damaged { link, error }, arrived),
+            Ok(Some(Incoming::Sighting(sighting, arrived))) => {
+                (Input::Sighted { link, sighting, arrived }, arrived)
+            }
+            // As good as old: there may be more.
+            Ok(Some(Incoming::Nothing)) => return Some(Instant::ZERO),
+            // An error (the interface went down) is read once; the monitor tells the rest.
+            Ok(None) | Err(_) => return None,
+        };
+        self.node.handle(input, clock::now(), &mut self.actions);
+        self.perform();
+        Some(arrived)
+    }
+
+    /// Judges what the kernel refused, as far as there was room for it, and counts the rest.
+    fn look_aside(&mut self) {
+        self.aside = clock::now() + ASIDE;
+        for socket in self.performer.refused() {
+            for _ in 0..REFUSED_AT_ONCE {
+                if self.take_in(socket).is_none() {
+                    break;
+                }
+            }
+            self.count_unread(socket);
+        }
+        for pair in self.performer.pairs() {
+            self.count_unread(pair);
+        }
+    }
+
+    fn count_unread(&mut self, socket: u64) {
+        if let Some(input) = self.performer.unread(socket) {
+            self.handle(input);
+        }
     }
 
     fn read_messages(&mut self) -> ControlFlow<()> {
@@ -337,7 +417,9 @@ impl Loop {
         }
     }
 
-    fn observe(&self, mut observation: Box<Observation>) {
+    fn observe(&mut self, mut observation: Box<Observation>) {
+        // What has come counts.
+        self.look_aside();
         let now = clock::now();
         observation.at = now;
         for &router in &observation.asked {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::absence::Absence;
-use crate::packet::{ChecksumForm, Datagram, ParseError, Sighting};
+use crate::packet::{ChecksumForm, Datagram, DiscardReason, ParseError, Sighting};
 use crate::parameters::{Facts, LinkId, Parameters, RouterId, VirtualAddress};
 use crate::snapshot::{Alarm, Delivery, Evidence, Reason, StateName};
 use crate::tracking::{TrackerId, TrackerState};
@@ -41,6 +41,15 @@ pub enum Input<'a> {
         link: LinkId,
         /// What is wrong with it.
         error: ParseError,
+    },
+    /// Packets that the kernel dropped, and nobody read.
+    Unread {
+        /// Interface they came in on.
+        link: LinkId,
+        /// What its filter found wrong with them, or that there was no room.
+        reason: DiscardReason,
+        /// How many.
+        packets: u64,
     },
     /// A frame that shows an address at a station; whose address it is, the node finds out.
     Sighted {

@@ -48,14 +48,19 @@ pub(crate) struct Told {
 impl Discarded {
     /// Takes note of one.
     pub(crate) fn add(&mut self, source: Option<IpAddr>, error: ParseError, now: Instant) {
+        self.add_many(source, error, 1, now);
+    }
+
+    /// Takes note of some that have one thing wrong with them.
+    pub(crate) fn add_many(&mut self, source: Option<IpAddr>, error: ParseError, packets: u64, now: Instant) {
         let fresh =
             Record { packets: 0, error, source, at: now, untold: 0, not_before: now, spacing: SPACING };
         let record = self.0[error.reason() as usize].get_or_insert(fresh);
         if now >= record.not_before + QUIET {
             (record.not_before, record.spacing) = (now, SPACING);
         }
-        record.packets += 1;
-        record.untold += 1;
+        record.packets += packets;
+        record.untold += packets;
         (record.error, record.source, record.at) = (error, source, now);
     }
 

@@ -119,6 +119,9 @@ impl Node {
             }
             Input::Sealed { link, datagram } => self.sealed(link, &datagram, cx),
             Input::Damaged { link, error } => self.discarded(link, None, error, cx),
+            Input::Unread { link, reason, packets } => {
+                self.all_discarded(link, None, ParseError::Unread { reason }, packets, cx);
+            }
             Input::Sighted { link, sighting, arrived } => {
                 let on_link = |router: &&mut VirtualRouter| router.parameters().link == link;
                 for router in self.routers.iter_mut().flatten().filter(on_link) {
@@ -347,7 +350,7 @@ impl Node {
                 Ok(advertisement) => router.handle(Event::Advertisement(advertisement), cx),
                 Err(reason) => discarded = Some(reason),
             });
-            discarded.into_iter().for_each(|reason| self.statistics.count(reason));
+            discarded.into_iter().for_each(|reason| self.statistics.count(reason, 1));
             return;
         }
         // Nobody's: find out what it would have been, so that a foreign VRID is not counted as a
@@ -368,13 +371,24 @@ impl Node {
         match router.and_then(|router| self.router_mut(router)) {
             Some(router) => {
                 let reason = router.refuse(link, datagram, cx);
-                self.statistics.count(reason);
+                self.statistics.count(reason, 1);
             }
             None => self.discarded(link, Some(datagram.source), ParseError::UnknownVrid { vrid }, cx),
         }
     }
 
     fn discarded(&mut self, link: LinkId, source: Option<IpAddr>, error: ParseError, cx: &mut Context<'_>) {
+        self.all_discarded(link, source, error, 1, cx);
+    }
+
+    fn all_discarded(
+        &mut self,
+        link: LinkId,
+        source: Option<IpAddr>,
+        error: ParseError,
+        packets: u64,
+        cx: &mut Context<'_>,
+    ) {
         let record = self.link_record(link);
         let counter = match error.reason() {
             DiscardReason::Header => &mut record.statistics.ip_header_errors,
@@ -385,10 +399,10 @@ impl Node {
             DiscardReason::Authentication => &mut record.statistics.auth_errors,
             _ => &mut record.statistics.other_errors,
         };
-        *counter += 1;
-        record.discards.add(source, error, cx.now);
+        *counter += packets;
+        record.discards.add_many(source, error, packets, cx.now);
         record.tell_discards(link, cx);
-        self.statistics.count(error.reason());
+        self.statistics.count(error.reason(), packets);
     }
 
     fn tracked(&mut self, tracker: TrackerId, state: TrackerState, cx: &mut Context<'_>) {

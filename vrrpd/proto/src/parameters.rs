@@ -8,6 +8,9 @@ use crate::packet::{AuthPolicy, ChecksumForm, ChecksumPolicy, Key, Password};
 use crate::tracking::Tracking;
 use crate::{AdverInterval, Family, Instant, MacAddress, Priority, Version, Vrid};
 
+/// Hop Limit that Linux gives an IPv6 packet when nothing else is said.
+pub(crate) const KERNEL_HOP_LIMIT: u8 = 64;
+
 /// Number of a Virtual Router, given by the caller and kept across reconfiguration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouterId(pub u16);
@@ -155,6 +158,7 @@ pub struct Parameters {
     /// 255), whose addresses cannot move.
     pub witness: Option<Witness>,
     /// Least TTL or Hop Limit of what peers send: 255, or less where routers are on the way.
+    /// [`least_hop_limit`](Self::least_hop_limit) says what it comes to.
     pub min_hop_limit: u8,
     /// Preempt_Mode.
     pub preempt_mode: bool,
@@ -209,6 +213,18 @@ impl Parameters {
     /// Where multicast goes to and comes from.
     pub fn group(&self) -> IpAddr {
         self.group.unwrap_or(self.family.group())
+    }
+
+    /// TTL or Hop Limit below which no advertisement is taken, on the first path. Of those above it not each
+    /// one is: the group is 255's, and from IPv6 peers 64 is the only lower one, Linux's own.
+    pub fn least_hop_limit(&self) -> u8 {
+        if self.peers.is_empty() {
+            u8::MAX
+        } else if self.family == Family::Ipv6 && !self.strict {
+            self.min_hop_limit.min(KERNEL_HOP_LIMIT)
+        } else {
+            self.min_hop_limit
+        }
     }
 
     /// May advertisements of this router come from there?

@@ -199,8 +199,8 @@ pub struct GlobalStatistics {
 }
 
 impl GlobalStatistics {
-    /// Takes note of a discarded packet; most reasons are counted for a router or an interface only.
-    pub const fn count(&mut self, reason: DiscardReason) {
+    /// Takes note of discarded packets; most reasons are counted for a router or an interface only.
+    pub const fn count(&mut self, reason: DiscardReason, packets: u64) {
         let counter = match reason {
             DiscardReason::Checksum => &mut self.checksum_errors,
             DiscardReason::Version => &mut self.version_errors,
@@ -208,7 +208,7 @@ impl GlobalStatistics {
             DiscardReason::HopLimit => &mut self.ip_ttl_errors,
             _ => return,
         };
-        *counter += 1;
+        *counter += packets;
     }
 }
 
@@ -228,7 +228,7 @@ pub struct LinkStatistics {
     pub packet_length_errors: u64,
     /// VRRPv2 in an IP Authentication Header, which tells no VRID.
     pub auth_errors: u64,
-    /// Any other fault in a packet for a VRID that nobody has.
+    /// Any other fault in a packet for a VRID that nobody has, or that nobody read.
     pub other_errors: u64,
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use vrrp_proto::action::{Action, Input, Outcome, Ticket};
 use vrrp_proto::node::{ANNOUNCEMENT_MAX, MESSAGE_MAX};
 use vrrp_proto::packet::arp::GarpForm;
-use vrrp_proto::packet::{ChecksumForm, Datagram, Key, ParseError, Sighting, encode};
+use vrrp_proto::packet::{ChecksumForm, Datagram, DiscardReason, Key, ParseError, Sighting, encode};
 use vrrp_proto::parameters::{
     Authentication, Facts, GroupId, InterfaceState, KeyMode, Keyring, LinkId, Parameters, Replay, RouterId,
     Witness, WitnessPolicy,
@@ -231,6 +231,7 @@ fn round(watched: &mut Watched) {
     watched.receive(LINK, ip("0.0.0.0"), group, VRID, 100, &list, form);
     watched.receive(LINK, ip("192.0.2.9"), ip("192.0.2.3"), VRID, 100, &list, form);
     watched.handle(Input::Damaged { link: LINK, error: ParseError::Fragment });
+    watched.handle(Input::Unread { link: LINK, reason: DiscardReason::Overrun, packets: 100_000 });
     let payload: &[u8] = &[0x31, VRID, 100, 9, 0, 100, 0, 0];
     let datagram = Datagram { source: ip("192.0.2.9"), destination: group, hop_limit: 255, payload };
     let arrived = watched.now;

@@ -92,8 +92,8 @@ fn no_octets_cause_a_panic_and_what_is_accepted_is_consistent() {
     }
     assert!(accepted > 1000, "only {accepted} were accepted");
     for reason in DiscardReason::ALL {
-        use DiscardReason::{Destination, Digest, Owner, Peer, Replay, Source, Window};
-        let of_the_node = matches!(reason, Destination | Owner | Source | Peer)
+        use DiscardReason::{Destination, Digest, Overrun, Owner, Peer, Replay, Source, Window};
+        let of_the_node = matches!(reason, Destination | Overrun | Owner | Source | Peer)
             || matches!(reason, Digest | Window | Replay);
         assert_eq!(reasons[reason as usize] == 0, of_the_node, "{}", reason.name());
     }

@@ -13,7 +13,7 @@ use vrrp_proto::parameters::{
     Witness,
 };
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState, Tracking};
-use vrrp_proto::{AdverInterval, Family, Version, Vrid};
+use vrrp_proto::{AdverInterval, Family, Vrid};
 
 use crate::authentication::Secrets;
 use crate::config::{self, Config, Ipv4Checksum, Lease, TrackInterface};
@@ -204,56 +204,56 @@ impl Roster {
         let device = new.virtual_mac.then(|| self.device(new, before));
         let usual = device.as_ref().map_or(&new.interface, |device| &device.name);
         let placements = self.placements(new, usual);
+        let parameters = Parameters {
+            link,
+            vrid: new.vrid,
+            family: new.family,
+            priority: new.priority,
+            interval: new.advertisement_interval,
+            authentication: self.secrets.of(&new.name),
+            addresses: placements
+                .iter()
+                .map(|&Placement { address: netlink::Address { ip, prefix_len }, apart, .. }| {
+                    VirtualAddress { ip, prefix_len, interface: apart }
+                })
+                .collect(),
+            extra_addresses: number(new.extra_addresses.len()),
+            peers: new.peers.iter().copied().collect(),
+            virtual_mac: new.virtual_mac,
+            second_path: new.second_path.as_ref().map(|path| self.second_path(path)),
+            witness: new.witness.as_ref().map(witness),
+            group: Some(new.multicast_group),
+            allowed: new
+                .allowed_sources
+                .iter()
+                .map(|network| Network { address: network.ip, prefix_len: network.prefix_len })
+                .collect(),
+            min_hop_limit: new.min_ttl,
+            preempt_mode: new.preempt_mode,
+            preempt_delay: new.preempt_delay,
+            startup_delay: new.startup_delay,
+            carrier_delay: new.carrier_delay,
+            strict: new.strict,
+            checksum_policy: policy,
+            checksum_form: form,
+            leased: lease.is_some(),
+            announcements: Announcements {
+                count: new.garp.count,
+                interval: new.garp.interval,
+                second_after: new.garp.second_after,
+                refresh: new.garp.refresh,
+                refresh_count: new.garp.refresh_count,
+                lower_priority_count: new.garp.lower_priority_count,
+                lower_priority_second_after: new.garp.lower_priority_second_after,
+                spacing: spacing(config, &new.interface),
+            },
+            tracking,
+            sync_group: group,
+        };
         Entry {
             config: new.clone(),
             leaving: false,
             counting_since: before.map_or_else(WallTime::now, |before| before.counting_since),
-            parameters: Parameters {
-                link,
-                vrid: new.vrid,
-                family: new.family,
-                priority: new.priority,
-                interval: new.advertisement_interval,
-                authentication: self.secrets.of(&new.name),
-                addresses: placements
-                    .iter()
-                    .map(|&Placement { address: netlink::Address { ip, prefix_len }, apart, .. }| {
-                        VirtualAddress { ip, prefix_len, interface: apart }
-                    })
-                    .collect(),
-                extra_addresses: number(new.extra_addresses.len()),
-                peers: new.peers.iter().copied().collect(),
-                virtual_mac: new.virtual_mac,
-                second_path: new.second_path.as_ref().map(|path| self.second_path(path)),
-                witness: new.witness.as_ref().map(witness),
-                group: Some(new.multicast_group),
-                allowed: new
-                    .allowed_sources
-                    .iter()
-                    .map(|network| Network { address: network.ip, prefix_len: network.prefix_len })
-                    .collect(),
-                min_hop_limit: new.min_ttl,
-                preempt_mode: new.preempt_mode,
-                preempt_delay: new.preempt_delay,
-                startup_delay: new.startup_delay,
-                carrier_delay: new.carrier_delay,
-                strict: new.strict,
-                checksum_policy: policy,
-                checksum_form: form,
-                leased: lease.is_some(),
-                announcements: Announcements {
-                    count: new.garp.count,
-                    interval: new.garp.interval,
-                    second_after: new.garp.second_after,
-                    refresh: new.garp.refresh,
-                    refresh_count: new.garp.refresh_count,
-                    lower_priority_count: new.garp.lower_priority_count,
-                    lower_priority_second_after: new.garp.lower_priority_second_after,
-                    spacing: spacing(config, &new.interface),
-                },
-                tracking,
-                sync_group: group,
-            },
             place: Place {
                 link,
                 interface: new.interface.clone(),
@@ -267,7 +267,9 @@ impl Roster {
                 }),
                 stations: stations(new).collect(),
                 group: new.peers.is_empty().then_some(new.multicast_group),
-                version_2: new.version() == Version::V2,
+                vrid: new.vrid,
+                version: new.version(),
+                least_hop_limit: parameters.least_hop_limit(),
                 global_source: new.peers.iter().any(|peer| match peer {
                     IpAddr::V4(_) => false,
                     IpAddr::V6(peer) => !peer.is_unicast_link_local(),
@@ -281,6 +283,7 @@ impl Roster {
                 may_resume,
                 further: self.numbered(&new.garp.interfaces),
             },
+            parameters,
         }
     }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use netlink::{Address, AddressEntry, AddressOptions, Lifetime, Link, LinkIndex, Scope, Table};
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId};
-use vrrp_proto::{Family, Instant, MacAddress};
+use vrrp_proto::{Family, Instant, MacAddress, Version, Vrid};
 
 use super::{Device, Way};
 use crate::clock;
+use crate::net::Wanted;
 
 /// Where a router runs, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +29,12 @@ pub(crate) struct Place {
     pub(crate) stations: Vec<IpAddr>,
     /// Group that is listened to; none in unicast.
     pub(crate) group: Option<IpAddr>,
-    /// VRRPv2 is spoken, of which there is a form behind an Authentication Header.
-    pub(crate) version_2: bool,
+    /// The router's number.
+    pub(crate) vrid: Vrid,
+    /// What is spoken. Of VRRPv2 there is a form behind an Authentication Header.
+    pub(crate) version: Version,
+    /// TTL or Hop Limit below which nothing is taken, on the first path.
+    pub(crate) least_hop_limit: u8,
     /// Unicast peers are not link-local: IPv6 advertisements leave from a global address.
     pub(crate) global_source: bool,
     /// The device with the virtual MAC address, which addresses go on that name no interface.
@@ -74,6 +79,31 @@ pub(crate) struct Placement {
     pub(crate) options: AddressOptions,
     /// It only moves along.
     pub(crate) extra: bool,
+}
+
+/// What the routers among `places` that are on this link, by either path, can use of what comes in.
+pub(super) fn wanted<'a>(places: impl Iterator<Item = &'a Place>, link: LinkId, family: Family) -> Wanted {
+    let mut wanted = Wanted {
+        groups: BTreeSet::new(),
+        groups_v2: BTreeSet::new(),
+        vrids: BTreeSet::new(),
+        versions: BTreeSet::new(),
+        least_hop_limit: u8::MAX,
+    };
+    for place in places.filter(|place| place.family == family) {
+        let first = place.link == link;
+        if !first && place.second.as_ref().is_none_or(|second| second.link != link) {
+            continue;
+        }
+        wanted.vrids.insert(place.vrid);
+        wanted.versions.insert(place.version);
+        if first {
+            wanted.least_hop_limit = wanted.least_hop_limit.min(place.least_hop_limit);
+            wanted.groups.extend(place.group);
+            wanted.groups_v2.extend(place.group.filter(|_| place.version == Version::V2));
+        }
+    }
+    wanted
 }
 
 impl Place {
@@ -317,7 +347,9 @@ mod tests {
             second: None,
             stations: Vec::new(),
             group: None,
-            version_2: false,
+            vrid: Vrid::new(201).expect("not zero"),
+            version: Version::V3,
+            least_hop_limit: 255,
             global_source: false,
             device: None,
             addresses: Vec::new(),

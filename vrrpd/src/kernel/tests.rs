@@ -7,6 +7,7 @@ use netlink::{Event, Link};
 use nix::sched::{CloneFlags, unshare};
 use vrrp_proto::action::Ownership;
 use vrrp_proto::parameters::VirtualAddress;
+use vrrp_proto::{Version, Vrid};
 
 use super::*;
 
@@ -63,7 +64,9 @@ fn place_on(interface: &str) -> Place {
         second: None,
         stations: Vec::new(),
         group: None,
-        version_2: false,
+        vrid: Vrid::new(201).expect("not zero"),
+        version: Version::V3,
+        least_hop_limit: 255,
         global_source: false,
         device: None,
         addresses: vec![placement(201), placement(202)],

@@ -1,7 +1,6 @@
 //! What the kernel tells: links and addresses that come and go, and the sockets that follow them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::time::Instant;
 
 use netlink::{Address, Event, LinkIndex};
@@ -253,20 +252,16 @@ impl Worker {
                 return true;
             }
         };
-        let here = |placed: &&Placed| placed.place.link == link && placed.place.family == family;
-        let places = || self.places.values().filter(here).map(|placed| &placed.place);
-        let groups: BTreeSet<IpAddr> = places().filter_map(|place| place.group).collect();
-        let groups_v2: BTreeSet<IpAddr> =
-            places().filter(|place| place.version_2).filter_map(|place| place.group).collect();
-        let as_before = |opened: &Opened| {
-            opened.interface == index && opened.groups == groups && opened.groups_v2 == groups_v2
-        };
-        if self.sockets.get(&(link, family)).is_some_and(as_before) {
+        let wanted = place::wanted(self.places.values().map(|placed| &placed.place), link, family);
+        if let Some(opened) = self.sockets.get_mut(&(link, family))
+            && opened.interface == index
+            && opened.hears(&wanted)
+        {
             return true;
         }
-        match LinkSockets::open(interface, index.get(), family, &groups, &groups_v2) {
-            Ok((sockets, aim)) => {
-                let opened = Opened { interface: index, groups, groups_v2, aim, report_trouble: None };
+        match LinkSockets::open(interface, index.get(), family, &wanted) {
+            Ok((sockets, sieve, aim)) => {
+                let opened = Opened { interface: index, wanted, sieve, aim, report_trouble: None };
                 self.sockets.insert((link, family), opened);
                 let sockets = Some(Box::new(sockets));
                 self.protocol.push_waiting(protocol::Message::Sockets { link, family, sockets });
@@ -282,14 +277,14 @@ impl Worker {
 
     /// When the groups are to be reported, if there are any.
     pub(super) fn reports_due(&self) -> Option<Instant> {
-        self.sockets.values().any(|opened| !opened.groups.is_empty()).then_some(self.report_at)
+        self.sockets.values().any(|opened| !opened.wanted.groups.is_empty()).then_some(self.report_at)
     }
 
     /// Tells switches which groups we listen to, whether or not anybody asked.
     pub(super) fn report_memberships(&mut self) {
         self.report_at = Instant::now() + membership::INTERVAL;
         for (&(link, family), opened) in &mut self.sockets {
-            if opened.groups.is_empty() {
+            if opened.wanted.groups.is_empty() {
                 continue;
             }
             let here = |placed: &&Placed| placed.place.link == link && placed.place.family == family;
@@ -298,7 +293,7 @@ impl Worker {
             let source = in_group.filter_map(|placed| placed.facts?.source).next();
             let Some(interface) = self.table.link(opened.interface) else { continue };
             let (name, index) = (&interface.name, interface.index.get());
-            let trouble = membership::report(name, index, family, source, &opened.groups).err();
+            let trouble = membership::report(name, index, family, source, &opened.wanted.groups).err();
             let trouble = trouble.map(|error| format!("{name}: {error}"));
             // Once, not every minute.
             if opened.report_trouble != trouble {

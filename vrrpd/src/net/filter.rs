@@ -1,7 +1,10 @@
 //! The kernel's part of watching: a classic BPF program that passes the frames about given addresses.
 //!
 //! A busy LAN is full of ARP, and none of it wakes us unless it is about an address of ours. The
-//! program finds that out before the kernel copies the frame.
+//! program finds that out before the kernel copies the frame. The programs for VRRP itself are in
+//! [`sieve`].
+
+pub(super) mod sieve;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -26,6 +29,10 @@ const RECALL: u16 = (libc::BPF_LD | libc::BPF_MEM) as u16;
 const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
 const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ) as u16;
 const JUMP_GREATER: u16 = (libc::BPF_JMP | libc::BPF_JGT) as u16;
+const JUMP_NOT_LESS: u16 = (libc::BPF_JMP | libc::BPF_JGE) as u16;
+const SUBTRACT_INDEX: u16 = (libc::BPF_ALU | libc::BPF_SUB | libc::BPF_X) as u16;
+const SHIFT_RIGHT: u16 = (libc::BPF_ALU | libc::BPF_RSH) as u16;
+const AND: u16 = (libc::BPF_ALU | libc::BPF_AND) as u16;
 const RETURN: u16 = libc::BPF_RET as u16;
 
 /// Where the kernel lets a program read what is not in the packet's data.
@@ -183,7 +190,7 @@ mod tests {
 
     /// The kernel's interpreter, as far as the programs need it: what `program` says to a frame whose
     /// data begins `data` octets into it. Instructions must lead forwards, and to an end.
-    fn passes(program: &[sock_filter], frame: &[u8], data: usize, packet_type: u8) -> bool {
+    pub(super) fn passes(program: &[sock_filter], frame: &[u8], data: usize, packet_type: u8) -> bool {
         let (mut at, mut a, mut x, mut memory) = (0, 0_u32, 0, [None; 16]);
         loop {
             let sock_filter { code, jt, jf, k } = program[at];
@@ -210,19 +217,23 @@ mod tests {
                     let Some(octets) = frame.get(from..from + octets) else { return false };
                     a = octets.iter().fold(0, |value, &octet| value << 8 | u32::from(octet));
                 }
-                LOAD_HEADER_LENGTH => match frame.get(k as usize) {
+                LOAD_HEADER_LENGTH => match frame.get(data + k as usize) {
                     Some(octet) => x = usize::from(octet & 0xf) * 4,
                     None => return false,
                 },
-                LOAD_OCTET_BEHIND_HEADER => match frame.get(x + k as usize) {
+                LOAD_OCTET_BEHIND_HEADER => match frame.get(data + x + k as usize) {
                     Some(&octet) => a = octet.into(),
                     None => return false,
                 },
+                SUBTRACT_INDEX => a -= u32::try_from(x).expect("a short header"),
+                SHIFT_RIGHT => a >>= k,
+                AND => a &= k,
                 STORE => memory[k as usize] = Some(a),
                 RECALL => a = memory[k as usize].expect("stored before it is recalled"),
                 JUMP => at += k as usize,
                 JUMP_EQUAL => at += jump(a == k),
                 JUMP_GREATER => at += jump(a > k),
+                JUMP_NOT_LESS => at += jump(a >= k),
                 RETURN => return k > 0,
                 _ => panic!("no such instruction: {code:#x}"),
             }

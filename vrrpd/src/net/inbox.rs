@@ -23,6 +23,8 @@ pub(super) struct Inbox {
     control: Vec<u8>,
     /// Nothing that is read from here on arrived before this.
     earliest: Instant,
+    /// Packets that the kernel had dropped before the last one came.
+    dropped: u32,
 }
 
 /// One packet, and what the kernel says of it.
@@ -39,11 +41,18 @@ impl Inbox {
     /// For packets of `longest` octets, of a socket whose time stamps this turns on.
     pub(super) fn new(socket: &Socket, longest: usize) -> io::Result<Self> {
         setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
+        setsockopt(socket, sockopt::RxqOvfl, &1)?;
         Ok(Self {
             buffer: vec![0; longest].into(),
-            control: cmsg_space!(TimeSpec, libc::in6_pktinfo, libc::c_int),
+            control: cmsg_space!(TimeSpec, libc::in6_pktinfo, libc::c_int, u32),
             earliest: clock::now(),
+            dropped: 0,
         })
+    }
+
+    /// Packets for which there had been no room, as of the last one that was read.
+    pub(super) const fn dropped(&self) -> u32 {
+        self.dropped
     }
 
     /// The next packet, or `None` when there is none.
@@ -72,6 +81,7 @@ impl Inbox {
                     destination = Some(info.ipi6_addr.s6_addr.into())
                 }
                 ControlMessageOwned::Ipv6HopLimit(limit) => hop_limit = u8::try_from(limit).ok(),
+                ControlMessageOwned::RxqOvfl(dropped) => self.dropped = dropped,
                 _ => {}
             }
         }

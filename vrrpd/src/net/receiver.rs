@@ -4,49 +4,75 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
+use libc::sock_filter;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use vrrp_proto::Family;
 use vrrp_proto::packet::{Datagram, ip};
 
 use super::inbox::Inbox;
-use super::{Incoming, doing, filter};
+use super::{Incoming, doing, filter, sys};
 
 /// Longest advertisement with its IP header, options and all.
-const BUFFER: usize = 60 + vrrp_proto::node::MESSAGE_MAX;
+pub(super) const BUFFER: usize = 60 + vrrp_proto::node::MESSAGE_MAX;
 /// Longest Authentication Header.
 const SEAL_MAX: usize = (u8::MAX as usize + 2) * 4;
 
-/// Hears the protocol 112 of one interface and family, or what of it is behind an Authentication Header.
+/// Room for what waits to be read, in octets as the kernel counts them: for a packet about a thousand.
+/// A burst, or what comes while the thread waits for a processor, must not push out what a peer says.
+const ROOM: usize = 2 << 20;
+
+/// Hears some of the protocol 112 of one interface and family, or what of it is behind an Authentication
+/// Header.
 #[derive(Debug)]
 pub(crate) struct Receiver {
-    socket: Socket,
+    socket: Arc<Socket>,
     family: Family,
     sealed: bool,
     inbox: Inbox,
+    /// Packets that the kernel had no room for, as of the last look; its counter wraps around.
+    dropped: u32,
 }
 
 impl Receiver {
+    /// Hears what `program` passes.
     pub(super) fn open(
         interface: &str,
         index: u32,
         family: Family,
         groups: &BTreeSet<IpAddr>,
+        program: &[sock_filter],
     ) -> io::Result<Self> {
-        let socket = listen(interface, index, family, ip::PROTOCOL, groups)?;
-        let inbox = Inbox::new(&socket, BUFFER)?;
-        Ok(Self { socket, family, sealed: false, inbox })
+        let socket = listen(interface, index, family, ip::PROTOCOL, groups, program)?;
+        sys::make_room(&socket, ROOM);
+        Self::of(socket, family, BUFFER, false)
     }
 
     /// Hears VRRP behind Authentication Headers, and nothing else of IPsec.
     pub(super) fn open_sealed(interface: &str, index: u32, groups: &BTreeSet<IpAddr>) -> io::Result<Self> {
         let family = Family::Ipv4;
-        let socket = listen(interface, index, family, ip::AUTHENTICATION_HEADER, groups)?;
-        filter::attach(&socket, &filter::sealed(ip::PROTOCOL))
-            .map_err(doing("have only VRRP behind Authentication Headers passed"))?;
-        let inbox = Inbox::new(&socket, BUFFER + SEAL_MAX)?;
-        Ok(Self { socket, family, sealed: true, inbox })
+        let program = filter::sealed(ip::PROTOCOL);
+        let socket = listen(interface, index, family, ip::AUTHENTICATION_HEADER, groups, &program)?;
+        Self::of(socket, family, BUFFER + SEAL_MAX, true)
+    }
+
+    fn of(socket: Socket, family: Family, longest: usize, sealed: bool) -> io::Result<Self> {
+        let inbox = Inbox::new(&socket, longest)?;
+        Ok(Self { socket: Arc::new(socket), family, sealed, inbox, dropped: 0 })
+    }
+
+    /// Its socket, for whoever changes what it passes.
+    pub(super) fn socket(&self) -> Arc<Socket> {
+        Arc::clone(&self.socket)
+    }
+
+    /// Packets that the kernel dropped since the last look, because more came than there was room for.
+    pub(crate) fn newly_dropped(&mut self) -> u32 {
+        // A kernel that does not tell says with the next packet what it had dropped before.
+        let total = sys::dropped(&self.socket).unwrap_or(self.inbox.dropped());
+        total.wrapping_sub(std::mem::replace(&mut self.dropped, total))
     }
 
     /// The next packet, or `None` when there is none.
@@ -85,13 +111,14 @@ impl AsFd for Receiver {
     }
 }
 
-/// A raw socket for a protocol of one interface, as a member of the groups.
+/// A raw socket for what `program` passes of a protocol of one interface, as a member of the groups.
 fn listen(
     interface: &str,
     index: u32,
     family: Family,
     protocol: u8,
     groups: &BTreeSet<IpAddr>,
+    program: &[sock_filter],
 ) -> io::Result<Socket> {
     let domain = match family {
         Family::Ipv4 => Domain::IPV4,
@@ -100,6 +127,8 @@ fn listen(
     let protocol = Protocol::from(i32::from(protocol));
     let socket = Socket::new(domain, Type::RAW.nonblocking().cloexec(), Some(protocol))
         .map_err(doing("open a raw socket for VRRP (it takes CAP_NET_RAW)"))?;
+    // First of all: what it does not pass must not be there when the socket is read.
+    filter::attach(&socket, program).map_err(doing("have the kernel sift what comes in of VRRP"))?;
     socket.bind_device(Some(interface.as_bytes())).map_err(doing("bind the VRRP socket to the interface"))?;
     match family {
         // Only what this socket joined, not what others on this host joined.

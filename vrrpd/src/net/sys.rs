@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 use nix::sys::mman::{MlockAllFlags, mlockall};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{SockAddr, Socket};
+use vrrp_proto::Family;
 
 /// Address of a packet socket that is bound to an interface, and receives what it was opened for:
 /// with protocol 0, nothing.
@@ -15,6 +17,15 @@ pub(crate) fn link_address(index: u32) -> SockAddr {
 /// Address of a packet socket that receives the ARP of an interface.
 pub(super) fn arp_address(index: u32) -> SockAddr {
     packet_address(index, libc::ETH_P_ARP)
+}
+
+/// Address of a packet socket that receives what an interface has of one version of IP.
+pub(super) fn ip_address(index: u32, family: Family) -> SockAddr {
+    let protocol = match family {
+        Family::Ipv4 => libc::ETH_P_IP,
+        Family::Ipv6 => libc::ETH_P_IPV6,
+    };
+    packet_address(index, protocol)
 }
 
 fn packet_address(index: u32, protocol: libc::c_int) -> SockAddr {
@@ -53,6 +64,88 @@ pub(super) fn pass_only_icmpv6(socket: &Socket, kind: u8) -> io::Result<()> {
         libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_ICMPV6, FILTER, blocked.as_ptr().cast(), length)
     };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives a socket this much room for what waits to be read, or as much as may be had.
+pub(super) fn make_room(socket: &Socket, octets: usize) {
+    // Without CAP_NET_ADMIN the bound of all sockets holds, net.core.rmem_max.
+    if setsockopt(socket, sockopt::RcvBufForce, &octets).is_err() {
+        let _ = socket.set_recv_buffer_size(octets);
+    }
+}
+
+/// Packets that a socket had no room for since it was opened; `None` where the kernel does not tell
+/// (before 4.12). The number wraps around.
+pub(super) fn dropped(socket: &Socket) -> Option<u32> {
+    const DROPS: usize = libc::SK_MEMINFO_DROPS as usize;
+    let mut figures = [0; DROPS + 1];
+    let told = read_option(socket, libc::SOL_SOCKET, libc::SO_MEMINFO, &mut figures);
+    told.is_ok_and(|told| told == figures.len()).then_some(figures[DROPS])
+}
+
+/// Packets that a packet socket had no room for since this was asked last.
+pub(super) fn newly_dropped(socket: &Socket) -> u32 {
+    // `struct tpacket_stats`: all packets, and those dropped. It has no reason to fail.
+    let mut figures = [0; 2];
+    let _ = read_option(socket, libc::SOL_PACKET, libc::PACKET_STATISTICS, &mut figures);
+    figures[1]
+}
+
+/// Makes packet sockets one group: each packet is delivered to one of them.
+///
+/// # Errors
+///
+/// Before Linux 4.12.
+pub(super) fn gather<'a>(sockets: impl IntoIterator<Item = &'a Socket>) -> io::Result<()> {
+    let by_program = libc::PACKET_FANOUT_CBPF << 16;
+    let mut group = by_program | libc::PACKET_FANOUT_FLAG_UNIQUEID << 16;
+    for socket in sockets {
+        set_option(socket, libc::PACKET_FANOUT, &group)?;
+        let mut made = [0];
+        read_option(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &mut made)?;
+        group = by_program | (made[0] & 0xffff);
+    }
+    Ok(())
+}
+
+/// Has the program choose which socket of a group gets a packet: what it returns is its place.
+///
+/// # Errors
+///
+/// When the socket is in no group, or there is no memory left.
+pub(super) fn share_out(socket: &Socket, program: &[libc::sock_filter]) -> io::Result<()> {
+    let len = u16::try_from(program.len()).expect("a short program");
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    set_option(socket, libc::PACKET_FANOUT_DATA, &program)
+}
+
+/// Sets an option of packet sockets that is a plain value, or points to what lives as long as it.
+fn set_option<T>(socket: &Socket, option: libc::c_int, value: &T) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<T>()).expect("some octets");
+    let value = std::ptr::from_ref(value).cast();
+    // SAFETY: the kernel reads `length` octets of the value, and what it points to; it writes nothing, and
+    // both live until the call returns.
+    let answer = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, option, value, length) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Reads an option that is an array of numbers, and says how many of them there are.
+fn read_option(
+    socket: &Socket,
+    level: libc::c_int,
+    option: libc::c_int,
+    figures: &mut [u32],
+) -> io::Result<usize> {
+    let mut length = libc::socklen_t::try_from(size_of_val(figures)).expect("a few figures");
+    // SAFETY: the kernel writes at most `length` octets to the array, and the length itself; both live
+    // until the call returns.
+    let answer = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), level, option, figures.as_mut_ptr().cast(), &raw mut length)
+    };
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(length).expect("a few octets") / size_of::<u32>())
 }
 
 /// Puts the calling thread into the class `SCHED_RR`; threads and processes that it starts stay out.

@@ -10,9 +10,10 @@ use vrrp_proto::parameters::{
     Announcements, Authentication, Facts, InterfaceState, Parameters, VirtualAddress,
 };
 use vrrp_proto::snapshot::StateName;
-use vrrp_proto::{AdverInterval, MacAddress, Priority, Vrid};
+use vrrp_proto::{AdverInterval, MacAddress, Priority, Version, Vrid};
 
 use super::*;
+use crate::net::Wanted;
 
 #[path = "../../proto/tests/counting/mod.rs"]
 mod counting;
@@ -137,8 +138,15 @@ fn the_loop_allocates_nothing_while_it_receives_decides_and_sends() {
     let others = Others { wires: wires.clone(), peer };
     let mut protocol = Loop::new(wires, Arc::default()).expect("a timer and an epoll");
 
-    let (sockets, _aim) =
-        LinkSockets::open("lo", LOOPBACK.get(), Family::Ipv4, &[].into(), &[].into()).expect("we are root");
+    let wanted = Wanted {
+        groups: [].into(),
+        groups_v2: [].into(),
+        vrids: [parameters().vrid].into(),
+        versions: [Version::V3].into(),
+        least_hop_limit: 255,
+    };
+    let (sockets, _sieve, _aim) =
+        LinkSockets::open("lo", LOOPBACK.get(), Family::Ipv4, &wanted).expect("we are root");
     let (router, family) = (ROUTER, Family::Ipv4);
     others.tell(Message::Sockets { link: LINK, family, sockets: Some(Box::new(sockets)) });
     let wiring = Wiring { link: LINK, family, form: GarpForm::Request, further: [].into() };

@@ -186,6 +186,13 @@ pub enum ParseError {
         /// Of the virtual router.
         expected: AdverInterval,
     },
+    /// The kernel dropped it before anybody read it: its filter found this wrong with it, or there was no
+    /// room for it.
+    #[error("packet was dropped by the kernel unread, under {}", .reason.name())]
+    Unread {
+        /// What it is counted under.
+        reason: DiscardReason,
+    },
 }
 
 impl ParseError {
@@ -218,6 +225,7 @@ impl ParseError {
                 DiscardReason::Authentication
             }
             Self::Owner { .. } => DiscardReason::Owner,
+            Self::Unread { reason } => *reason,
         }
     }
 }
@@ -276,11 +284,14 @@ pub enum DiscardReason {
     /// A keyed trailer that came before (vendor).
     #[serde(rename = "replay_errors")]
     Replay,
+    /// More came at once than the socket had room for; good ones may be among them (vendor).
+    #[serde(rename = "overrun_pkts")]
+    Overrun,
 }
 
 impl DiscardReason {
     /// Every reason; `ALL[reason as usize] == reason`.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Header,
         Self::Destination,
         Self::Source,
@@ -298,6 +309,7 @@ impl DiscardReason {
         Self::Digest,
         Self::Window,
         Self::Replay,
+        Self::Overrun,
     ];
 
     /// The name of the counter in JSON and metrics.
@@ -320,6 +332,7 @@ impl DiscardReason {
             Self::Digest => "digest_errors",
             Self::Window => "window_errors",
             Self::Replay => "replay_errors",
+            Self::Overrun => "overrun_pkts",
         }
     }
 

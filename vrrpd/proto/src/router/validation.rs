@@ -10,12 +10,10 @@ use crate::discards::Told;
 use crate::packet::{
     Advert, ChecksumForm, ChecksumPolicy, Datagram, DiscardReason, ParseError, Rules, TrailerFault,
 };
-use crate::parameters::{KeyMode, LinkId, Parameters};
+use crate::parameters::{KERNEL_HOP_LIMIT, KeyMode, LinkId, Parameters};
 use crate::snapshot::{Alarm, Evidence, Value};
 use crate::{Family, Instant, Version};
 
-/// Hop Limit that Linux gives an IPv6 packet when nothing else is said.
-const KERNEL_HOP_LIMIT: u8 = 64;
 /// An alarm, or an absence, is told of at most so often.
 pub(crate) const REPORT_SPACING: Duration = Duration::from_secs(1);
 
@@ -296,7 +294,8 @@ impl VirtualRouter {
             DiscardReason::Digest => &mut statistics.digest_errors,
             DiscardReason::Window => &mut statistics.window_errors,
             DiscardReason::Replay => &mut statistics.replay_errors,
-            DiscardReason::Header | DiscardReason::Vrid | DiscardReason::Length => {
+            // The first two and the last are known of a whole interface only.
+            DiscardReason::Header | DiscardReason::Vrid | DiscardReason::Length | DiscardReason::Overrun => {
                 &mut statistics.packet_length_errors
             }
         }

@@ -91,6 +91,32 @@ fn what_belongs_to_no_router_is_told_and_counted_for_its_interface() {
     assert_eq!(scene.snapshot().discards.iter().count(), 0);
 }
 
+#[test]
+fn what_the_kernel_dropped_is_counted_for_its_interface_and_the_host_and_moves_nothing() {
+    let mut scene = Scene::backup(parameters());
+    let due = scene.node.poll_timeout();
+    for (reason, packets) in [(DiscardReason::HopLimit, 100_000), (DiscardReason::Overrun, 7)] {
+        scene.input(Input::Unread { link: LINK, reason, packets });
+        let discards = scene.node.link_discards(LINK, scene.now);
+        assert_eq!(discards.get(reason).map(|it| it.packets), Some(packets));
+    }
+    assert_eq!(told(&scene), [100_000, 7]);
+    assert_eq!(scene.node.statistics().ip_ttl_errors, 100_000);
+    assert_eq!((scene.node.poll_timeout(), scene.snapshot().state), (due, StateName::Backup));
+}
+
+#[test]
+fn nothing_below_the_least_hop_limit_is_taken() {
+    let peers: [std::net::IpAddr; 1] = [ip(PEER)];
+    let unicast = |min_hop_limit| Parameters { peers: peers.into(), min_hop_limit, ..parameters() };
+    assert_eq!(parameters().least_hop_limit(), 255);
+    assert_eq!(unicast(255).least_hop_limit(), 255);
+    assert_eq!(unicast(3).least_hop_limit(), 3);
+    // Linux's own Hop Limit is let through from IPv6 peers.
+    let six = |strict| Parameters { family: crate::Family::Ipv6, strict, ..unicast(255) };
+    assert_eq!((six(false).least_hop_limit(), six(true).least_hop_limit()), (64, 255));
+}
+
 fn down() -> Facts {
     Facts { interface: InterfaceState::Down, ..facts(OWN) }
 }
