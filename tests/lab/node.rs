@@ -227,6 +227,23 @@ impl Node {
         Daemon::start("vrrpd", command, &self.directory)
     }
 
+    /// Starts another vrrpd on this node, with a control socket and directories of its own: `second.toml`
+    /// is its file.
+    pub fn second_vrrpd(&self, config: &str) -> Daemon {
+        let own = self.directory.join("second");
+        std::fs::create_dir_all(&own).expect("the lab's directory is writable");
+        let text = format!(
+            "[daemon]\ncontrol_socket = \"{own}/control.sock\"\nruntime_dir = \"{own}\"\nstate_dir = \"{own}\"\n\
+             scheduling = \"normal\"\n\n{config}",
+            own = own.display()
+        );
+        let file = self.directory.join("second.toml");
+        std::fs::write(&file, text).expect("the lab's directory is writable");
+        let mut command = self.namespace.command(daemon::binary("vrrpd"));
+        command.arg("--config").arg(file);
+        Daemon::start("second", command, &self.directory)
+    }
+
     /// As [`start_vrrpd`](Self::start_vrrpd), with its `state_dir` and `runtime_dir` on a file
     /// system of 64 KiB in a mount namespace of its own, for a test that fills it.
     pub fn start_vrrpd_on_small_disk(&self) -> Daemon {

@@ -284,3 +284,35 @@ fn ask(socket: &Path, words: &[u8], read: bool) -> Option<Vec<u8>> {
     }
     Some(answer)
 }
+
+#[test]
+fn a_second_daemon_for_the_same_virtual_router_refuses_to_start() {
+    let Some(lab) = Lab::open() else { return };
+    let a = lab.node("a");
+    let first = a.vrrpd(&web(PRIMARY, ""));
+    a.wait_for_state("web", "active");
+    let mut second = a.second_vrrpd(&web(PRIMARY, ""));
+    assert_eq!(second.wait().code(), Some(78));
+    let said =
+        format!("process {} of uid 0 on this host already runs VRID 201 for ipv4 on eth0", first.pid());
+    assert!(second.log().contains(&said), "{}", second.log());
+    lab.settles_on(VIP, "a", 3);
+
+    // Another number is nobody's; and neither is this one once the first has crashed.
+    let other = web(PRIMARY, "").replace("vrid = 201", "vrid = 202").replace(VIP, "192.0.2.202");
+    let other = a.second_vrrpd(&other);
+    lab.wait_for_holder("192.0.2.202", "a");
+    // It may not take it over by a reload either.
+    let file = a.directory().join("second.toml");
+    let both =
+        std::fs::read_to_string(&file).expect("it is there") + &web(PRIMARY, "").replace("web", "again");
+    std::fs::write(&file, both).expect("the lab's directory is writable");
+    other.reload();
+    wait_for("the reload is refused", DEADLINE, || other.log().contains(&said).then_some(()));
+    lab.settles_on(VIP, "a", 3);
+    assert!(a.has("192.0.2.202"));
+
+    first.crash();
+    let _again = a.start_vrrpd();
+    a.wait_for_state("web", "active");
+}

@@ -4,6 +4,7 @@
 //! another (`kernel`). Here is what may wait: signals, checks, hooks, clients, the log and
 //! the history. One loop takes in what they say, one at a time.
 
+mod berths;
 mod commands;
 mod forms;
 mod listening;
@@ -50,6 +51,7 @@ use crate::protocol::{self, Note, ProtocolThread, Wires};
 use crate::state_dir::StateDir;
 use crate::{logging, privilege, sandbox};
 
+use berths::Berths;
 use commands::Commands;
 use forms::Forms;
 use observe::{Observer, Others};
@@ -103,7 +105,7 @@ pub fn run(path: &Path) -> ExitCode {
         }
     };
     match start(path, config, secrets) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             error!("{error}");
             ExitCode::FAILURE
@@ -111,9 +113,16 @@ pub fn run(path: &Path) -> ExitCode {
     }
 }
 
-fn start(path: &Path, config: Config, secrets: Secrets) -> io::Result<()> {
+/// Runs, and says what to exit with.
+fn start(path: &Path, config: Config, secrets: Secrets) -> io::Result<u8> {
     let launcher = Launcher::start()?;
     let control = listening::open(&config.daemon).map_err(io::Error::other)?;
+    // After the fork: the names must go when this process does.
+    let mut berths = Berths::default();
+    if let Err(taken) = berths.take(&config) {
+        error!("{taken}");
+        return Ok(exit::CONFIG);
+    }
     sandbox::bound_realtime();
     let realtime = config.daemon.scheduling == Scheduling::Realtime;
     if realtime && let Err(error) = privilege::lock_memory() {
@@ -126,8 +135,9 @@ fn start(path: &Path, config: Config, secrets: Secrets) -> io::Result<()> {
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
     runtime.block_on(async {
         let launcher = launcher.handle()?;
-        Daemon::new(path, config, secrets, launcher, control)?.run().await
-    })
+        Daemon::new(path, config, secrets, launcher, control, berths)?.run().await
+    })?;
+    Ok(exit::FINE)
 }
 
 /// Everything that the main thread knows.
@@ -139,6 +149,7 @@ struct Daemon {
     kernel: KernelThread,
     kernel_notes: mpsc::UnboundedReceiver<kernel::Note>,
     roster: Roster,
+    berths: Berths,
     checks: Checks,
     roles: Roles,
     check_results: mpsc::Receiver<CheckResult>,
@@ -175,6 +186,7 @@ impl Daemon {
         secrets: Secrets,
         launcher: LauncherHandle,
         control: Option<Socket>,
+        berths: Berths,
     ) -> io::Result<Self> {
         let (call_sender, calls) = mpsc::channel(16);
         let server = tokio::spawn(listening::serve(control, config.daemon.clone(), call_sender));
@@ -215,6 +227,7 @@ impl Daemon {
             kernel,
             kernel_notes,
             roster: Roster::new(secrets),
+            berths,
             checks: Checks::new(launcher.clone(), check_sender),
             roles: Roles::default(),
             check_results,

@@ -79,6 +79,11 @@ impl Daemon {
             Ok(secrets) => Ok((config, secrets, warnings)),
             Err(faults) => Err(faults.join("\n")),
         });
+        // The last that may fail: what is taken here is in force.
+        let loaded = loaded.and_then(|loaded| {
+            self.berths.take(&loaded.0).map_err(|taken| taken.to_string())?;
+            Ok(loaded)
+        });
         let answer = match loaded {
             Err(diagnostics) => {
                 error!(

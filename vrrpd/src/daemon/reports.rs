@@ -325,6 +325,8 @@ impl Daemon {
     /// Nothing is left of a router that was told to leave.
     fn gone(&mut self, router: RouterId) {
         self.roster.remove(router);
+        let there = self.roster.iter().map(|(_, entry)| &entry.config);
+        self.berths.keep(there.chain(&self.config.virtual_routers));
         self.observer.device(router, None);
         self.commands.gone(router);
         self.wires.kernel.push_waiting(kernel::Message::Forget(router));
