@@ -2,7 +2,7 @@
 //! what it kept. Nothing here is part of the programs.
 
 use crate::config;
-use crate::control::protocol::{Answer, Request};
+use crate::control::protocol::Answer;
 use crate::control::server;
 use crate::{check, ctl, daemon, dns_update, doctor, peer_link};
 
@@ -84,6 +84,7 @@ pub fn answers(octets: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::corpus;
+    use crate::control::protocol::Request;
 
     #[test]
     fn what_the_fuzzer_kept_is_harmless() {
@@ -98,7 +99,7 @@ mod tests {
     fn every_request_has_a_file_in_the_corpus() {
         let mut commands = std::collections::BTreeSet::new();
         corpus::each("control", |octets| {
-            commands.extend(super::server::parse(octets).ok().as_ref().map(super::Request::command));
+            commands.extend(super::server::parse(octets).ok().as_ref().map(Request::command));
         });
         assert_eq!(commands.len(), 13, "{commands:?}");
     }

@@ -288,3 +288,20 @@ fn who_sinks_below_the_router_that_it_ignored_counts_from_its_last_advertisement
     scene.check(Failing);
     assert_eq!((scene.state(), scene.timeout()), (StateName::Backup, Some(down_interval(15) - A / 2)));
 }
+
+/// Until then it was not sound enough to take the role back.
+#[test]
+fn preempt_delay_begins_anew_when_a_check_recovers() {
+    let delayed = Parameters { preempt_delay: 3 * A, ..with_check(Effect::Weight(-20)) };
+    let mut scene = Scene::backup(delayed);
+    scene.check(Failing);
+    for recovers in [false, false, true, false] {
+        if recovers {
+            scene.check(Passing);
+        }
+        scene.hear(PEER, 100);
+        assert!(scene.snapshot().preempt_in.is_some(), "it is delayed");
+        scene.run_for(A);
+    }
+    assert_eq!(scene.snapshot().preempt_in, Some(A), "of three intervals two are over");
+}

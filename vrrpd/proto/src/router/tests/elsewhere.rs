@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::scene::{
-    A, OTHER, OTHER_MAC, OWN_MAC, PEER, Scene, announcement, ip, ms, parameters, with_check, with_priority,
+    A, OTHER, OTHER_MAC, OWN_MAC, PEER, Scene, announcement, ip, ms, parameters, with_addresses, with_check,
+    with_priority,
 };
 use crate::packet::Sighting;
 use crate::snapshot::{Alarm, StateName, Value};
@@ -167,4 +168,19 @@ fn a_flood_is_counted_and_told_once() {
     }
     assert_eq!((conflict(&scene), scene.statistics().address_conflicts), (vec![true], 10_000));
     assert_eq!(scene.statistics().advertisement_sent - said, 10, "nothing is answered");
+}
+
+#[test]
+fn of_addresses_that_a_reload_added_it_is_known_too_when_the_successor_has_them() {
+    let mut scene = Scene::active(parameters());
+    scene.configure(with_addresses(&["192.0.2.1", "192.0.2.4"]));
+    scene.shutdown();
+    scene.forget();
+    scene.pass(ms(5));
+    scene.hear(PEER, 100);
+    for address in ["192.0.2.1", "192.0.2.4"] {
+        scene.announced_elsewhere(address);
+    }
+    scene.drained();
+    assert_eq!(scene.deeds(), ["release 0..2"]);
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::scene::{
-    A, LINK, OTHER, OWN, PEER, Scene, facts, ip, ms, parameters, with_addresses, with_priority,
+    A, LINK, OTHER, OWN, PEER, ROUTER, Scene, facts, ip, ms, parameters, unicast, with_addresses,
+    with_priority,
 };
 use crate::action::{Input, Report};
 use crate::packet::{Datagram, DiscardReason, ParseError};
@@ -213,4 +214,22 @@ fn counters_have_64_bits_and_transitions_32() {
     assert!(serde_json::from_value::<Statistics>(transitions).is_ok());
     let global = serde_json::json!({ "vrid_errors": u64::MAX });
     assert!(serde_json::from_value::<GlobalStatistics>(global).is_ok());
+}
+
+#[test]
+fn each_peer_that_a_resignation_went_to_is_counted() {
+    let mut scene = Scene::active(unicast(&[PEER, OTHER]));
+    assert_eq!(scene.statistics().priority_zero_pkts_sent, 0);
+    scene.shutdown();
+    assert_eq!(scene.statistics().priority_zero_pkts_sent, 3 * 2);
+}
+
+#[test]
+fn announcements_that_did_not_leave_are_errors() {
+    let mut scene = Scene::active(parameters());
+    let before = scene.statistics();
+    scene.input(Input::Announced { router: ROUTER, sent: 1, failed: 2 });
+    let after = scene.statistics();
+    assert_eq!(after.announcements_sent - before.announcements_sent, 1);
+    assert_eq!(after.send_errors - before.send_errors, 2);
 }
