@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use vrrp_proto::Priority;
 
-use crate::config::{Check, Config, Effect, Lease, VirtualRouter, When};
+use crate::config::{Check, Config, Effect, Lease, SHORTEST_FENCED, VirtualRouter, When};
 use crate::control::time::Span;
 use crate::doctor::{healthy_priority, twin};
 
@@ -170,16 +170,17 @@ impl<'a> Pair<'a> {
     /// Only the daemon is gone; the kernel answers until the lease ends.
     fn daemon_crash(&self) -> Row {
         let silence = self.silence();
+        let interval = self.holder.router.advertisement_interval.duration();
         let how = match self.holder.router.lease {
             Lease::Off => {
                 "silence; lease = \"off\": the dead daemon's kernel goes on answering until somebody \
                  removes the address"
             }
-            Lease::Auto | Lease::Seconds(_) if silence < LEASE_ENDS => {
+            Lease::Auto | Lease::For(_) if silence < LEASE_ENDS && interval < SHORTEST_FENCED => {
                 "silence; until the lease ends, up to 3 s after the crash, the dead daemon's kernel \
                  answers as well"
             }
-            Lease::Auto | Lease::Seconds(_) => {
+            Lease::Auto | Lease::For(_) => {
                 "silence, unless it is started again within it: then it goes on as Active"
             }
         };
@@ -502,8 +503,10 @@ mod tests {
 
     #[test]
     fn a_short_interval_is_faster_than_the_lease() {
-        let fast = node(150, "advertisement_interval = \"100ms\"", "");
+        let fast = node(150, "advertisement_interval = \"40ms\"", "");
         assert!(row(&fast, None, "crash of the daemon").how.contains("answers as well"));
+        let fenced = node(150, "advertisement_interval = \"100ms\"", "");
+        assert!(row(&fenced, None, "crash of the daemon").how.contains("started again"));
         assert!(row(&node(150, "", ""), None, "crash of the daemon").how.contains("started again"));
         assert!(
             row(&node(150, "lease = \"off\"", ""), None, "crash of the daemon")

@@ -93,7 +93,7 @@ pub struct Daemon {
     pub control_socket: PathBuf,
     /// Directory of the control socket; default: where `control_socket` is, else `/run/vrrpd`.
     pub runtime_dir: PathBuf,
-    /// What outlives a restart; default `/var/lib/vrrpd`.
+    /// What outlives a restart; default [`DEFAULT_STATE_DIR`].
     pub state_dir: PathBuf,
     /// Group that may read the control socket; default `vrrpd`, which need not exist.
     pub read_group: String,
@@ -221,15 +221,21 @@ pub enum Ipv4Checksum {
     PseudoHeader,
 }
 
-/// `lease`: how long the kernel keeps an address of ours that is not renewed.
+/// The shortest advertisement interval at which `lease = "auto"` leaves time for a fence.
+pub const SHORTEST_FENCED: Duration = Duration::from_millis(50);
+
+/// Where `state_dir` is unless it is set.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/vrrpd";
+
+/// `lease`: how long an address of ours answers that is not renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lease {
-    /// As long as fits under the time after which a backup claims, in whole seconds, at least 2.
+    /// As long as fits under the time after which a backup claims.
     Auto,
     /// For ever: a killed daemon leaves its addresses behind.
     Off,
-    /// So many whole seconds, at least 2.
-    Seconds(u32),
+    /// So long, from 100 ms to 1 h.
+    For(Duration),
 }
 
 /// `garp`: when the role's new place is announced, and where.

@@ -41,6 +41,7 @@ use crate::control::socket::Socket;
 use crate::control::time::WallTime;
 use crate::control::{exit, server};
 use crate::dns_update::{self, DnsUpdates};
+use crate::fence::{self, FenceThread};
 use crate::history::{History, What};
 use crate::hook::{HookResult, Hooks};
 use crate::kernel::{self, KernelThread};
@@ -67,6 +68,8 @@ use witnesses::Witnesses;
 const TO_PROTOCOL: usize = 1024;
 /// Actions that wait for the kernel thread.
 const TO_KERNEL: usize = 1024;
+/// Advertisements that left, and addresses, that wait for the fence: of each router of a large host.
+const TO_FENCE: usize = 4096;
 /// Notes that wait for the main thread.
 const TO_MAIN: usize = 1024;
 /// The longest that the end is put off for addresses that still answer: the longest wait for a
@@ -147,6 +150,7 @@ struct Daemon {
     wires: Wires,
     protocol: ProtocolThread,
     kernel: KernelThread,
+    fence: FenceThread,
     kernel_notes: mpsc::UnboundedReceiver<kernel::Note>,
     roster: Roster,
     berths: Berths,
@@ -194,12 +198,24 @@ impl Daemon {
         let wires = Wires {
             messages: Mailbox::new(TO_PROTOCOL)?,
             kernel: Mailbox::new(TO_KERNEL)?,
+            fence: Mailbox::new(TO_FENCE)?,
             notes: Mailbox::new(TO_MAIN)?,
         };
         let state_dir = StateDir::new(config.daemon.state_dir.clone());
         let (kernel_sender, kernel_notes) = mpsc::unbounded_channel();
-        let kernel =
-            KernelThread::start(wires.kernel.clone(), wires.messages.clone(), kernel_sender, &state_dir)?;
+        let fence = FenceThread::start(
+            wires.fence.clone(),
+            kernel_sender.clone(),
+            &config.daemon.state_dir,
+            config.daemon.scheduling,
+        )?;
+        let kernel = KernelThread::start(
+            wires.kernel.clone(),
+            wires.messages.clone(),
+            wires.fence.clone(),
+            kernel_sender,
+            &state_dir,
+        )?;
         let (scheduled, class) = std::sync::mpsc::channel();
         let protocol = ProtocolThread::start(wires.clone(), config.daemon.scheduling, scheduled)?;
         let scheduling = match class.recv().map_err(io::Error::other)? {
@@ -225,6 +241,7 @@ impl Daemon {
             wires,
             protocol,
             kernel,
+            fence,
             kernel_notes,
             roster: Roster::new(secrets),
             berths,
@@ -339,6 +356,8 @@ impl Daemon {
         self.server.abort();
         self.protocol.join();
         self.kernel.join();
+        self.wires.fence.push_waiting(fence::Message::Stop);
+        self.fence.join();
         self.starts.forget();
         info!("vrrpd ends");
     }
@@ -476,7 +495,7 @@ impl Daemon {
 
     /// The protocol loop is asked for a sign of life; the answer is passed on to the watchdog.
     fn tick(&mut self) -> io::Result<()> {
-        if self.protocol.has_ended() || self.kernel.has_ended() {
+        if self.protocol.has_ended() || self.kernel.has_ended() || self.fence.has_ended() {
             return Err(io::Error::other("a thread of the daemon has ended by a bug; see the lines above"));
         }
         self.observer.heartbeat(&self.roster, &self.wires);

@@ -5,11 +5,12 @@
 //! that it needs. Netlink may make it wait for as long as it likes: nobody waits for it.
 
 mod acceptance;
+mod fencing;
 mod place;
 mod record;
 mod tenure;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod traces;
 mod virtual_mac;
 mod watching;
@@ -28,6 +29,7 @@ use vrrp_proto::action::{Input, Outcome, Ticket};
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId, RouterId};
 use vrrp_proto::{Family, MacAddress};
 
+use crate::fence;
 use crate::mailbox::Mailbox;
 use crate::net::{Aim, Sieve, Wanted, membership};
 use crate::protocol::{self, Kernel};
@@ -75,6 +77,8 @@ pub(crate) enum Note {
     /// Packets to the addresses of routers with `accept_mode = false` are not dropped, and why; `None`:
     /// they are again.
     AcceptMode { trouble: Option<String> },
+    /// How the fence stands.
+    Fence(fence::Standing),
     /// The device with a router's virtual MAC address cannot be had, or nothing is wrong with it any more.
     Device { router: RouterId, trouble: Option<String> },
     /// TCP connections were ended because their address goes.
@@ -102,10 +106,12 @@ impl KernelThread {
     pub(crate) fn start(
         messages: Mailbox<Message>,
         protocol: Mailbox<protocol::Message>,
+        fence: Mailbox<fence::Message>,
         notes: tokio::sync::mpsc::UnboundedSender<Note>,
         state_dir: &StateDir,
     ) -> io::Result<Self> {
-        let mut kernel = Worker::open(messages, protocol, notes, state_dir).map_err(io::Error::other)?;
+        let mut kernel =
+            Worker::open(messages, protocol, fence, notes, state_dir).map_err(io::Error::other)?;
         let thread = std::thread::Builder::new().name("vrrp-kernel".into()).spawn(move || kernel.run())?;
         Ok(Self { thread })
     }
@@ -125,6 +131,9 @@ impl KernelThread {
 struct Worker {
     messages: Mailbox<Message>,
     protocol: Mailbox<protocol::Message>,
+    fence: Mailbox<fence::Message>,
+    /// Whether a fence is wanted, as was told last.
+    fence_wanted: Option<bool>,
     notes: tokio::sync::mpsc::UnboundedSender<Note>,
     requester: Requester,
     /// Absent where the kernel cannot end connections.
@@ -166,8 +175,16 @@ struct Placed {
     place: Place,
     facts: Option<Facts>,
     tenure: Option<Tenure>,
+    /// When the lifetime of its addresses was renewed last, and nothing shortened it since.
+    renewed: Option<Instant>,
     /// What was said of its device last.
     device_trouble: Option<String>,
+}
+
+impl Placed {
+    fn new(place: Place) -> Self {
+        Self { place, facts: None, tenure: None, renewed: None, device_trouble: None }
+    }
 }
 
 /// Sockets that the protocol thread has.
@@ -213,6 +230,7 @@ impl Worker {
     fn open(
         messages: Mailbox<Message>,
         protocol: Mailbox<protocol::Message>,
+        fence: Mailbox<fence::Message>,
         notes: tokio::sync::mpsc::UnboundedSender<Note>,
         state_dir: &StateDir,
     ) -> Result<Self, netlink::Error> {
@@ -238,6 +256,8 @@ impl Worker {
         Ok(Self {
             messages,
             protocol,
+            fence,
+            fence_wanted: None,
             notes,
             requester,
             connections: Connections::open().ok(),
@@ -322,16 +342,14 @@ impl Worker {
             match message {
                 Message::Kernel(Kernel::Acquire(ownership)) => self.acquire(&ownership),
                 Message::Kernel(Kernel::Release(ownership)) => self.release(&ownership),
-                Message::Kernel(Kernel::Renew(ownership)) => {
-                    self.set_lifetime(&ownership, |lease| lease);
-                }
-                Message::Kernel(Kernel::Disclaim(ownership)) => {
-                    self.set_lifetime(&ownership, place::farewell);
-                }
+                Message::Kernel(Kernel::Fence(ownership)) => self.fence_off(&ownership),
+                Message::Kernel(Kernel::Renew(ownership, at)) => self.renew(&ownership, at),
+                Message::Kernel(Kernel::Disclaim(ownership)) => self.disclaim(&ownership),
                 Message::Place(router, place) => self.place(router, *place),
                 Message::Complete => {
                     self.complete = true;
                     self.keep_devices();
+                    self.tell_fence_wanted();
                 }
                 Message::Forget(router) => self.forget(router),
                 Message::Static(ways) => self.plan_ways(None, &ways),
@@ -357,17 +375,21 @@ impl Worker {
         let before = match self.places.get_mut(&router) {
             Some(placed) => Some(std::mem::replace(&mut placed.place, place)),
             None => {
-                self.places.insert(router, Placed { place, facts: None, tenure: None, device_trouble: None });
+                self.places.insert(router, Placed::new(place));
                 None
             }
         };
-        before.iter().for_each(|before| self.refit(router, before));
+        before.iter().for_each(|before| {
+            self.refit(router, before);
+            self.change_lease(router, before);
+        });
         let ways = self.places.get(&router).map(|placed| placed.place.ways.clone()).unwrap_or_default();
         if before.is_none_or(|before| before.ways != ways) {
             self.plan_ways(Some(router), &ways);
         }
         // Before the router can learn that it may start.
         self.close_addresses();
+        self.tell_fence_wanted();
         self.keep_devices();
         // Another router's source must not be an address that this one moves.
         self.tell_all_facts();
@@ -380,6 +402,7 @@ impl Worker {
         self.keep_devices();
         self.close_ways(Some(router));
         self.ways.remove(&Some(router));
+        self.tell_fence_wanted();
         self.tell_all_facts();
     }
 

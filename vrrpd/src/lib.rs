@@ -13,6 +13,7 @@ pub mod demo;
 pub mod dns_update;
 pub mod doctor;
 mod examine;
+mod fence;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
-use vrrp_proto::action::{Action, Input};
+use vrrp_proto::action::{Action, Input, Ownership};
 use vrrp_proto::node::{ANNOUNCEMENT_MAX, MESSAGE_MAX};
 use vrrp_proto::packet::DiscardReason;
 use vrrp_proto::packet::arp::GarpForm;
@@ -19,6 +19,7 @@ use vrrp_proto::parameters::{LinkId, RouterId};
 use vrrp_proto::{Family, Instant, MacAddress, Node, Priority};
 
 use crate::clock;
+use crate::fence;
 use crate::kernel;
 use crate::net::{Announcer, FAULTS, Incoming, LinkSockets};
 use crate::protocol::{Gauges, Kernel, Note, Wires, socket_number};
@@ -54,6 +55,8 @@ pub(crate) struct Wiring {
     pub(crate) form: GarpForm,
     /// Further interfaces that announcements leave from.
     pub(crate) further: Box<[LinkId]>,
+    /// When the last advertisement was on its way out.
+    pub(crate) advertised_at: Instant,
 }
 
 impl Performer {
@@ -83,7 +86,8 @@ impl Performer {
             Action::AskClientLan { router } => self.ask_client_lan(router, node),
             Action::Acquire(ownership) => self.tell_kernel(Kernel::Acquire(ownership)),
             Action::Release(ownership) => self.tell_kernel(Kernel::Release(ownership)),
-            Action::Renew(ownership) => self.tell_kernel(Kernel::Renew(ownership)),
+            Action::Renew(ownership) => self.renew(ownership),
+            Action::Fence(ownership) => self.tell_kernel(Kernel::Fence(ownership)),
             Action::Disclaim(ownership) => self.tell_kernel(Kernel::Disclaim(ownership)),
             Action::Report(report) => {
                 if self.wires.notes.push(Note::Report(report, clock::now())).is_err() {
@@ -192,6 +196,10 @@ impl Performer {
 
     fn advertise(&mut self, router: RouterId, priority: Priority, node: &mut Node, next: &mut Vec<Action>) {
         let (mut sent, mut failed, mut last) = (0, 0, 0);
+        // Before, or the time that this thread is stopped for between the two would be added.
+        if let Some(Some(wiring)) = self.routers.get_mut(usize::from(router.0)) {
+            wiring.advertised_at = clock::now();
+        }
         for destination in node.destinations(router) {
             match self.send(router, priority, destination, node) {
                 Ok(()) => sent += 1,
@@ -260,6 +268,14 @@ impl Performer {
                 let _ = sockets.announcer.send(&frame[..octets]);
             }
         }
+    }
+
+    fn renew(&mut self, ownership: Ownership) {
+        let router = ownership.router;
+        let at = self.wiring(router).map_or(Instant::ZERO, |wiring| wiring.advertised_at);
+        // Where so many wait, the next advertisement is soon enough.
+        drop(self.wires.fence.push(fence::Message::Renew { router, at }));
+        self.tell_kernel(Kernel::Renew(ownership, at));
     }
 
     fn tell_kernel(&mut self, request: Kernel) {

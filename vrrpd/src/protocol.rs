@@ -119,6 +119,8 @@ pub(crate) struct Wires {
     pub(crate) messages: Mailbox<Message>,
     /// From this thread to the kernel thread.
     pub(crate) kernel: Mailbox<crate::kernel::Message>,
+    /// From this thread to the fence.
+    pub(crate) fence: Mailbox<crate::fence::Message>,
     /// From this thread to the main thread.
     pub(crate) notes: Mailbox<Note>,
 }
@@ -444,12 +446,14 @@ pub(crate) fn socket_number(link: LinkId, family: Family) -> u64 {
 /// An [`Ownership`] action for the kernel thread.
 #[derive(Debug)]
 pub(crate) enum Kernel {
+    /// [`Action::Fence`].
+    Fence(Ownership),
     /// [`Action::Acquire`].
     Acquire(Ownership),
     /// [`Action::Release`].
     Release(Ownership),
-    /// [`Action::Renew`].
-    Renew(Ownership),
+    /// [`Action::Renew`], and when the advertisement left.
+    Renew(Ownership, Instant),
     /// [`Action::Disclaim`].
     Disclaim(Ownership),
 }

@@ -295,6 +295,9 @@ pub enum Action {
         /// Who wants to know.
         router: RouterId,
     },
+    /// A living router is about to be preempted: whatever is [acquired](Self::Acquire) of these addresses next
+    /// is to keep quiet until the next [`Renew`](Self::Renew), as far as the host can see to that.
+    Fence(Ownership),
     /// Put addresses on the interface, and answer with outcomes. Present ones stay as they are.
     Acquire(Ownership),
     /// Take addresses off the interface unless they are foreign, and answer with an outcome.

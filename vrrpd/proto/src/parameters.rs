@@ -178,6 +178,9 @@ pub struct Parameters {
     pub checksum_form: ChecksumForm,
     /// Do the addresses have a lifetime in the kernel that each advertisement renews?
     pub leased: bool,
+    /// Does the host silence the addresses by itself soon after an advertisement, unless each renews that? Only
+    /// where they are `leased`.
+    pub fenced: bool,
     /// When the role is announced to the neighbours.
     pub announcements: Announcements,
     /// Trackers that count for it. The same for all members of a sync group, since a check that moves

@@ -6,7 +6,10 @@ use std::time::Duration;
 use vrrp_proto::{AdverInterval, Priority, Version};
 
 use super::table::{At, Field};
-use super::{Check, Config, Daemon, Hook, Ipv4Checksum, Lease, PeerLink, Scheduling, VirtualRouter, When};
+use super::{
+    Check, Config, DEFAULT_STATE_DIR, Daemon, Hook, Ipv4Checksum, Lease, PeerLink, Scheduling, VirtualRouter,
+    When,
+};
 use super::{authentication, dns_update, garp, interface, raw, second_path, sync_group, witness};
 
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,7 +42,7 @@ fn daemon(raw: &raw::Daemon) -> Option<Daemon> {
         },
         control_socket: socket.unwrap_or_else(|| runtime_dir.join("control.sock")),
         runtime_dir,
-        state_dir: raw.state_dir.or(PathBuf::from("/var/lib/vrrpd"))?,
+        state_dir: raw.state_dir.or(PathBuf::from(DEFAULT_STATE_DIR))?,
         read_group: raw.read_group.or(String::from("vrrpd"))?,
         scheduling: raw.scheduling.or(Scheduling::Realtime)?,
     })

@@ -231,7 +231,7 @@ fn lease(lease: Lease) -> String {
     match lease {
         Lease::Auto => quoted("auto"),
         Lease::Off => quoted("off"),
-        Lease::Seconds(seconds) => duration(Duration::from_secs(u64::from(seconds))),
+        Lease::For(time) => duration(time),
     }
 }
 

@@ -124,14 +124,14 @@ fn check_election(router: &raw::VirtualRouter, faults: &mut Faults) {
 }
 
 fn check_times(router: &raw::VirtualRouter, faults: &mut Faults) {
-    if let Some(At { value: Lease::Seconds(seconds), span }) = router.lease.at() {
-        check_lease(router, *seconds, span, faults);
+    if let Some(At { value: Lease::For(lease), span }) = router.lease.at() {
+        check_lease(router, *lease, span, faults);
     }
     garp::check(&router.garp, &router.interface, faults);
 }
 
-fn check_lease(router: &raw::VirtualRouter, seconds: u32, span: &Span, faults: &mut Faults) {
-    let lease = Duration::from_secs(u64::from(seconds));
+fn check_lease(router: &raw::VirtualRouter, lease: Duration, span: &Span, faults: &mut Faults) {
+    let shown = show_duration(lease);
     if router.priority.given() == Some(&Priority::OWNER) {
         faults.error(
             span,
@@ -143,17 +143,16 @@ fn check_lease(router: &raw::VirtualRouter, seconds: u32, span: &Span, faults: &
     if lease <= interval.duration() {
         faults.error(
             span,
-            format!("lease of {seconds}s ends before it is renewed"),
+            format!("lease of {shown} ends before it is renewed"),
             format!("it is renewed with each advertisement, every {interval}"),
         );
         return;
     }
-    // The kernel takes an address away up to a second late; a backup claims after three intervals.
     let claim = interval.duration() * 3;
-    if lease > Duration::from_secs(2) && lease + Duration::from_secs(1) > claim {
+    if lease > claim {
         faults.warning(
             span,
-            format!("lease of {seconds}s can outlast the role"),
+            format!("lease of {shown} can outlast the role"),
             format!("a backup claims the addresses after {}", show_duration(claim)),
         );
     }

@@ -323,14 +323,7 @@ pub(super) fn lease(key: &str, value: &DeValue<'_>) -> Read<Lease> {
         }
         _ => {}
     }
-    let duration = duration(key, value, Duration::from_secs(2)..=Duration::from_secs(3600))?;
-    match u32::try_from(duration.as_secs()) {
-        Ok(seconds) if duration.subsec_nanos() == 0 => Ok(Lease::Seconds(seconds)),
-        _ => refuse(
-            format!("{key} \"{}\" is not a whole number of seconds", show_duration(duration)),
-            "the kernel counts the life of an address in seconds",
-        ),
-    }
+    duration(key, value, Duration::from_millis(100)..=Duration::from_secs(3600)).map(Lease::For)
 }
 
 // Names and paths.

@@ -198,6 +198,17 @@ impl Alarm {
         )
     }
 
+    /// `fence_failed`: what should silence the addresses of a dead daemon is not there.
+    pub fn fence_failed(trouble: &str) -> Self {
+        Self::new(
+            "fence_failed",
+            Level::Degraded,
+            format!("if vrrpd dies here, its addresses go on answering until their lifetime ends: {trouble}"),
+            "it is tried again every second; see who else changes the tables vrrpd_fence of nf_tables (nft \
+             monitor)",
+        )
+    }
+
     /// `peer_link_closed`: the peer link is configured and cannot be used.
     pub fn peer_link_closed(trouble: &str) -> Self {
         Self::new(

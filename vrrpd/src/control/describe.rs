@@ -18,7 +18,7 @@ use crate::config;
 /// One virtual router as users see it at `now`.
 ///
 /// `counting_since` is when its counters were 0, `lease` the lifetime really given to its addresses, `checks`
-/// those that its configuration names; names that follow it, its sync group and the device with its virtual
+/// those that its configuration names; names that follow it, its sync group, the fence and the device with its virtual
 /// MAC address are the caller's to add. The alarms that follow from the snapshot are there; the operator's
 /// orders are the caller's to add.
 pub fn virtual_router(
@@ -71,6 +71,7 @@ pub fn virtual_router(
         second_path: config.second_path.as_ref().zip(snapshot.second_path).map(second_path),
         witness: snapshot.witness.map(witness),
         lease: lease.map(Span),
+        fence: None,
         send_failing: match snapshot.delivery {
             Delivery::Failing { errno } => {
                 Some(SendFailing { since: now.minus(snapshot.delivery_age), error: errno_words(errno) })

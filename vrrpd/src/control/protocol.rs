@@ -396,6 +396,10 @@ pub struct VirtualRouter {
     pub witness: Option<Witness>,
     /// How long the kernel keeps addresses that are not renewed; null: for ever.
     pub lease: Option<Span>,
+    /// How long addresses answer after an advertisement, before the packet filter silences them; null: it
+    /// does not.
+    #[serde(default)]
+    pub fence: Option<Span>,
     /// Set while advertisements cannot be sent to anybody.
     pub send_failing: Option<SendFailing>,
     /// Counters under the names of RFC 8347.

@@ -414,13 +414,17 @@ fn of_preemption(router: &VirtualRouter) -> Option<Finding> {
     Some(Finding { level: Level::Fine, message, remedy: None })
 }
 
-/// Does the kernel keep the addresses of a dead daemon for longer than a backup waits?
+/// Do the addresses of a dead daemon answer for longer than a backup waits?
 fn of_lease(router: &VirtualRouter) -> Option<Finding> {
     /// The kernel ends a lifetime up to so much late.
     const LATE: Duration = Duration::from_secs(1);
     let interval = router.advertisement_interval.0;
     let counted = AdverInterval::of(Version::from_number(router.vrrp_version)?, interval)?;
-    let (kept, claimed) = (router.lease?.0 + LATE, 3 * interval + counted.least_skew_time());
+    let kept = match router.fence {
+        Some(fence) => fence.0,
+        None => router.lease?.0 + LATE,
+    };
+    let claimed = 3 * interval + counted.least_skew_time();
     let outlasts = router.state == StateName::Active && kept > claimed;
     outlasts.then(|| Finding {
         level: Level::Fine,

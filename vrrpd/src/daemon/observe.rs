@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use vrrp_proto::parameters::RouterId;
 
-use super::roster::{Roster, lease_seconds};
+use super::roster::{Roster, fence_term, lease_seconds};
 use super::standing::Standing;
 use super::tracks::Tracks;
 use crate::check::{self, CheckResult};
@@ -24,6 +24,7 @@ use crate::control::protocol::{
 use crate::control::server::Call;
 use crate::control::time::{Span, WallTime};
 use crate::dns_update::DnsUpdates;
+use crate::fence;
 use crate::history::{History, What};
 use crate::kernel::{self, Seen};
 use crate::peer_link::{PeerLink, fitness};
@@ -46,6 +47,7 @@ pub(super) struct Observer {
     hooks: Vec<String>,
     /// Why `accept_mode = false` is not enforced.
     accepting: Option<String>,
+    fence: fence::Standing,
     /// Routes and rules of each router; of none: what is always there.
     ways: BTreeMap<Option<RouterId>, Vec<Seen>>,
     waiting: VecDeque<(u64, Call)>,
@@ -66,6 +68,7 @@ impl Observer {
             checks: Vec::new(),
             hooks: Vec::new(),
             accepting: None,
+            fence: fence::Standing::Unwanted,
             ways: BTreeMap::new(),
             waiting: VecDeque::new(),
             next_token: HEARTBEAT + 1,
@@ -181,6 +184,16 @@ impl Observer {
     /// `accept_mode = false` is not enforced for this reason, or is.
     pub(super) fn accept_mode(&mut self, trouble: Option<String>) {
         self.accepting = trouble;
+    }
+
+    /// Is it not there, though it should be?
+    pub(super) fn fence_has_failed(&self) -> bool {
+        matches!(self.fence, fence::Standing::Failed(_))
+    }
+
+    /// How the fence stands.
+    pub(super) fn fence(&mut self, standing: fence::Standing) {
+        self.fence = standing;
     }
 
     /// Remembers why a router has no device with its virtual MAC address.
@@ -311,6 +324,15 @@ impl Observer {
             described.config_digest = fitness::config_digest(&entry.config);
             if !entry.config.accept_mode && !entry.config.priority.is_owner() {
                 described.alarms.extend(self.accepting.as_deref().map(Alarm::accept_mode_not_enforced));
+            }
+            if let Some(term) = fence_term(&entry.config) {
+                match &self.fence {
+                    fence::Standing::InForce => described.fence = Some(Span(term)),
+                    fence::Standing::Failed(trouble) => {
+                        described.alarms.push(Alarm::fence_failed(trouble));
+                    }
+                    fence::Standing::Unwanted | fence::Standing::Missing(_) => {}
+                }
             }
             virtual_routers.push(described);
         }

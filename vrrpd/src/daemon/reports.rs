@@ -18,7 +18,7 @@ use crate::control::protocol::ActiveRouter;
 use crate::control::time::WallTime;
 use crate::history::{LinkChange, What};
 use crate::hook::Transition;
-use crate::{clock, dns_update, kernel, protocol};
+use crate::{clock, dns_update, fence, kernel, protocol};
 
 impl Daemon {
     /// Takes in what the core reported, at the time when it did.
@@ -119,6 +119,7 @@ impl Daemon {
                 self.record(what);
             }
             kernel::Note::AcceptMode { trouble } => self.accept_mode(trouble),
+            kernel::Note::Fence(standing) => self.fence(standing),
             kernel::Note::Trouble(message) => warn!("{message}"),
         }
     }
@@ -138,6 +139,31 @@ impl Daemon {
             }
         });
         self.observer.accept_mode(trouble);
+    }
+
+    /// What silences the addresses of a dead daemon came or went.
+    fn fence(&mut self, standing: fence::Standing) {
+        let name = "fence_failed".to_owned();
+        let virtual_router = None;
+        let failed_before = self.observer.fence_has_failed();
+        match &standing {
+            fence::Standing::Failed(message) => {
+                error!("a dead daemon's addresses would answer until their lifetime ends: {message}");
+                self.record(What::AlarmRaised { virtual_router, name, message: message.clone() });
+            }
+            fence::Standing::Missing(message) => {
+                info!("no fence, the lifetime of the addresses is the only lease: {message}");
+            }
+            fence::Standing::InForce if failed_before => {
+                info!("the fence is in force again");
+                self.record(What::AlarmCleared { virtual_router, name });
+            }
+            fence::Standing::Unwanted if failed_before => {
+                self.record(What::AlarmCleared { virtual_router, name });
+            }
+            fence::Standing::InForce | fence::Standing::Unwanted => {}
+        }
+        self.observer.fence(standing);
     }
 
     /// Logs a report, tells the hooks, and says what the history keeps of it.

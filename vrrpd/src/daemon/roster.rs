@@ -16,7 +16,7 @@ use vrrp_proto::tracking::{Effect, TrackerId, TrackerState, Tracking};
 use vrrp_proto::{AdverInterval, Family, Vrid};
 
 use crate::authentication::Secrets;
-use crate::config::{self, Config, Ipv4Checksum, Lease, TrackInterface};
+use crate::config::{self, Config, Ipv4Checksum, Lease, SHORTEST_FENCED, TrackInterface};
 use crate::control::time::WallTime;
 use crate::kernel::{self, Device, Place, Placement, SecondPlace, Way};
 use crate::perform::Wiring;
@@ -114,6 +114,7 @@ impl Roster {
                     family: new.family,
                     form: garp_form(new),
                     further: entry.place.further.iter().map(|(link, _)| *link).collect(),
+                    advertised_at: vrrp_proto::Instant::ZERO,
                 };
                 orders.push(Order::Protocol(protocol::Message::Wiring(router, wiring)));
                 let parameters = Box::new(entry.parameters.clone());
@@ -237,6 +238,7 @@ impl Roster {
             checksum_policy: policy,
             checksum_form: form,
             leased: lease.is_some(),
+            fenced: fence_term(new).is_some(),
             announcements: Announcements {
                 count: new.garp.count,
                 interval: new.garp.interval,
@@ -280,6 +282,7 @@ impl Roster {
                 owner: new.priority.is_owner(),
                 accept_mode: new.accept_mode,
                 lease,
+                fence: fence_term(new),
                 may_resume,
                 further: self.numbered(&new.garp.interfaces),
             },
@@ -401,8 +404,29 @@ pub(super) fn lease_seconds(config: &config::VirtualRouter) -> Option<u32> {
     }
     match config.lease {
         Lease::Off => None,
-        Lease::Seconds(seconds) => Some(seconds),
+        Lease::For(time) => Some(whole_seconds(time)),
         Lease::Auto => Some(auto_lease(config.advertisement_interval)),
+    }
+}
+
+/// At least so many as the kernel can count without losing them between two renewals.
+fn whole_seconds(time: Duration) -> u32 {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    u32::try_from(seconds).unwrap_or(u32::MAX).max(2)
+}
+
+/// How long the fence lets a router's addresses answer after an advertisement, or none.
+///
+/// A backup of priority 254 claims no earlier than three intervals and 1/128 of one.
+pub(super) fn fence_term(config: &config::VirtualRouter) -> Option<Duration> {
+    /// For the grain of the kernel's clock, and for who is late.
+    const MARGIN: Duration = Duration::from_millis(20);
+    lease_seconds(config)?;
+    let interval = config.advertisement_interval.duration();
+    match config.lease {
+        Lease::Off => None,
+        Lease::For(time) => Some(time),
+        Lease::Auto => (interval >= SHORTEST_FENCED).then(|| 3 * interval - MARGIN),
     }
 }
 

@@ -46,7 +46,7 @@ fn networkd(case: &Case, router: &VirtualRouter) -> Finding {
     // An address with a lifetime is, to networkd, one from DHCP.
     let enough: &[&str] = match router.lease {
         Lease::Off => &["yes", "true", "1", "on", "static"],
-        Lease::Auto | Lease::Seconds(_) => &["yes", "true", "1", "on"],
+        Lease::Auto | Lease::For(_) => &["yes", "true", "1", "on"],
     };
     match keep {
         Some(keep) if enough.contains(&keep.as_str()) => Finding::ok(

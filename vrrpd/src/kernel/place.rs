@@ -49,6 +49,8 @@ pub(crate) struct Place {
     pub(crate) accept_mode: bool,
     /// Kernel lifetime of the addresses in seconds.
     pub(crate) lease: Option<u32>,
+    /// How long the fence lets them answer after an advertisement.
+    pub(crate) fence: Option<Duration>,
     /// Addresses that an earlier daemon left may be kept: it did not crash over and over.
     pub(crate) may_resume: bool,
     /// Further interfaces that announcements leave from.
@@ -158,10 +160,7 @@ impl Place {
     /// when some that are advertised are missing, or when they must not be kept: after too many crashes, without a lease,
     /// and where another lifetime than ours says that the role had been given up.
     pub(super) fn left_over(&self, table: &Table, ours: &BTreeSet<(LinkIndex, Address)>) -> Option<Instant> {
-        let entry = |placement: &Placement| {
-            let entry = table.address(placement.link(table)?.index, placement.address)?;
-            ours.contains(&(entry.link, entry.address)).then_some(entry)
-        };
+        let entry = |placement: &Placement| placement.entry_of_ours(table, ours);
         let found: Vec<&AddressEntry> = self.addresses.iter().filter_map(entry).collect();
         if found.is_empty() {
             return None;
@@ -215,6 +214,16 @@ impl Speaks<'_> {
 impl Placement {
     fn link<'a>(&self, table: &'a Table) -> Option<&'a Link> {
         table.link_by_name(&self.interface)
+    }
+
+    /// The address, if it is there and ours.
+    pub(super) fn entry_of_ours<'a>(
+        &self,
+        table: &'a Table,
+        ours: &BTreeSet<(LinkIndex, Address)>,
+    ) -> Option<&'a AddressEntry> {
+        let entry = table.address(self.link(table)?.index, self.address)?;
+        ours.contains(&(entry.link, entry.address)).then_some(entry)
     }
 
     /// Is the address there, whatever its prefix?
@@ -357,6 +366,7 @@ mod tests {
             owner: false,
             accept_mode: true,
             lease: None,
+            fence: None,
             may_resume: true,
             further: Vec::new(),
         }

@@ -18,6 +18,7 @@ impl Worker {
             // The last attempt takes what it gets.
             let _ = self.try_to_acquire(ownership, Attempt::Last);
         }
+        self.guard_held(ownership);
         // Routes may need the addresses; who preempts has them as well before it says a word.
         self.open_ways(ownership.router);
         self.tell_outcome(ownership.router, ownership.ticket, Outcome::Acquired);
@@ -112,7 +113,7 @@ impl Worker {
     /// Where each address goes. One that has nowhere to go is refused.
     fn targets(&self, ownership: &Ownership) -> Vec<Target> {
         let target = |index| {
-            let address = address(ownership, index);
+            let address = address_of(ownership, index);
             let link = self.destination(ownership.router, address);
             if link.is_none() {
                 let outcome = Outcome::Refused { index, errno: libc::ENODEV };
@@ -161,7 +162,7 @@ impl Worker {
             self.close_ways(Some(ownership.router));
         }
         let ours = self.ours_among(ownership);
-        let going = |gone: Address| ownership.range.clone().any(|index| address(ownership, index) == gone);
+        let going = |gone: Address| ownership.range.clone().any(|index| address_of(ownership, index) == gone);
         if let Some(device) = self.device_to_silence(ownership.router, going) {
             self.set_down(device);
         }
@@ -182,9 +183,10 @@ impl Worker {
             && let Some(tenure) = &mut placed.tenure
         {
             for index in ownership.range.clone() {
-                tenure.addresses.remove(&address(ownership, index));
+                tenure.addresses.remove(&address_of(ownership, index));
             }
         }
+        self.free_released(ownership);
         self.tell_outcome(ownership.router, ownership.ticket, Outcome::Released);
         self.save_record();
     }
@@ -206,10 +208,8 @@ impl Worker {
         }
     }
 
-    /// Gives ours a new term, made of the lease; without a lease nothing ends.
-    pub(super) fn set_lifetime(&mut self, ownership: &Ownership, term: fn(u32) -> u32) {
-        let Some(lease) = self.lease(ownership.router) else { return };
-        let lifetime = Some(term(lease));
+    /// Gives ours a new lifetime.
+    pub(super) fn set_lifetime(&mut self, ownership: &Ownership, lifetime: Option<u32>) {
         for chunk in batches(&self.ours_among(ownership)) {
             let requests: Vec<Request> = chunk.iter().map(|target| target.renewal(lifetime)).collect();
             for error in self.requester.perform(&requests).into_iter().filter_map(Result::err) {
@@ -262,7 +262,7 @@ impl Worker {
 
     /// Is nothing left of the tenure after this release?
     fn gives_all(&self, ownership: &Ownership) -> bool {
-        let given: Vec<Address> = ownership.range.clone().map(|index| address(ownership, index)).collect();
+        let given: Vec<Address> = ownership.range.clone().map(|index| address_of(ownership, index)).collect();
         let tenure = self.places.get(&ownership.router).and_then(|placed| placed.tenure.as_ref());
         tenure.is_none_or(|tenure| tenure.addresses.keys().all(|address| given.contains(address)))
     }
@@ -270,7 +270,7 @@ impl Worker {
     /// Those of the addresses that are ours, and where they are.
     fn ours_among(&self, ownership: &Ownership) -> Vec<Target> {
         let target = |index| {
-            let address = address(ownership, index);
+            let address = address_of(ownership, index);
             let link = self.whereabouts(ownership.router, address)?;
             let options = self.options(ownership.router, address);
             self.ours.contains(&(link, address)).then_some(Target { index, address, link, options })
@@ -329,7 +329,7 @@ impl Target {
     }
 }
 
-fn address(ownership: &Ownership, index: u16) -> Address {
+pub(super) fn address_of(ownership: &Ownership, index: u16) -> Address {
     let address = ownership.addresses[usize::from(index)];
     Address { ip: address.ip, prefix_len: address.prefix_len }
 }

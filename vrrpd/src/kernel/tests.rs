@@ -15,7 +15,7 @@ const ROUTER: RouterId = RouterId(0);
 const TICKET: Ticket = Ticket(1);
 
 /// Runs on a thread in a network namespace of its own, or says that it cannot.
-pub(super) fn in_network_namespace(body: fn()) {
+pub(crate) fn in_network_namespace(body: fn()) {
     let entered = std::thread::spawn(move || unshare(CloneFlags::CLONE_NEWNET).map(|()| body()));
     if let Err(errno) = entered.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause)) {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "no network namespace to be had: {errno}");
@@ -28,8 +28,14 @@ pub(super) fn worker(name: &str) -> Worker {
     let (notes, _) = tokio::sync::mpsc::unbounded_channel();
     let mailbox = "a mailbox can be had";
     let state_dir = crate::state_dir::tests::temporary_state(&format!("kernel-{name}"));
-    Worker::open(Mailbox::new(64).expect(mailbox), Mailbox::new(1024).expect(mailbox), notes, &state_dir)
-        .expect("netlink can be had")
+    Worker::open(
+        Mailbox::new(64).expect(mailbox),
+        Mailbox::new(1024).expect(mailbox),
+        Mailbox::new(1024).expect(mailbox),
+        notes,
+        &state_dir,
+    )
+    .expect("netlink can be had")
 }
 
 fn ip(arguments: &str) {
@@ -74,6 +80,7 @@ fn place_on(interface: &str) -> Place {
         owner: false,
         accept_mode: true,
         lease: None,
+        fence: None,
         may_resume: true,
         further: Vec::new(),
     }
@@ -246,5 +253,96 @@ fn a_takeover_asks_for_the_ways_of_its_router_only() {
         assert!(is_there(&mut worker, 2) && !is_there(&mut worker, 1), "that is for the watch to see to");
         worker.ensure_ways(true);
         assert!(is_there(&mut worker, 1));
+    });
+}
+
+/// [`place_on`] with a lease.
+fn leased_on(interface: &str) -> Place {
+    Place { lease: Some(2), fence: Some(std::time::Duration::from_millis(280)), ..place_on(interface) }
+}
+
+/// What the fence is told: who is guarded, and whether it is live; who is not any more.
+fn told_to_fence(worker: &Worker) -> Vec<String> {
+    let words = |message| match message {
+        fence::Message::Guard { addresses, live_since, .. } => {
+            format!("guard {addresses:?}, live: {}", live_since.is_some())
+        }
+        fence::Message::Free { addresses, .. } => format!("free {addresses:?}"),
+        fence::Message::Wanted(wanted) => format!("wanted: {wanted}"),
+        fence::Message::Renew { .. } | fence::Message::Stop => "not the worker's".to_owned(),
+    };
+    std::iter::from_fn(|| worker.fence.pop()).map(words).collect()
+}
+
+fn lifetime(worker: &mut Worker, last: u8) -> Option<netlink::Lifetime> {
+    let listed = worker.requester.addresses().expect("a list");
+    listed.iter().find(|entry| entry.address == address(last)).map(|entry| entry.valid)
+}
+
+#[test]
+fn the_fence_guards_what_is_about_to_be_put_behind_a_living_router_and_nothing_of_others() {
+    in_network_namespace(|| {
+        add_eth0();
+        ip("address add 192.0.2.202/24 dev eth0");
+        let mut worker = worker("fence");
+        worker.place(ROUTER, leased_on("eth0"));
+        assert_eq!(told_to_fence(&worker), [""; 0], "not before all are placed");
+        worker.complete = true;
+        worker.tell_fence_wanted();
+
+        worker.fence_off(&ownership());
+        let ours = "[Everywhere(192.0.2.201)]";
+        assert_eq!(told_to_fence(&worker), ["wanted: true".to_owned(), format!("guard {ours}, live: false")]);
+        assert_eq!(lifetime(&mut worker, 201), None, "it is guarded first");
+        worker.acquire(&ownership());
+        let foreign = "free [Everywhere(192.0.2.202)]".to_owned();
+        assert_eq!(told_to_fence(&worker), [format!("guard {ours}, live: true"), foreign]);
+        worker.release(&ownership());
+        assert_eq!(told_to_fence(&worker), ["free [Everywhere(192.0.2.201), Everywhere(192.0.2.202)]"]);
+        worker.forget(ROUTER);
+        assert_eq!(told_to_fence(&worker), ["wanted: false"]);
+    });
+}
+
+#[test]
+fn a_lifetime_is_renewed_by_a_fresh_advertisement_and_follows_the_configuration() {
+    in_network_namespace(|| {
+        use netlink::Lifetime::{Forever, Seconds};
+        add_eth0();
+        let mut worker = worker("renewal");
+        worker.place(ROUTER, leased_on("eth0"));
+        worker.acquire(&ownership());
+        assert!(matches!(lifetime(&mut worker, 201), Some(Seconds(_))));
+        ip("address replace 192.0.2.201/24 dev eth0");
+        let now = crate::clock::now();
+        worker.renew(&ownership(), now.saturating_sub(std::time::Duration::from_secs(2)));
+        assert_eq!(lifetime(&mut worker, 201), Some(Forever), "that advertisement is too old");
+        worker.renew(&ownership(), now);
+        assert!(matches!(lifetime(&mut worker, 201), Some(Seconds(_))));
+
+        told_to_fence(&worker);
+        worker.place(ROUTER, place_on("eth0"));
+        assert_eq!(lifetime(&mut worker, 201), Some(Forever), "or it would end soon");
+        assert_eq!(told_to_fence(&worker), ["free [Everywhere(192.0.2.201), Everywhere(192.0.2.202)]"]);
+        worker.place(ROUTER, leased_on("eth0"));
+        assert!(matches!(lifetime(&mut worker, 202), Some(Seconds(_))));
+        let both = "guard [Everywhere(192.0.2.201), Everywhere(192.0.2.202)], live: true";
+        assert_eq!(told_to_fence(&worker), [both]);
+    });
+}
+
+#[test]
+fn what_an_earlier_daemon_left_is_guarded_since_its_last_renewal() {
+    in_network_namespace(|| {
+        add_eth0();
+        {
+            let mut killed = worker("adopted");
+            killed.place(ROUTER, leased_on("eth0"));
+            killed.acquire(&ownership());
+        }
+        let mut worker = worker("adopted");
+        worker.place(ROUTER, leased_on("eth0"));
+        let both = "guard [Everywhere(192.0.2.201), Everywhere(192.0.2.202)], live: true";
+        assert_eq!(told_to_fence(&worker), [both]);
     });
 }

@@ -119,6 +119,7 @@ impl Worker {
             let mut facts = placed.place.facts(&self.table, &virtual_addresses, placed.facts);
             if placed.facts.is_none() {
                 facts.left_over = placed.place.left_over(&self.table, &self.ours);
+                self.adopt(router, placed, facts.left_over);
             }
             let (link, family) = (placed.place.link, placed.place.family);
             let (interface, second) = (placed.place.interface.clone(), placed.place.second.clone());

@@ -50,6 +50,7 @@ fn parameters() -> Parameters {
         checksum_policy: ChecksumPolicy::Either,
         checksum_form: ChecksumForm::PseudoHeader,
         leased: true,
+        fenced: true,
         announcements: Announcements {
             count: 5,
             interval: Duration::from_millis(10),
@@ -130,6 +131,7 @@ fn the_loop_allocates_nothing_while_it_receives_decides_and_sends() {
     let wires = Wires {
         messages: Mailbox::new(64).expect("an eventfd"),
         kernel: Mailbox::new(64).expect("an eventfd"),
+        fence: Mailbox::new(64).expect("an eventfd"),
         notes: Mailbox::new(64).expect("an eventfd"),
     };
     let peer = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(112))).expect("we are root");
@@ -149,7 +151,13 @@ fn the_loop_allocates_nothing_while_it_receives_decides_and_sends() {
         LinkSockets::open("lo", LOOPBACK.get(), Family::Ipv4, &wanted).expect("we are root");
     let (router, family) = (ROUTER, Family::Ipv4);
     others.tell(Message::Sockets { link: LINK, family, sockets: Some(Box::new(sockets)) });
-    let wiring = Wiring { link: LINK, family, form: GarpForm::Request, further: [].into() };
+    let wiring = Wiring {
+        link: LINK,
+        family,
+        form: GarpForm::Request,
+        further: [].into(),
+        advertised_at: Instant::ZERO,
+    };
     others.tell(Message::Wiring(router, wiring));
     others.tell(Message::Input(Input::Configure { router, parameters: Box::new(parameters()) }));
     let facts = Facts {

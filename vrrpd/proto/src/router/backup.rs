@@ -86,6 +86,9 @@ impl VirtualRouter {
             give_up: cx.now + 3 * self.slowest_interval(),
             why,
         };
+        if living {
+            self.fence(cx);
+        }
         self.acquire_all(cx);
     }
 
@@ -130,7 +133,9 @@ impl VirtualRouter {
             self.abort_claim(if higher { Reason::HigherPriority } else { self.reason }, cx);
         } else if let State::Claiming { advertise_at, .. } = &mut self.state {
             // Alive after all, it goes on answering until it hears us.
-            *advertise_at = None;
+            if advertise_at.take().is_some() {
+                self.fence(cx);
+            }
         }
     }
 

@@ -160,11 +160,24 @@ impl VirtualRouter {
     /// Gives the kernel's lease another full term: when an advertisement has left, never from a timer
     /// of its own, so that it ends when the advertisements do.
     pub(super) fn renew(&mut self, cx: &mut Context<'_>) {
-        /// Leases are whole seconds and at least two of them; more often than this gains nothing.
+        /// Lifetimes are whole seconds and at least two of them; more often than this gains nothing.
         const SPACING: Duration = Duration::from_millis(500);
-        if self.parameters.leased && self.holding.engaged && cx.now - self.sending.last_renewal >= SPACING {
+        let spacing = match self.parameters.fenced {
+            // Answers to other routers may follow each other quickly; what they could add is not missed.
+            true => SPACING.min(self.parameters.interval.duration() / 4),
+            false => SPACING,
+        };
+        if self.parameters.leased && self.holding.engaged && cx.now - self.sending.last_renewal >= spacing {
             self.sending.last_renewal = cx.now;
             cx.actions.push(Action::Renew(self.ownership(0..self.count())));
+        }
+    }
+
+    /// The addresses keep quiet until the first advertisement, while a living router still answers.
+    pub(super) fn fence(&mut self, cx: &mut Context<'_>) {
+        if self.parameters.fenced {
+            self.sending.last_renewal = Instant::ZERO;
+            cx.actions.push(Action::Fence(self.ownership(0..self.count())));
         }
     }
 

@@ -516,6 +516,7 @@ fn settings(router: RouterId, octets: &mut Octets<'_>) -> Parameters {
         carrier_delay: pause(8),
         strict: more & 16 != 0,
         leased: more & 32 != 0,
+        fenced: more & 32 != 0,
         tracking: if more & 64 == 0 || owner { Vec::new() } else { tracking.collect() },
         sync_group: (more & 128 != 0 && !owner).then_some(GroupId(0)),
         announcements: Announcements {

@@ -69,6 +69,7 @@ pub(crate) fn parameters() -> Parameters {
         checksum_policy: ChecksumPolicy::Either,
         checksum_form: ChecksumForm::PseudoHeader,
         leased: false,
+        fenced: false,
         announcements: Announcements {
             count: 1,
             interval: ms(100),
@@ -458,6 +459,7 @@ impl Scene {
             Action::Announce { range, .. } => Some(format!("announce {range:?}")),
             Action::Acquire(wanted) => Some(format!("acquire {:?}", wanted.range)),
             Action::Release(gone) => Some(format!("release {:?}", gone.range)),
+            Action::Fence(_) => Some("fence".to_owned()),
             Action::Renew(_) => Some("renew".to_owned()),
             Action::Disclaim(_) => Some("disclaim".to_owned()),
             Action::AskClientLan { .. } => Some("ask".to_owned()),

@@ -178,6 +178,7 @@ impl Settings {
                     checksum_policy: ChecksumPolicy::Either,
                     checksum_form: random.pick(&[ChecksumForm::PseudoHeader, ChecksumForm::MessageOnly]),
                     leased: true,
+                    fenced: false,
                     announcements: Announcements {
                         count: 3,
                         interval: Duration::from_millis(100),

@@ -68,12 +68,12 @@ fn an_interval_is_a_multiple_of_ten_milliseconds() {
 }
 
 #[test]
-fn a_lease_is_whole_seconds_from_two() {
+fn a_lease_is_a_tenth_of_a_second_to_an_hour() {
     assert_eq!(read("\"auto\"", lease), Ok(Lease::Auto));
     assert_eq!(read("\"off\"", lease), Ok(Lease::Off));
-    assert_eq!(read("\"2s\"", lease), Ok(Lease::Seconds(2)));
-    assert_eq!(read("\"1m\"", lease), Ok(Lease::Seconds(60)));
-    for text in ["\"1s\"", "\"2500ms\"", "\"on\"", "2", "true", "\"2h\""] {
+    assert_eq!(read("\"2s\"", lease), Ok(Lease::For(Duration::from_secs(2))));
+    assert_eq!(read("\"700ms\"", lease), Ok(Lease::For(Duration::from_millis(700))));
+    for text in ["\"99ms\"", "\"on\"", "2", "true", "\"2h\""] {
         assert!(read(text, lease).is_err(), "{text}");
     }
 }

@@ -65,6 +65,12 @@ fn a_lease_that_outlasts_the_wait_of_a_backup_is_told() {
         assert_eq!(of(&fine), (Level::Fine, vec![]));
     }
     assert_eq!(of(&at_interval(990, Some(2))).1.len(), 1);
+    let fenced = |ms| {
+        let fence = Some(Span(Duration::from_millis(ms)));
+        VirtualRouter { fence, ..at_interval(100, Some(2)) }
+    };
+    assert_eq!(of(&fenced(280)).1.len(), 0, "whatever the lifetime beneath");
+    assert_eq!(of(&fenced(700)).1.len(), 1);
 }
 
 #[test]

@@ -41,6 +41,20 @@ fn attempts(scene: &mut Scene, time: Duration) -> Vec<Instant> {
 }
 
 #[test]
+fn what_is_put_behind_a_living_router_is_fenced_until_the_first_advertisement() {
+    let fenced = || Parameters { leased: true, fenced: true, ..with_addresses(&THREE) };
+    let deeds = ["fence", "acquire 0..3", "advertise 150", "announce 0..3", "active preempted", "renew"];
+    let scene = preempting(fenced());
+    assert_eq!(scene.deeds(), deeds);
+
+    let mut follows = Scene::backup(fenced());
+    follows.run_for(down_interval(150));
+    assert_eq!(follows.count("fence"), 0, "nobody answers whom it could disturb");
+    let leased = preempting(Parameters { fenced: false, ..fenced() });
+    assert_eq!(leased.count("fence"), 0);
+}
+
+#[test]
 fn who_preempts_has_all_addresses_before_its_first_advertisement() {
     let mut scene = Scene::backup(with_addresses(&THREE));
     scene.kernel = Kernel::Mute;

@@ -149,11 +149,14 @@ fn the_lease_is_renewed_with_an_advertisement_and_by_nothing_else() {
 }
 
 #[test]
-fn a_short_interval_renews_twice_a_second() {
+fn a_short_interval_renews_twice_a_second_unless_a_fence_needs_each_advertisement() {
     let interval = crate::AdverInterval::MIN;
     let mut scene = Scene::active(Parameters { interval, ..leased() });
     scene.run_for(2 * A);
     assert_eq!((scene.count("advertise"), scene.count("renew")), (200, 4));
+    let mut scene = Scene::active(Parameters { interval, fenced: true, ..leased() });
+    scene.run_for(2 * A);
+    assert_eq!((scene.count("advertise"), scene.count("renew")), (200, 200));
 }
 
 #[test]

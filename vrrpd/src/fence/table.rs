@@ -1,0 +1,275 @@
+//! The tables of the fence, as steps for nf_tables.
+//!
+//! Each router that holds addresses has a chain, which a map leads to from each of them, and two sets
+//! with times: while the one has an element the router is live, and while the other has one what is for
+//! a router that is not live is dropped. So an advertisement renews an element or two of each set,
+//! however many addresses there are. One `inet` table and one of the same name for ARP.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use netlink::Error;
+use netlink::nftables::{Element, Family, Fate, Field, Hook, Match, Nftables, Step, Watch};
+use vrrp_proto::Instant;
+use vrrp_proto::parameters::RouterId;
+
+use super::{Guarded, Holder};
+use crate::config;
+
+const FAMILIES: &[Family] = &[Family::Inet, Family::Arp];
+/// Before anything rewrites where a packet goes (`NF_IP_PRI_RAW`), as port mappings of containers do.
+const PRIORITY: i32 = -300;
+const CHAIN: &str = "fence";
+
+const IPV4: &str = "guarded_ipv4";
+const IPV4_KEY: &[Field] = &[Field::Ipv4Destination];
+const ARP_KEY: &[Field] = &[Field::ArpTarget];
+const IPV6: &str = "guarded_ipv6";
+const IPV6_KEY: &[Field] = &[Field::Ipv6Destination];
+const SOLICITED_KEY: &[Field] = &[Field::NeighbourTarget];
+const LINK_LOCAL: &str = "guarded_link_local";
+const LINK_LOCAL_KEY: &[Field] = &[Field::InputInterface, Field::Ipv6Destination];
+const LINK_LOCAL_SOLICITED_KEY: &[Field] = &[Field::InputInterface, Field::NeighbourTarget];
+const SOLICITATION: std::ops::RangeInclusive<u8> = 135..=135;
+
+const TIMED_KEY: &[Field] = &[Field::Protocol];
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_ARP: u16 = 0x0806;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+
+/// Routers in one transaction when all are put anew: what they take fits a buffer.
+const ROUTERS_AT_ONCE: usize = 64;
+
+/// Name of the tables. Two daemons on a host have two state directories.
+pub(super) fn name(state_dir: &Path) -> String {
+    if state_dir == Path::new(config::DEFAULT_STATE_DIR) {
+        return "vrrpd_fence".to_owned();
+    }
+    // FNV-1a.
+    let hash = state_dir
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(0x811c_9dc5u32, |hash, &octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193));
+    format!("vrrpd_fence_{hash:08x}")
+}
+
+/// Does the error say that this kernel cannot do it?
+pub(super) fn is_unknown(error: &Error) -> bool {
+    matches!(
+        error.errno(),
+        Some(libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT | libc::EINVAL | libc::ENOENT)
+    )
+}
+
+/// Removes the tables of this name, whoever made them; there may be none, nor a packet filter.
+pub(super) fn remove(name: &str) {
+    let Ok(mut filter) = Nftables::open() else { return };
+    for &family in FAMILIES {
+        let _ = filter.commit_all(name, &[(family, &[Step::RemoveTable])]);
+    }
+}
+
+/// What is to be done to the tables, in one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    inet: Vec<Step>,
+    arp: Vec<Step>,
+}
+
+impl Steps {
+    /// Gives a router what is left of its term, or nothing, and the time of being silent after it.
+    pub(super) fn renew(&mut self, router: RouterId, holder: &Holder, now: Instant) {
+        let left = holder.left(now);
+        for (family, protocols) in protocols(&holder.addresses) {
+            let elements: Vec<Element> = protocols.into_iter().map(Element::protocol).collect();
+            if elements.is_empty() {
+                continue;
+            }
+            let steps = self.of(family);
+            let timed = |set, elements, time: std::time::Duration| Step::Renew {
+                set,
+                elements,
+                timeout_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+            };
+            steps.push(timed(silenced(router), elements.clone(), holder.term.silent));
+            steps.push(match left {
+                Some(left) => timed(live(router), elements, left),
+                None => Step::Expire { set: live(router), elements },
+            });
+        }
+    }
+
+    /// Guards the addresses no longer.
+    pub(super) fn free(&mut self, addresses: &[Guarded]) {
+        for (family, map, elements) in elements(addresses) {
+            self.of(family).push(Step::RemoveElements { set: map, elements });
+        }
+    }
+
+    fn of(&mut self, family: Family) -> &mut Vec<Step> {
+        match family {
+            Family::Inet => &mut self.inet,
+            Family::Arp => &mut self.arp,
+        }
+    }
+}
+
+/// The tables, there.
+pub(super) struct Tables {
+    name: String,
+    filter: Nftables,
+    watch: Watch,
+    /// Whose chain and sets are there.
+    known: BTreeSet<RouterId>,
+}
+
+impl Tables {
+    /// Makes the tables, in place of those of an earlier daemon or of what somebody has left of ours.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says. What was there may be there still.
+    pub(super) fn make(
+        name: &str,
+        holders: &BTreeMap<RouterId, Holder>,
+        now: Instant,
+    ) -> Result<Self, Error> {
+        let filter = Nftables::open()?;
+        // First the watch, so that nothing falls in between.
+        let mut watch = Watch::open()?;
+        watch.ignore(filter.port())?;
+        let mut tables = Self { name: name.to_owned(), filter, watch, known: BTreeSet::new() };
+        let mut steps = whole();
+        for (index, (&router, holder)) in holders.iter().enumerate() {
+            if index > 0 && index % ROUTERS_AT_ONCE == 0 {
+                tables.commit(&std::mem::take(&mut steps))?;
+            }
+            let addresses: Vec<Guarded> = holder.addresses.iter().cloned().collect();
+            tables.guard(router, &addresses, &mut steps);
+            steps.renew(router, holder, now);
+        }
+        tables.commit(&steps)?;
+        Ok(tables)
+    }
+
+    pub(super) fn watched(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+
+    /// Has somebody else changed them?
+    ///
+    /// # Errors
+    ///
+    /// When nobody can tell.
+    pub(super) fn disturbed(&mut self) -> Result<bool, Error> {
+        self.watch.disturbed(FAMILIES, &self.name, self.filter.port())
+    }
+
+    /// Leads from the addresses to the chain of the router, which is made when there is none.
+    pub(super) fn guard(&mut self, router: RouterId, addresses: &[Guarded], steps: &mut Steps) {
+        if self.known.insert(router) {
+            for &family in FAMILIES {
+                steps.of(family).extend(of_router(router));
+            }
+        }
+        for (family, map, elements) in elements(addresses) {
+            steps.of(family).push(Step::MapElements { map, elements, chain: chain(router) });
+        }
+    }
+
+    /// # Errors
+    ///
+    /// What the kernel says; nothing has been done then.
+    pub(super) fn commit(&mut self, steps: &Steps) -> Result<(), Error> {
+        let changes = [(Family::Inet, &steps.inet[..]), (Family::Arp, &steps.arp[..])];
+        self.filter.commit_all(&self.name, &changes)
+    }
+}
+
+/// Both tables, from nothing, with nobody in them: what is there is in the way, what is not is no error.
+fn whole() -> Steps {
+    let anew = [Step::AddTable { owned: false }, Step::RemoveTable, Step::AddTable { owned: false }];
+    let rule = |matches| Step::AddRule { chain: CHAIN.into(), matches, fate: Fate::Mapped };
+    let mapped = |map, key| Match::Mapped { map, key };
+    let solicited = |map, key| rule(vec![Match::Icmpv6Type(SOLICITATION), mapped(map, key)]);
+    let mut steps = Steps { inet: anew.to_vec(), arp: anew.to_vec() };
+    steps.inet.extend([
+        Step::AddChain { chain: CHAIN, hook: Hook::Prerouting, priority: PRIORITY },
+        Step::AddMap { map: IPV4, key: IPV4_KEY },
+        Step::AddMap { map: IPV6, key: IPV6_KEY },
+        Step::AddMap { map: LINK_LOCAL, key: LINK_LOCAL_KEY },
+        rule(vec![Match::Ipv4, mapped(IPV4, IPV4_KEY)]),
+        rule(vec![Match::Ipv6, mapped(IPV6, IPV6_KEY)]),
+        rule(vec![Match::Ipv6, mapped(LINK_LOCAL, LINK_LOCAL_KEY)]),
+        solicited(IPV6, SOLICITED_KEY),
+        solicited(LINK_LOCAL, LINK_LOCAL_SOLICITED_KEY),
+    ]);
+    steps.arp.extend([
+        Step::AddChain { chain: CHAIN, hook: Hook::Input, priority: PRIORITY },
+        Step::AddMap { map: IPV4, key: ARP_KEY },
+        rule(vec![Match::ArpOfIpv4, mapped(IPV4, ARP_KEY)]),
+    ]);
+    steps
+}
+
+/// Chain and sets of a router. What this host says to itself is nobody else's.
+fn of_router(router: RouterId) -> Vec<Step> {
+    let rule =
+        |condition, fate| Step::AddRule { chain: chain(router).into(), matches: vec![condition], fate };
+    let in_set = |set: String| Match::InSet { set: set.into(), key: TIMED_KEY };
+    vec![
+        Step::AddTimedSet { set: live(router), key: TIMED_KEY },
+        Step::AddTimedSet { set: silenced(router), key: TIMED_KEY },
+        Step::AddInnerChain { chain: chain(router) },
+        rule(Match::FromInside, Fate::Return),
+        rule(in_set(live(router)), Fate::Return),
+        rule(in_set(silenced(router)), Fate::Drop),
+    ]
+}
+
+/// Where addresses go: table, map and elements.
+fn elements(addresses: &[Guarded]) -> Vec<(Family, &'static str, Vec<Element>)> {
+    let mut places = [
+        (Family::Inet, IPV4, Vec::new()),
+        (Family::Arp, IPV4, Vec::new()),
+        (Family::Inet, IPV6, Vec::new()),
+        (Family::Inet, LINK_LOCAL, Vec::new()),
+    ];
+    for address in addresses {
+        match address {
+            Guarded::Everywhere(ip @ IpAddr::V4(_)) => {
+                places[0].2.push(Element::from(*ip));
+                places[1].2.push(Element::from(*ip));
+            }
+            Guarded::Everywhere(ip) => places[2].2.push(Element::from(*ip)),
+            Guarded::On(interface, ip) => places[3].2.push(Element::on_interface(interface, *ip)),
+        }
+    }
+    places.into_iter().filter(|(_, _, elements)| !elements.is_empty()).collect()
+}
+
+/// The protocols that a router's addresses are spoken to in, by table.
+fn protocols(addresses: &BTreeSet<Guarded>) -> [(Family, Vec<u16>); 2] {
+    let ipv4 = addresses.iter().any(|address| address.ip().is_ipv4());
+    let ipv6 = addresses.iter().any(|address| address.ip().is_ipv6());
+    let of = |has: bool, number| has.then_some(number);
+    [
+        (Family::Inet, of(ipv4, ETHERTYPE_IPV4).into_iter().chain(of(ipv6, ETHERTYPE_IPV6)).collect()),
+        (Family::Arp, of(ipv4, ETHERTYPE_ARP).into_iter().collect()),
+    ]
+}
+
+fn chain(router: RouterId) -> String {
+    format!("router_{}", router.0)
+}
+
+fn live(router: RouterId) -> String {
+    format!("live_{}", router.0)
+}
+
+fn silenced(router: RouterId) -> String {
+    format!("silenced_{}", router.0)
+}

@@ -1,0 +1,164 @@
+//! What ends by itself when nobody renews it: the lifetime of the addresses, and what the fence is told
+//! of them.
+
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
+
+use netlink::{Address, Request};
+use vrrp_proto::action::Ownership;
+use vrrp_proto::parameters::RouterId;
+
+use super::tenure::address_of;
+use super::{Note, Place, Placed, Worker, place};
+use crate::clock;
+use crate::fence::{Guarded, Message, Term};
+
+/// Lifetimes are whole seconds: to renew them more often gains nothing.
+const SPACING: Duration = Duration::from_millis(500);
+/// The kernel ends a lifetime up to a second late.
+const LATE: Duration = Duration::from_secs(1);
+/// The longest that addresses wait for the fence before they are put behind a living router.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+impl Worker {
+    /// Has the fence silence addresses that are about to be put there, until the router advertises.
+    pub(super) fn fence_off(&mut self, ownership: &Ownership) {
+        let foreign = |&address: &Address| {
+            let Some(link) = self.destination(ownership.router, address) else { return false };
+            self.table.address(link, address).is_some() && !self.ours.contains(&(link, address))
+        };
+        let coming = addresses(ownership).filter(|address| !foreign(address)).collect();
+        let (done, guarded) = sync_channel(1);
+        if self.guard(ownership.router, coming, None, Some(done)) && guarded.recv_timeout(PATIENCE).is_err() {
+            let message = "the fence is busy; the addresses are put there without it".to_owned();
+            drop(self.notes.send(Note::Trouble(message)));
+        }
+    }
+
+    /// Has the fence guard what is there through us, and nothing else.
+    pub(super) fn guard_held(&mut self, ownership: &Ownership) {
+        let (ours, others) = self.split(ownership);
+        self.guard(ownership.router, ours, Some(clock::now()), None);
+        self.free(ownership.router, others);
+    }
+
+    /// What could not be removed is guarded until it goes.
+    pub(super) fn free_released(&mut self, ownership: &Ownership) {
+        let (_, gone) = self.split(ownership);
+        self.free(ownership.router, gone);
+    }
+
+    /// An advertisement has left: the lifetimes begin anew, unless they have ended by now.
+    pub(super) fn renew(&mut self, ownership: &Ownership, advertised_at: vrrp_proto::Instant) {
+        let Some(lease) = self.lease(ownership.router) else { return };
+        let Some(placed) = self.places.get_mut(&ownership.router) else { return };
+        let now = Instant::now();
+        let is_late = clock::now() - advertised_at >= Duration::from_secs(u64::from(lease));
+        if is_late || placed.renewed.is_some_and(|renewed| now - renewed < SPACING) {
+            return;
+        }
+        placed.renewed = Some(now);
+        self.set_lifetime(ownership, Some(lease));
+    }
+
+    /// The role is given up: whoever finds the addresses must see it.
+    pub(super) fn disclaim(&mut self, ownership: &Ownership) {
+        let Some(lease) = self.lease(ownership.router) else { return };
+        if let Some(placed) = self.places.get_mut(&ownership.router) {
+            placed.renewed = None;
+        }
+        self.set_lifetime(ownership, Some(place::farewell(lease)));
+    }
+
+    /// Another lease than before is configured while addresses are held.
+    pub(super) fn change_lease(&mut self, router: RouterId, before: &Place) {
+        let Some(placed) = self.places.get(&router) else { return };
+        let place = &placed.place;
+        if (place.lease, place.fence) == (before.lease, before.fence) {
+            return;
+        }
+        let held = placed.tenure.iter().flat_map(|tenure| &tenure.addresses);
+        let ours = held.filter(|(address, held)| self.ours.contains(&(held.link, **address)));
+        let renewal = |(&address, held): (&Address, &super::Held)| Request::RenewAddress {
+            link: held.link,
+            address,
+            lifetime: place.lease,
+            options: place.options_of(address),
+        };
+        let (addresses, requests): (Vec<Address>, Vec<Request>) =
+            ours.map(|one| (*one.0, renewal(one))).unzip();
+        let (fenced, leased) = (place.fence.is_some(), place.lease != before.lease);
+        if leased {
+            for error in self.requester.perform(&requests).into_iter().filter_map(Result::err) {
+                drop(self.notes.send(Note::Trouble(error.to_string())));
+            }
+        }
+        if fenced {
+            self.guard(router, addresses, Some(clock::now()), None);
+        } else {
+            self.free(router, addresses);
+        }
+    }
+
+    /// The fence of a daemon before goes on as it was.
+    pub(super) fn adopt(&self, router: RouterId, placed: &Placed, renewed: Option<vrrp_proto::Instant>) {
+        let Some(renewed) = renewed else { return };
+        let ours = |placement: &&place::Placement| placement.entry_of_ours(&self.table, &self.ours).is_some();
+        let left = placed.place.addresses.iter().filter(ours).map(|placement| placement.address).collect();
+        self.guard(router, left, Some(renewed), None);
+    }
+
+    /// Says whether any router wants a fence, once all are there.
+    pub(super) fn tell_fence_wanted(&mut self) {
+        let wanted = self.complete && self.places.values().any(|placed| placed.place.fence.is_some());
+        if self.complete && self.fence_wanted.replace(wanted) != Some(wanted) {
+            self.fence.push_waiting(Message::Wanted(wanted));
+        }
+    }
+
+    /// False when the router has no fence.
+    fn guard(
+        &self,
+        router: RouterId,
+        addresses: Vec<Address>,
+        live_since: Option<vrrp_proto::Instant>,
+        done: Option<std::sync::mpsc::SyncSender<()>>,
+    ) -> bool {
+        let Some((live, lease)) = self.places.get(&router).and_then(|placed| {
+            let place = &placed.place;
+            Some((place.fence?, place.lease?))
+        }) else {
+            return false;
+        };
+        let lifetime = Duration::from_secs(u64::from(lease.max(place::farewell(lease))));
+        let term = Term { live, silent: live + lifetime + LATE };
+        let addresses = self.guarded(router, addresses);
+        self.fence.push_waiting(Message::Guard { router, term, addresses, live_since, done });
+        true
+    }
+
+    fn free(&self, router: RouterId, addresses: Vec<Address>) {
+        if !addresses.is_empty() {
+            let addresses = self.guarded(router, addresses);
+            self.fence.push_waiting(Message::Free { router, addresses });
+        }
+    }
+
+    fn guarded(&self, router: RouterId, addresses: Vec<Address>) -> Vec<Guarded> {
+        let Some(placed) = self.places.get(&router) else { return Vec::new() };
+        let guarded = |address: Address| Guarded::new(placed.place.interface_of(address), address.ip);
+        addresses.into_iter().map(guarded).collect()
+    }
+
+    /// Those that are there through us, and the rest.
+    fn split(&self, ownership: &Ownership) -> (Vec<Address>, Vec<Address>) {
+        addresses(ownership).partition(|&address| {
+            let link = self.whereabouts(ownership.router, address);
+            link.is_some_and(|link| self.ours.contains(&(link, address)))
+        })
+    }
+}
+
+fn addresses(ownership: &Ownership) -> impl Iterator<Item = Address> + '_ {
+    ownership.range.clone().map(|index| address_of(ownership, index))
+}
