@@ -1,0 +1,158 @@
+//! The kernel silences the addresses of a daemon that does not advertise any more, before the other node
+//! claims them.
+
+use std::net::IpAddr;
+
+use lab::story::{PRIMARY, SECONDARY, SKEW_NS, VIP, VIP6, web, web6};
+use lab::{Capture, DEADLINE, Daemon, Kind, Lab, Node, Pair, Prober, now_ns, wait_for};
+
+fn web6_of(node: &Node) -> String {
+    web6(if node.name() == "a" { PRIMARY } else { SECONDARY }, "")
+}
+
+fn fenced(node: &Node) -> bool {
+    node.router("web").is_some_and(|router| router["fence"] == "280ms")
+}
+
+/// A pair at intervals of 100 ms whose fences are in force.
+fn pair(address: &str) -> Option<Pair> {
+    let pair = if address == VIP { Pair::open("")? } else { Pair::with_address(address, web6_of)? };
+    for node in [&pair.a, &pair.b] {
+        wait_for("a fence", DEADLINE, || fenced(node).then_some(()));
+    }
+    Some(pair)
+}
+
+/// Has `end` end the advertisements of `a`, and checks that nobody answered for the address just before `b`
+/// claimed it, and `a` not since.
+fn a_is_silent_before_b_claims<T>(lab: &Lab, a: &Node, address: &str, end: impl FnOnce() -> T) -> T {
+    let capture = lab.capture();
+    let prober = Prober::start(lab.client(), address);
+    prober.wait_for_answer();
+    let ended_ns = now_ns();
+    let kept = end();
+    let claim_ns = capture.wait_for_advert("b", ended_ns).time_ns;
+    prober.wait_for_answer();
+    let probes = prober.stop().0;
+    // The fence ends 3 A - 20 ms after the last advertisement, and b waits for Skew_Time beyond 3 A.
+    let asked = probes.iter().filter(|probe| (claim_ns - SKEW_NS / 2..claim_ns).contains(&probe.sent_ns));
+    let answered = asked.clone().filter(|probe| probe.answered_ns.is_some_and(|at| at < claim_ns));
+    assert!(asked.clone().count() > 0 && answered.count() == 0, "somebody answered before the claim");
+    asks_a_in_vain(lab, a, address);
+    assert_only_b_answers(lab, address, &capture, claim_ns);
+    kept
+}
+
+/// What is still sent to `a`, by whoever has not heard of the takeover, is not answered.
+fn asks_a_in_vain(lab: &Lab, a: &Node, address: &str) {
+    let (client, mac) = (lab.client(), a.mac());
+    client.ip(&format!("neigh replace {address} lladdr {mac} dev eth0 nud permanent"));
+    let prober = Prober::start(client, address);
+    prober.wait_for_probes(100);
+    assert!(prober.stop().0.iter().all(|probe| probe.answered_ns.is_none()), "a goes on answering");
+    client.ip(&format!("neigh del {address} dev eth0"));
+}
+
+/// Who has forgotten where the address is learns of `b` only.
+fn assert_only_b_answers(lab: &Lab, address: &str, capture: &Capture, since_ns: i64) {
+    let ip: IpAddr = address.parse().expect("an address");
+    lab.client().ip("neigh flush all");
+    let prober = Prober::start(lab.client(), address);
+    prober.wait_for_answer();
+    drop(prober.stop());
+    let of_a =
+        capture.frames().into_iter().filter(|frame| frame.interface == "a" && frame.time_ns > since_ns);
+    for frame in of_a {
+        let told = match frame.kind {
+            Kind::Arp { sender, reply: true, .. } => sender == ip,
+            Kind::NeighbourAdvertisement { target, .. } => target == ip,
+            _ => false,
+        };
+        assert!(!told, "a answers for {address} as well: {frame:?}");
+    }
+}
+
+fn killed(address: &str) {
+    let Some(Pair { lab, a, b: _b, primary, secondary: _secondary }) = pair(address) else { return };
+    a_is_silent_before_b_claims(&lab, &a, address, || primary.kill_first());
+    lab.settles_on(address, "b", 3);
+}
+
+#[test]
+fn a_killed_daemon_is_silent_before_the_backup_claims() {
+    killed(VIP);
+}
+
+#[test]
+fn a_killed_daemon_is_silent_about_its_ipv6_address_too() {
+    killed(VIP6);
+}
+
+/// `stop` stands in the way of `a` until what it returns is dropped.
+fn stopped<T>(stop: impl FnOnce(&Daemon) -> T, go_on: impl FnOnce(&Daemon, T)) {
+    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = pair(VIP) else { return };
+    let stopped = a_is_silent_before_b_claims(&lab, &a, VIP, || stop(&primary));
+    go_on(&primary, stopped);
+    // It takes back what is its own by priority, and is heard as soon as it has said so.
+    lab.settles_on(VIP, "a", 3);
+    let prober = Prober::start(lab.client(), VIP);
+    prober.wait_for_answer();
+    drop(prober.stop());
+    b.wait_for_state("web", "backup");
+    assert!(fenced(&a));
+}
+
+#[test]
+fn a_stopped_daemon_is_silent_before_the_backup_claims_and_answers_when_it_is_back() {
+    stopped(Daemon::freeze, |daemon, ()| daemon.thaw());
+}
+
+#[test]
+fn a_daemon_whose_protocol_thread_hangs_is_silent_though_the_others_go_on() {
+    stopped(|daemon| daemon.wedge("vrrp-protocol"), |_, wedge| drop(wedge));
+}
+
+#[test]
+fn a_fence_that_somebody_flushes_silences_nobody_and_is_put_back() {
+    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = pair(VIP) else { return };
+    let prober = Prober::start(lab.client(), VIP);
+    prober.wait_for_answer();
+    for rules in ["flush ruleset", "flush set inet TABLE live_0", "delete table arp TABLE"] {
+        let listed = a.namespace().run("nft", &["list", "tables"]);
+        let table = listed.lines().find_map(|line| line.strip_prefix("table inet ")).expect("a table");
+        let told = a.vrrpctl("history --json");
+        let told = String::from_utf8_lossy(&told.stdout).matches("fence_failed").count();
+        a.namespace().nft(&rules.replace("TABLE", table));
+        wait_for("the alarm, and its end", DEADLINE, || {
+            let history = a.vrrpctl("history --json");
+            let history = String::from_utf8_lossy(&history.stdout).matches("fence_failed").count();
+            (history >= told + 2 && fenced(&a)).then_some(())
+        });
+    }
+    prober.wait_for_answer();
+    let gap = prober.stop().longest_wait().as_nanos();
+    assert!(gap < lab::story::INTERVAL_NS.unsigned_abs().into(), "the client noticed: {gap} ns");
+    assert_eq!(b.router("web").expect("b answers")["statistics"]["master_transitions"], 0);
+    a_is_silent_before_b_claims(&lab, &a, VIP, || primary.kill_first());
+}
+
+#[test]
+fn nothing_is_left_of_the_fence_after_a_proper_end_or_without_a_lease() {
+    let Some(Pair { lab, a, b: _b, primary, secondary }) = pair(VIP) else { return };
+    let tables = |node: &Node| node.namespace().run("nft", &["list", "tables"]);
+    assert!(tables(&a).contains("arp vrrpd_fence"), "{}", tables(&a));
+    let prober = Prober::start(lab.client(), VIP);
+    prober.wait_for_answer();
+    a.write_vrrpd_config(&web(PRIMARY, "lease = \"off\""));
+    assert!(a.vrrpctl("reload").status.success());
+    wait_for("no table", DEADLINE, || (!tables(&a).contains("vrrpd_fence")).then_some(()));
+    a.write_vrrpd_config(&web(PRIMARY, "lease = \"700ms\""));
+    assert!(a.vrrpctl("reload").status.success());
+    wait_for("the tables", DEADLINE, || tables(&a).contains("arp vrrpd_fence").then_some(()));
+    prober.wait_for_answer();
+    let gap = prober.stop().longest_wait().as_nanos();
+    assert!(gap < lab::story::INTERVAL_NS.unsigned_abs().into(), "the client noticed: {gap} ns");
+    assert_eq!(a.router("web").expect("a answers")["fence"], "700ms");
+    assert!(primary.terminate().success() && secondary.terminate().success());
+    assert!(!tables(&a).contains("vrrpd_fence"), "{}", tables(&a));
+}
