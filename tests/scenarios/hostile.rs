@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use lab::story::{DOWN_NS, INTERVAL_NS, PRIMARY, VIP, web};
 use lab::{Capture, DEADLINE, Daemon, Forgery, Injector, Lab, Node, Pair, usage, wait_for};
@@ -241,15 +242,18 @@ fn a_realtime_daemon_outlives_a_flood_that_gives_it_no_pause() {
 #[test]
 fn clients_that_flood_the_control_socket_delay_nobody() {
     const CLIENTS: usize = 12;
-    const REQUESTS: usize = 40;
+    const INTERVALS: usize = 20;
     let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::open("") else { return };
     let capture = lab.capture_adverts(&[&a]);
     let open = descriptors(&primary);
+    let (began, enough) = (Instant::now(), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for client in 0..CLIENTS {
-            let socket = a.control_socket();
+            let (socket, enough) = (a.control_socket(), &enough);
             scope.spawn(move || {
-                for request in 0..REQUESTS {
+                // They end also where nothing is heard.
+                let goes_on = |_: &usize| !enough.load(Ordering::Relaxed) && began.elapsed() < DEADLINE;
+                for request in (0..).take_while(goes_on) {
                     match (client + request) % 4 {
                         // Answered.
                         0 | 1 => drop(ask(&socket, b"{\"request\":\"state\"}\n", true)),
@@ -261,6 +265,8 @@ fn clients_that_flood_the_control_socket_delay_nobody() {
                 }
             });
         }
+        wait_for("advertisements", DEADLINE, || (capture.frames().len() >= INTERVALS).then_some(()));
+        enough.store(true, Ordering::Relaxed);
     });
     assert!(longest_gap_ns(&capture) < DOWN_NS, "{} ns", longest_gap_ns(&capture));
     for (node, state, transitions) in [(&a, "active", 1), (&b, "backup", 0)] {
