@@ -218,7 +218,7 @@ fn a_hundred_thousand_bad_packets_at_full_rate_move_nothing_and_each_is_counted(
 }
 
 #[test]
-fn a_realtime_daemon_outlives_a_flood_that_gives_it_no_pause() {
+fn a_realtime_daemon_stays_on_time_in_a_flood() {
     let Some(lab) = Lab::open() else { return };
     let (a, enemy) = (lab.node("a"), lab.node("c"));
     let mut daemon = a.vrrpd_realtime(&web(PRIMARY, ""));

@@ -66,6 +66,15 @@ fn parameters() -> Parameters {
     }
 }
 
+fn wires() -> Wires {
+    Wires {
+        messages: Mailbox::new(64).expect("an eventfd"),
+        kernel: Mailbox::new(64).expect("an eventfd"),
+        fence: Mailbox::new(64).expect("an eventfd"),
+        notes: Mailbox::new(64).expect("an eventfd"),
+    }
+}
+
 /// A network of our own on the loopback link, where we are our own peer.
 fn network() -> bool {
     if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
@@ -128,12 +137,7 @@ fn the_loop_allocates_nothing_while_it_receives_decides_and_sends() {
     if !network() {
         return;
     }
-    let wires = Wires {
-        messages: Mailbox::new(64).expect("an eventfd"),
-        kernel: Mailbox::new(64).expect("an eventfd"),
-        fence: Mailbox::new(64).expect("an eventfd"),
-        notes: Mailbox::new(64).expect("an eventfd"),
-    };
+    let wires = wires();
     let peer = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(112))).expect("we are root");
     peer.bind(&SockAddr::from(std::net::SocketAddrV4::new(PEER, 0))).expect("its address is here");
     peer.set_ttl_v4(255).expect("a time to live");
@@ -186,4 +190,15 @@ fn the_loop_allocates_nothing_while_it_receives_decides_and_sends() {
         allocator_calls += counting::calls() - before;
     }
     assert_eq!(allocator_calls, 0);
+}
+
+#[test]
+fn the_loop_leaves_the_processor_to_others_after_long_without_a_wait() {
+    let wires = wires();
+    let mut protocol = Loop::new(wires, Arc::default()).expect("a timer and an epoll");
+    // No wait since the clock began, and none now.
+    let before = clock::now();
+    protocol.rest(before);
+    assert!(clock::now() - before >= WAIT, "it has not rested");
+    assert!(protocol.waited > before, "that it has is not known");
 }
