@@ -48,6 +48,9 @@ impl VirtualRouter {
         if interval_changed && [before.version(), self.parameters.version()].contains(&Version::V2) {
             self.interval_of_all_changed(&before, cx);
         }
+        if before.preempt_mode && !self.parameters.preempt_mode {
+            self.preempts_no_more(cx);
+        }
         if (addresses_changed || interval_changed) && matches!(self.state, State::Active { .. }) {
             // Backups learn of it before they time out by the old promise.
             self.advertise_and_rearm(cx);
@@ -67,6 +70,18 @@ impl VirtualRouter {
             self.counting = Counting { from: cx.now, resigned: false };
             self.state = State::Backup { active_down: self.active_down() };
         }
+    }
+
+    /// A living router of lower priority that was about to be preempted is one to watch (row 7).
+    fn preempts_no_more(&mut self, cx: &mut Context<'_>) {
+        let waits = matches!(self.state, State::Backup { .. } | State::Willing | State::Claiming { .. });
+        if !waits || !self.accepts_rival(cx.now) {
+            return;
+        }
+        if matches!(self.state, State::Claiming { .. }) {
+            return self.abort_claim(self.reason, cx);
+        }
+        self.state = State::Backup { active_down: self.active_down().max(cx.now) };
     }
 
     /// The addresses are the administrator's from now on, and must be there.

@@ -401,6 +401,12 @@ pub(crate) fn may_lead_to(from: Place, event: Event, setting: Setting, situation
         // (13): the successor has spoken, and is known to the clients now.
         (Leaving, E::AnnouncedElsewhere) if situation == Situation::LeavingOutranked => vec![Backup],
         (_, E::AnnouncedElsewhere) => vec![from],
+        // A living router of lower priority is not to be preempted any more, and nobody has heard of it.
+        (Claiming, E::PreemptModeChanged)
+            if situation == Situation::ClaimingPreempting && setting.preempt_mode =>
+        {
+            vec![Backup]
+        }
         (_, E::AddressAdded | E::AddressRemoved | E::PreemptModeChanged | E::SendFails) => vec![from],
     }
 }

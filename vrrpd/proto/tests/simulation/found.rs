@@ -166,3 +166,25 @@ fn who_hears_a_lower_router_during_its_claim_has_all_addresses_first() {
     scene.outcome(Outcome::Acquired);
     assert_eq!(scene.advertised(), [150]);
 }
+
+/// Seed 8886 with reloads: told not to preempt any more just before it would have, it did.
+#[test]
+fn who_is_told_not_to_preempt_watches_the_living_router() {
+    let checked = with_check(Effect::Demote);
+    let mut scene = about_to_preempt(checked.clone());
+    scene.configure(Parameters { preempt_mode: false, ..checked });
+    assert_eq!(scene.timeout(), Some(AdverInterval::DEFAULT.active_down_interval(scene.snapshot().priority)));
+    scene.run_for(A);
+    assert_eq!((scene.state(), scene.count("acquire")), (StateName::Backup, 0));
+}
+
+#[test]
+fn who_is_told_not_to_preempt_gives_up_its_claim() {
+    let checked = with_check(Effect::Demote);
+    let mut scene = about_to_preempt(checked.clone());
+    scene.kernel = Kernel::Mute;
+    scene.next_timeout();
+    assert_eq!(scene.deeds(), ["acquire 0..1"]);
+    scene.configure(Parameters { preempt_mode: false, ..checked });
+    assert_eq!(scene.deeds(), ["acquire 0..1", "release 0..1"]);
+}
