@@ -45,7 +45,7 @@ const SEEDS: u64 = 10_000;
 /// Failures that are told, and enough to stop at.
 const SHOWN: usize = 20;
 /// A planted mistake is noticed within so many seeds.
-const BUG_SEEDS: u64 = 300;
+const BUG_SEEDS: u64 = 1000;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;

@@ -10,7 +10,8 @@ use super::world::World;
 
 /// After everything that changes something.
 pub(crate) fn judge(world: &mut World) {
-    if world.weather.loss_percent > 0 || world.weather.delay > 0 {
+    let overrun = world.hosts.iter().any(|host| host.kernel.is_overrun());
+    if overrun || world.weather.loss_percent > 0 || world.weather.delay > 0 {
         world.disturbed();
     }
     both(world);

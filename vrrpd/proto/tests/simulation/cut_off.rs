@@ -39,8 +39,9 @@ pub(crate) fn after_event(world: &mut World, index: usize) {
         host.cut_off_since = None;
     }
     // Nothing is decided while it is away, or asks by order whether anybody is there.
-    if let Some(since) = host.cut_off_since.as_mut().filter(|_| away || host.asking) {
-        *since = now;
+    if let Some(since) = host.cut_off_since.as_mut() {
+        let not_before = if away || host.asking { now } else { host.stalled_until };
+        *since = (*since).max(not_before);
     }
     let latency = world.settings.latency;
     let host = &world.hosts[index];

@@ -8,7 +8,7 @@ use vrrp_proto::{Instant, MacAddress, Node};
 
 use super::host::{News, ROUTER};
 use super::judge;
-use super::kernel::Request;
+use super::kernel::{Answer, Request};
 use super::settings::{Bug, MS, SECOND_LINK, TRACKERS};
 use super::world::{Event, Frame, Packet, World};
 
@@ -69,7 +69,7 @@ impl World {
             device: true,
             source: Some(self.settings.sources[told]),
             owned: false,
-            left_over: left_over.map(Instant::from_nanos),
+            left_over: left_over.map(|renewed| Instant::from_nanos(self.hosts[host].local(renewed))),
         }
     }
 
@@ -96,10 +96,10 @@ impl World {
     pub(super) fn run_host(&mut self, host: usize) {
         let Some(node) = &self.hosts[host].node else { return };
         let deadline = node.poll_timeout().map(Instant::as_nanos);
-        self.hosts[host].clock = self.hosts[host].clock.max(self.now);
+        self.hosts[host].clock = self.hosts[host].clock.max(self.hosts[host].local(self.now));
         self.hosts[host].last_run = self.now;
         if let (Some(Bug::TimersEarly), Some(deadline)) = (self.bug, deadline)
-            && deadline <= self.now + self.settings.interval / 2
+            && deadline <= self.hosts[host].clock + self.settings.interval / 2
         {
             self.hosts[host].clock = self.hosts[host].clock.max(deadline);
         }
@@ -110,7 +110,8 @@ impl World {
         }
         for (frame, arrived) in &frames {
             let arrived = if self.bug == Some(Bug::ArrivalIsReading) { self.now } else { *arrived };
-            self.read(host, frame, Instant::from_nanos(arrived));
+            let arrived = Instant::from_nanos(self.hosts[host].local(arrived));
+            self.read(host, frame, arrived);
         }
         for news in news {
             self.note(|| format!("{host}  ?  {news:?}"));
@@ -125,6 +126,7 @@ impl World {
         if let Some(next) = next {
             let early = if self.bug == Some(Bug::TimersEarly) { self.settings.interval / 2 } else { 0 };
             let late = self.random.below(self.settings.latency / 4);
+            let next = self.hosts[host].when(next);
             self.schedule(host, (next + late).saturating_sub(early));
         }
     }
@@ -249,20 +251,18 @@ impl World {
         }
         for (ticket, outcome) in self.hosts[host].kernel.expire(self.now) {
             self.note(|| format!("{host}  =  expired: {outcome:?}"));
-            self.lost(host, ticket, outcome);
+            self.lost(host, (ticket, outcome));
         }
         if let Some(at) = self.hosts[host].kernel.next_expiry() {
             self.push(at, Event::Expire { host });
         }
     }
 
-    pub(crate) fn lost(
-        &mut self,
-        host: usize,
-        ticket: vrrp_proto::action::Ticket,
-        outcome: vrrp_proto::action::Outcome,
-    ) {
-        if self.bug != Some(Bug::LossUnseen) {
+    pub(crate) fn lost(&mut self, host: usize, answer: Answer) {
+        if self.bug == Some(Bug::LossUnseen) {
+            return;
+        }
+        if let Some((ticket, outcome)) = self.hosts[host].kernel.told(answer) {
             self.tell(host, News::Outcome(ticket, outcome));
         }
     }

@@ -7,7 +7,7 @@ use vrrp_proto::tracking::{Effect, TrackerId, TrackerState};
 use vrrp_proto::{Family, Node, Priority};
 
 use super::kernel::{Answer, Kernel};
-use super::settings::{MS, TRACKERS};
+use super::settings::{HOSTS_MAX, MS, TRACKERS};
 use super::world::Frame;
 
 /// Every host has one Virtual Router.
@@ -76,6 +76,8 @@ pub(crate) struct Host {
     pub(crate) run_at: u64,
     pub(crate) last_run: u64,
     pub(crate) clock: u64,
+    /// By how many millionths its clock is too fast.
+    pub(crate) drift: i64,
     pub(crate) stalled_until: u64,
     pub(crate) link_up: bool,
     pub(crate) send_fails: bool,
@@ -99,7 +101,7 @@ pub(crate) struct Host {
     pub(crate) release_overheard: u64,
     /// Of each other host and path the newest sequence of a keyed advertisement: what it overtook is no
     /// sign of life (`protocol.md` 6.4).
-    newest: [[u64; 2]; 4],
+    newest: [[u64; 2]; HOSTS_MAX],
     /// The addresses that it found at start were renewed then.
     pub(crate) left_over: u64,
     /// Since when it holds addresses without being Active or about to be.
@@ -115,9 +117,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(parameters: Parameters) -> Self {
-        let interval = parameters.interval.duration().as_nanos() as u64;
-        let lifetime = (3 * interval / (1000 * MS)).saturating_sub(1).max(2);
+    pub(crate) fn new(parameters: Parameters, drift: i64) -> Self {
+        let lifetime = lifetime(&parameters);
         Self {
             kernel: Kernel::new(parameters.addresses.len(), lifetime),
             parameters,
@@ -128,6 +129,7 @@ impl Host {
             run_at: u64::MAX,
             last_run: 0,
             clock: 0,
+            drift,
             stalled_until: 0,
             link_up: true,
             send_fails: false,
@@ -143,9 +145,9 @@ impl Host {
             priority: None,
             client_lan: None,
             since: 0,
-            overheard: vec![Overheard::default(); 4],
+            overheard: vec![Overheard::default(); HOSTS_MAX],
             release_overheard: 0,
-            newest: [[0; 2]; 4],
+            newest: [[0; 2]; HOSTS_MAX],
             left_over: 0,
             holding_since: None,
             spoke_last: None,
@@ -153,6 +155,17 @@ impl Host {
             cut_off_since: None,
             resigned: false,
         }
+    }
+
+    /// What its clock says.
+    pub(crate) fn local(&self, now: u64) -> u64 {
+        (i128::from(now) + i128::from(now) * i128::from(self.drift) / 1_000_000) as u64
+    }
+
+    /// When its clock will say that.
+    pub(crate) fn when(&self, local: u64) -> u64 {
+        let about = i128::from(local) * 1_000_000 / (1_000_000 + i128::from(self.drift));
+        (about.max(1) as u64 - 1..).find(|&at| self.local(at) >= local).unwrap_or(u64::MAX)
     }
 
     pub(crate) fn begin_life(&mut self) {
@@ -182,7 +195,7 @@ impl Host {
         self.client_lan = None;
         self.overheard.fill(Overheard::default());
         self.release_overheard = 0;
-        self.newest = [[0; 2]; 4];
+        self.newest = [[0; 2]; HOSTS_MAX];
         self.holding_since = None;
         self.spoke_last = None;
         self.answered_since = None;
@@ -242,6 +255,12 @@ impl Host {
     pub(crate) fn is_stalled(&self, now: u64) -> bool {
         self.stalled_until > now
     }
+}
+
+/// `lease = "auto"`, in whole seconds.
+pub(crate) fn lifetime(parameters: &Parameters) -> u64 {
+    let interval = parameters.interval.duration().as_nanos() as u64;
+    (3 * interval / (1000 * MS)).saturating_sub(1).max(2)
 }
 
 /// Time and counter of the trailer behind an advertisement, if there is one.

@@ -99,7 +99,8 @@ fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
     if reason == Reason::Resumed {
         let resigned = claimant.resigned;
         // The first of the backups may claim from then on.
-        let silent = claimant.left_over + 3 * claimant.parameters.interval.duration().as_nanos() as u64;
+        let silence = 3 * claimant.parameters.interval.duration().as_nanos() as u64;
+        let silent = claimant.left_over + silence + world.settings.tolerance(silence);
         if now >= silent {
             world.violate(format!("host {host} resumes {} ms too late", (now - silent) as f64 / MS as f64));
         }
@@ -114,7 +115,7 @@ fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
         let fresh = Some(heard.at) == last
             && heard.at > claimant.release_overheard
             && heard.at > claimant.since
-            && now < heard.at + 3 * heard.interval;
+            && now + world.settings.tolerance(3 * heard.interval) < heard.at + 3 * heard.interval;
         let living = world.hosts[other].is_active() && world.hosts[other].link_up;
         if !fresh || !living {
             continue;
@@ -162,6 +163,11 @@ pub(crate) fn after_run(world: &mut World, index: usize) {
         return;
     }
     let tracking = &host.parameters.tracking;
+    let plain = tracking.is_empty() && host.parameters.second_path.is_none();
+    if plain && snapshot.priority != host.parameters.priority {
+        world.violate(format!("host {index} does not go by the priority that it was told last"));
+        return;
+    }
     let frozen = host.orders.frozen.filter(|_| host.orders.waiting.is_none());
     if let Some(frozen) = frozen
         && !tracking.is_empty()
@@ -177,7 +183,7 @@ pub(crate) fn after_run(world: &mut World, index: usize) {
         let interval = world.settings.interval;
         let heard = host.overheard.iter().map(|heard| heard.at).max().unwrap_or_default();
         let latest = (heard.max(host.since) + 4 * interval).max(host.last_run + 2 * interval);
-        match next.map(Instant::as_nanos) {
+        match next.map(|next| host.when(next.as_nanos())) {
             Some(next) if next <= latest => {}
             Some(next) => {
                 let late = (next - latest) as f64 / MS as f64;
@@ -240,7 +246,8 @@ fn one_host(world: &mut World, index: usize, now: u64) {
         world.violate(format!("host {index} was told to stop and is not gone"));
         return;
     }
-    if !holds || stalled || host.state == StateName::Active {
+    let slow = host.kernel.slow_until > now;
+    if !holds || stalled || slow || host.state == StateName::Active {
         host.holding_since = None;
         return;
     }

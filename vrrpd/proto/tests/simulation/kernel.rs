@@ -43,6 +43,10 @@ pub(crate) struct Kernel {
     pub(crate) lifetime: u64,
     requests: VecDeque<Request>,
     pub(crate) free_at: u64,
+    /// Somebody else has its lock until then.
+    pub(crate) slow_until: u64,
+    /// The queue of its notifications overran: what it did is found out later.
+    unseen: Option<Vec<Answer>>,
     ticket: Ticket,
 }
 
@@ -54,6 +58,8 @@ impl Kernel {
             lifetime,
             requests: VecDeque::new(),
             free_at: 0,
+            slow_until: 0,
+            unseen: None,
             ticket: Ticket::default(),
         }
     }
@@ -79,7 +85,7 @@ impl Kernel {
     /// Hands a request to the worker and says when it will have been served.
     pub(crate) fn submit(&mut self, request: Request, now: u64, delay: u64) -> u64 {
         self.requests.push_back(request);
-        self.free_at = self.free_at.max(now) + delay;
+        self.free_at = self.free_at.max(now).max(self.slow_until) + delay;
         self.free_at
     }
 
@@ -93,6 +99,7 @@ impl Kernel {
     pub(crate) fn abandon(&mut self) -> bool {
         let untold = self.requests.iter().any(|request| matches!(request, Request::Disclaim(_)));
         self.requests.clear();
+        self.unseen = None;
         self.ticket = Ticket::default();
         untold
     }
@@ -144,6 +151,35 @@ impl Kernel {
     pub(crate) fn rob(&mut self, index: usize) -> Option<Answer> {
         self.table[index].take()?;
         Some((self.ticket, Outcome::Lost { index: index as u16 }))
+    }
+
+    /// From here on nobody is told what it did by itself.
+    pub(crate) fn overrun(&mut self) {
+        self.unseen.get_or_insert_default();
+    }
+
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.unseen.is_some()
+    }
+
+    /// Its table is read from the beginning: what is still missing is told.
+    pub(crate) fn resync(&mut self) -> Vec<Answer> {
+        let missing = |(_, outcome): &Answer| match outcome {
+            Outcome::Lost { index } => self.table[usize::from(*index)].is_none(),
+            _ => true,
+        };
+        self.unseen.take().into_iter().flatten().filter(missing).collect()
+    }
+
+    /// Tells what it did by itself, unless that is lost for now.
+    pub(crate) fn told(&mut self, answer: Answer) -> Option<Answer> {
+        match &mut self.unseen {
+            Some(unseen) => {
+                unseen.push(answer);
+                None
+            }
+            None => Some(answer),
+        }
     }
 
     /// Removes what was not renewed in time.

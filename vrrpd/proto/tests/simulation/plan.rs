@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use vrrp_proto::Priority;
 use vrrp_proto::action::Order;
 use vrrp_proto::parameters::Facts;
 use vrrp_proto::tracking::{TrackerId, TrackerState};
+use vrrp_proto::{AdverInterval, Priority, Version};
 
-use super::host::News;
-use super::settings::{DEMOTE, FAULT, Flavour, MS, TRACKERS, WEIGHT};
+use super::host::{News, lifetime};
+use super::settings::{Bug, DEMOTE, FAULT, Flavour, MS, TRACKERS, WEIGHT};
 use super::world::{Event, Weather, World};
 
 #[derive(Clone, Debug)]
@@ -80,6 +80,23 @@ pub(crate) enum Disturbance {
     Freeze {
         host: usize,
         freeze: bool,
+    },
+    /// Notifications of the kernel are lost until the table is read again.
+    Overrun {
+        host: usize,
+    },
+    Resync {
+        host: usize,
+    },
+    /// Somebody else has the kernel's lock.
+    Slow {
+        host: usize,
+        until: u64,
+    },
+    Reload {
+        host: usize,
+        preempt_mode: bool,
+        interval: AdverInterval,
     },
 }
 
@@ -233,7 +250,8 @@ fn plan_trouble(world: &mut World, at: u64) -> u64 {
     let order = any_order(world, host, true);
     let random = &mut world.random;
     let second = !world.settings.second_sources.is_empty();
-    let kinds = if second || world.settings.witnessed { 25 } else { 21 };
+    let kinds = if second || world.settings.witnessed { 29 } else { 25 };
+    let interval_then = world.settings.hosts[random.index(count)].interval;
     let (first, then) = match random.below(kinds) {
         0 | 1 => (D::Crash { host }, (!last).then_some((soon, D::Start { host }))),
         2 => (D::Crash { host }, Some((end, D::Start { host }))),
@@ -273,18 +291,25 @@ fn plan_trouble(world: &mut World, at: u64) -> u64 {
             world.push(killed, Event::Disturb(D::Crash { host }));
             (order, Some((killed + MS, D::Start { host })))
         }
-        21 if !second => {
+        25 if !second => {
             // The station dies, for all.
             (D::Partition { side: 1 << count }, (!last).then_some((end, D::Partition { side: 0 })))
         }
-        21 | 22 if second => (
+        25 | 26 if second => (
             D::CutSecond { from: host, to: other, cut: true },
             (!last).then_some((end, D::CutSecond { from: host, to: other, cut: false })),
         ),
-        21..=24 => (
+        25..=28 => (
             D::Isolate { host, receives: false, sends: random.one_in(2) },
             (!last).then_some((end, D::Isolate { host, receives: true, sends: true })),
         ),
+        21 => {
+            // What goes meanwhile is found out afterwards.
+            world.push(killed, Event::Disturb(D::Rob { host, index }));
+            (D::Overrun { host }, Some((end, D::Resync { host })))
+        }
+        22 | 23 => (D::Slow { host, until: end }, last.then_some((soon, D::Crash { host: other }))),
+        24 => (D::Reload { host, preempt_mode: random.one_in(2), interval: interval_then }, None),
         _ if last => (D::Priority { host, priority: random.within(1, 254) as u8 }, None),
         _ => (D::Check { host, tracker: random.pick(&[DEMOTE, WEIGHT, FAULT]), state }, None),
     };
@@ -309,7 +334,8 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
             if world.hosts[host].node.is_some() && world.hosts[host].gone_by.is_none() {
                 world.tell(host, News::Shutdown);
                 let kernel = 20 * world.settings.kernel_delay;
-                let from = world.now.max(world.hosts[host].stalled_until);
+                let slow = world.hosts[host].kernel.slow_until;
+                let from = world.now.max(world.hosts[host].stalled_until).max(slow);
                 let by = from + world.settings.leaving() + 20 * MS + kernel;
                 world.hosts[host].gone_by = Some(by);
                 world.push(by + 1, Event::Run { host });
@@ -353,8 +379,8 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
         D::Weather(weather) => world.weather = weather,
         D::Refuse { host, index, refuse } => world.hosts[host].kernel.refuse[index] = refuse,
         D::Rob { host, index } => {
-            if let Some((ticket, outcome)) = world.hosts[host].kernel.rob(index) {
-                world.lost(host, ticket, outcome);
+            if let Some(answer) = world.hosts[host].kernel.rob(index) {
+                world.lost(host, answer);
             }
         }
         D::Order { host, order } => give_order(world, host, order),
@@ -372,9 +398,42 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
         D::Check { host, tracker, state } => world.check_result(host, tracker, Some(state)),
         D::Priority { host, priority } => {
             world.hosts[host].parameters.priority = Priority::new(priority.clamp(1, 254));
-            let parameters = Box::new(world.hosts[host].parameters.clone());
-            world.tell(host, News::Configure(parameters));
+            reload(world, host);
         }
+        D::Overrun { host } => {
+            if world.hosts[host].node.is_some() {
+                world.hosts[host].kernel.overrun();
+            }
+        }
+        D::Resync { host } => {
+            let missing = world.hosts[host].kernel.resync();
+            if world.bug != Some(Bug::OverrunUnseen) {
+                missing.into_iter().for_each(|answer| world.lost(host, answer));
+            }
+        }
+        D::Slow { host, until } => {
+            let slow = &mut world.hosts[host];
+            slow.kernel.slow_until = slow.kernel.slow_until.max(until);
+            slow.gone_by = slow.gone_by.map(|by| by + until.saturating_sub(world.now));
+            world.disturbed_until(until);
+        }
+        D::Reload { host, preempt_mode, interval } => {
+            let reloaded = &mut world.hosts[host];
+            reloaded.parameters.preempt_mode = preempt_mode;
+            // In VRRPv2 another interval is another group.
+            if reloaded.parameters.version() == Version::V3 {
+                reloaded.parameters.interval = interval;
+            }
+            reloaded.kernel.lifetime = lifetime(&reloaded.parameters);
+            reload(world, host);
+        }
+    }
+}
+
+fn reload(world: &mut World, host: usize) {
+    if world.bug != Some(Bug::ReloadIgnored) {
+        let parameters = Box::new(world.hosts[host].parameters.clone());
+        world.tell(host, News::Configure(parameters));
     }
 }
 

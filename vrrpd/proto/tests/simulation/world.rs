@@ -93,7 +93,12 @@ impl World {
     pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut random = Random::new(seed);
         let settings = Settings::draw(&mut random);
-        let hosts = settings.hosts.iter().map(|parameters| Host::new(parameters.clone())).collect::<Vec<_>>();
+        let hosts = settings
+            .hosts
+            .iter()
+            .zip(&settings.drift)
+            .map(|(parameters, &drift)| Host::new(parameters.clone(), drift))
+            .collect::<Vec<_>>();
         let mut world = Self {
             cut: vec![vec![false; hosts.len() + 1]; hosts.len() + 1],
             cut_second: vec![vec![false; hosts.len()]; hosts.len()],
@@ -117,6 +122,9 @@ impl World {
             log: VecDeque::new(),
             verbose: false,
         };
+        if bug == Some(Bug::ClockTooFast) {
+            world.hosts[0].drift = 3_000_000;
+        }
         plan::begin(&mut world);
         world
     }
