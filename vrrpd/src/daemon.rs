@@ -45,7 +45,7 @@ use crate::fence::{self, FenceThread};
 use crate::history::{History, What};
 use crate::hook::{HookResult, Hooks};
 use crate::kernel::{self, KernelThread};
-use crate::launcher::{Launcher, LauncherHandle};
+use crate::launcher::{Allowed, Launcher, LauncherHandle};
 use crate::mailbox::Mailbox;
 use crate::peer_link::{self, PeerLink};
 use crate::protocol::{self, Note, ProtocolThread, Wires};
@@ -118,7 +118,7 @@ pub fn run(path: &Path) -> ExitCode {
 
 /// Runs, and says what to exit with.
 fn start(path: &Path, config: Config, secrets: Secrets) -> io::Result<u8> {
-    let launcher = Launcher::start()?;
+    let launcher = Launcher::start(Allowed::of_file(path, &config)?)?;
     let control = listening::open(&config.daemon).map_err(io::Error::other)?;
     // After the fork: the names must go when this process does.
     let mut berths = Berths::default();
@@ -158,6 +158,7 @@ struct Daemon {
     roles: Roles,
     check_results: mpsc::Receiver<CheckResult>,
     hooks: Hooks,
+    launcher: LauncherHandle,
     hook_results: mpsc::Receiver<HookResult>,
     dns: DnsUpdates,
     tracks: Tracks,
@@ -248,7 +249,8 @@ impl Daemon {
             checks: Checks::new(launcher.clone(), check_sender),
             roles: Roles::default(),
             check_results,
-            hooks: Hooks::new(&config, launcher, hook_sender),
+            hooks: Hooks::new(&config, launcher.clone(), hook_sender),
+            launcher,
             hook_results,
             dns: DnsUpdates::new(dns_sender),
             tracks: Tracks::default(),

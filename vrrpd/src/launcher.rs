@@ -3,13 +3,16 @@
 //! The launcher is forked first thing in `main`, before there are threads, before the sandbox and
 //! before rights are given up (`stack.md` f). It keeps the rights to become another user and to kill
 //! what it started, and nothing else; the daemon keeps none of these ([`crate::sandbox`]). A
-//! `SOCK_SEQPACKET` pair joins the two: requests one way, answers the other. When the daemon ends,
-//! however it ends, the launcher reads the end of the socket, kills every script and ends as well.
+//! `SOCK_SEQPACKET` pair joins the two: requests one way, answers the other. The daemon says when a
+//! command is run, and the configuration file, which the launcher reads itself, which ones there are.
+//! When the daemon ends, however it ends, the launcher reads the end of the socket, kills every script
+//! and ends as well.
 //!
 //! | file | does |
 //! |---|---|
 //! | `handle` | the daemon's side: [`LauncherHandle::run`] |
 //! | `server` | the launcher's one loop: starts, reads, kills, answers |
+//! | `allowed` | what the daemon may have run: what the configuration file says |
 //! | `child` | between `fork` and `execve`: user, directory, descriptors |
 //! | `path` | who could put another program in the place of this one |
 //! | `output` | the last line of what a script said |
@@ -30,6 +33,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{ForkResult, Pid};
 use serde::{Deserialize, Serialize};
 
+mod allowed;
 mod child;
 mod handle;
 mod output;
@@ -37,6 +41,7 @@ mod path;
 mod server;
 mod sys;
 
+pub use allowed::Allowed;
 pub use handle::LauncherHandle;
 pub(crate) use output::printable;
 
@@ -57,12 +62,13 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// Forks the launcher. Comes first in `main`: it fails in a process that has threads.
+    /// Forks the launcher, which runs nothing but what is `allowed`. Comes first in `main`: it fails in a
+    /// process that has threads.
     ///
     /// # Errors
     /// When there is more than one thread, `/proc` cannot be read, or the kernel refuses a process
     /// or a socket.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(allowed: Allowed) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
         match sys::fork()? {
@@ -70,7 +76,7 @@ impl Launcher {
             ForkResult::Child => {
                 drop(ours);
                 // An unwinding panic must not run the daemon's `main` a second time.
-                let end = std::panic::catch_unwind(|| server::serve(theirs));
+                let end = std::panic::catch_unwind(|| server::serve(theirs, allowed));
                 sys::exit(if end.is_ok() { 0 } else { 101 })
             }
         }
@@ -182,6 +188,8 @@ enum Request {
     Cancel {
         id: u64,
     },
+    /// Read the configuration file again.
+    Reread,
 }
 
 /// Launcher to daemon.
@@ -222,7 +230,8 @@ mod tests {
 
     #[test]
     fn a_process_with_threads_cannot_start_a_launcher() {
-        let error = std::thread::spawn(Launcher::start).join().expect("the thread does not panic");
+        let error =
+            std::thread::spawn(|| Launcher::start(Allowed::all())).join().expect("the thread does not panic");
         assert!(error.expect_err("two threads at least").to_string().contains("threads"));
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, User, geteuid};
 use tokio::task::JoinSet;
-use vrrpd::launcher::{End, Launcher, MAX_SCRIPTS, Outcome, Run};
+use vrrpd::launcher::{Allowed, End, Launcher, LauncherHandle, MAX_SCRIPTS, Outcome, Run};
 
 mod forked;
 
@@ -46,6 +46,8 @@ fn main() -> ExitCode {
         without_a_user_a_script_is_never_root,
         root_is_only_for_root,
         an_unknown_user_is_refused,
+        only_what_the_configuration_file_says_is_run,
+        what_was_taken_over_is_run_whatever_becomes_of_the_file,
         too_many_scripts_are_refused,
         a_request_that_is_too_long_is_refused,
         a_dead_launcher_fails_every_run_and_takes_its_scripts_along,
@@ -256,6 +258,74 @@ async fn an_unknown_user_is_refused(Fixture { launcher, .. }: Fixture) {
     assert!(reason.starts_with("there is no user no-such-user; type: useradd "), "{reason}");
 }
 
+/// A configuration file with this check and hook, and a launcher for it.
+struct Configured {
+    file: PathBuf,
+    launcher: LauncherHandle,
+}
+
+impl Configured {
+    fn new(name: &str) -> Self {
+        let file = script(name, "", 0o600);
+        write(&file, "good");
+        let (config, _) = vrrpd::config::load(&file).unwrap_or_else(|faults| panic!("{faults}"));
+        let allowed = Allowed::of_file(&file, &config).expect("its path is absolute");
+        let launcher = Launcher::start(allowed).expect("this process has one thread");
+        Self { file, launcher: launcher.handle().expect("the socket can be watched") }
+    }
+
+    async fn says(&self, run: Run) -> String {
+        self.launcher.run(run).await.to_string()
+    }
+}
+
+impl Drop for Configured {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+/// Writes a configuration with a check that says `word`, and a hook.
+fn write(file: &Path, word: &str) {
+    let text = format!(
+        "[virtual_router.web]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"192.0.2.51/24\"]\n\
+         checks = [\"c\"]\nhooks = [\"h\"]\n[check.c]\nexec = [\"/bin/echo\", \"{word}\"]\n\
+         [hook.h]\nexec = [\"/bin/echo\", \"told\"]\n"
+    );
+    fs::write(file, text).expect("it is ours");
+}
+
+async fn only_what_the_configuration_file_says_is_run(_: Fixture) {
+    let configured = Configured::new("allowed.toml");
+    let check = || run(&["/bin/echo", "good"]);
+    assert_eq!(configured.says(check()).await, "exit code 0: good");
+    let told = run(&["/bin/echo", "told", "INSTANCE", "web", "MASTER", "100"]);
+    assert_eq!(configured.says(told).await, "exit code 0: told INSTANCE web MASTER 100");
+
+    let root = Run { user: Some("root".to_owned()), ..check() };
+    let others =
+        [&["/bin/echo", "bad"][..], &["/bin/echo", "told"], &["/bin/echo", "good", "INSTANCE", "", "", ""]];
+    for other in others.map(run).into_iter().chain([root]) {
+        let said = configured.says(other).await;
+        assert!(said.contains("allowed.toml") && said.contains("vrrpctl reload"), "{said}");
+    }
+    let env = vec![("LD_PRELOAD".to_owned(), "/tmp/evil.so".to_owned())];
+    assert_eq!(configured.says(Run { env, ..check() }).await, "the variable LD_PRELOAD is none of vrrpd's");
+}
+
+async fn what_was_taken_over_is_run_whatever_becomes_of_the_file(_: Fixture) {
+    let configured = Configured::new("reread.toml");
+    let echo = |word: &'static str| run(&["/bin/echo", word]);
+    write(&configured.file, "better");
+    assert_eq!(configured.says(echo("better")).await, "exit code 0: better", "it is read for a new command");
+    assert_eq!(configured.says(echo("good")).await, "exit code 0: good", "the reload may have been refused");
+    write(&configured.file, "best");
+    configured.launcher.reread();
+    assert_eq!(configured.says(echo("good")).await, "exit code 0: good", "by now it was read");
+    fs::write(&configured.file, "faulty").expect("it is ours");
+    assert_eq!(configured.says(echo("best")).await, "exit code 0: best");
+}
+
 async fn too_many_scripts_are_refused(Fixture { launcher, .. }: Fixture) {
     let mut runs = JoinSet::new();
     for _ in 0..MAX_SCRIPTS + 16 {
@@ -323,7 +393,7 @@ async fn the_launcher_ends_with_the_daemon(_: Fixture) {
 
 /// A daemon that runs one endless script, until it is killed.
 fn daemon() -> ExitCode {
-    let launcher = Launcher::start().expect("this process has one thread");
+    let launcher = Launcher::start(Allowed::all()).expect("this process has one thread");
     println!("{}", launcher.pid());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("the kernel has descriptors left").block_on(async {

@@ -116,6 +116,7 @@ impl Daemon {
                 reloaded.warnings.extend(warnings.iter().map(|warning| warning.message.clone()));
                 reloaded.warnings.iter().for_each(|warning| warn!("{warning}"));
                 self.roster.secrets = secrets;
+                self.launcher.reread();
                 self.take_over(config);
                 self.record(What::Reloaded { changes: reloaded.changes.clone() });
                 Ok(reloaded)

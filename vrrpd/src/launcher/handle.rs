@@ -69,6 +69,15 @@ impl LauncherHandle {
         }
     }
 
+    /// Has the launcher read the configuration file again: the daemon has just taken it over, and it may have
+    /// changed again when one of its commands is run.
+    pub fn reread(&self) {
+        if let Ok(packet) = serde_json::to_vec(&Request::Reread) {
+            // When there is no room, it reads the file before it refuses a command.
+            let _ = send_now(self.link.socket.get_ref(), &packet);
+        }
+    }
+
     async fn ask(&self, run: Run) -> Outcome {
         let (ticket, answer) = Ticket::new(&self.link);
         let packet = match serde_json::to_vec(&Request::Run { id: ticket.id, run }) {

@@ -1,7 +1,7 @@
 //! The launcher's side: one loop over the socket, the signal of an ended child and the pipes.
 //!
 //! Nothing here waits for a script, a file or a name: pipes and socket do not block, and what may
-//! hang is done in the child. Requests are read only while every answer has been taken, so that what
+//! hang is done in the child. The one file is the configuration, which the daemon has just read. Requests are read only while every answer has been taken, so that what
 //! is kept in memory is bounded by [`MAX_SCRIPTS`].
 
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ use nix::unistd::{self, ForkResult, Pid};
 
 use super::child::{self, Ends};
 use super::output::Tail;
-use super::{Answer, End, MAX_REQUEST, MAX_SCRIPTS, Outcome, RIGHTS, Request, Run, restrict, sys};
+use super::{Allowed, Answer, End, MAX_REQUEST, MAX_SCRIPTS, Outcome, RIGHTS, Request, Run, restrict, sys};
 
 /// Runs of the same program that may hang in the kernel, killed and not ended, before one more of
 /// it is refused; the others go on.
@@ -35,9 +35,9 @@ const MAX_HANGING: usize = 4;
 const READ_AT_ONCE: usize = 64 * 1024;
 
 /// Serves requests until the daemon's end of `socket` is closed, then kills what still runs.
-pub(super) fn serve(socket: OwnedFd) {
+pub(super) fn serve(socket: OwnedFd, allowed: Allowed) {
     let ended = settle(&socket).and_then(|children| {
-        let mut server = Server { socket, children, scripts: Vec::new(), answers: VecDeque::new() };
+        let mut server = Server { socket, children, allowed, scripts: Vec::new(), answers: VecDeque::new() };
         let ended = server.run();
         server.scripts.iter().for_each(Script::kill);
         ended
@@ -86,6 +86,7 @@ fn close_all_but(kept: RawFd) -> io::Result<()> {
 struct Server {
     socket: OwnedFd,
     children: SignalFd,
+    allowed: Allowed,
     scripts: Vec<Script>,
     answers: VecDeque<Answer>,
 }
@@ -173,6 +174,7 @@ impl Server {
                 Ok(length) => match serde_json::from_slice(&packet[..length]) {
                     Ok(Request::Run { id, run }) => self.start(id, run),
                     Ok(Request::Cancel { id }) => self.cancel(id),
+                    Ok(Request::Reread) => self.allowed.read(),
                     // The daemon's own guard answers for it.
                     Err(error) => eprintln!("vrrpd-launcher: a request that cannot be read: {error}"),
                 },
@@ -184,7 +186,8 @@ impl Server {
     }
 
     fn start(&mut self, id: u64, run: Run) {
-        let started = self.room_for(&run).and_then(|()| Script::start(id, run));
+        let may = self.allowed.allow(&run).and_then(|()| self.room_for(&run));
+        let started = may.and_then(|()| Script::start(id, run));
         match started {
             Ok(script) => self.scripts.push(script),
             Err(reason) => self.answers.push_back(Answer { id, outcome: Outcome::refused(reason) }),
@@ -358,7 +361,8 @@ mod tests {
         let children = SignalFd::new(&SigSet::empty()).expect("there are descriptors left");
         let socket = OwnedFd::from(File::open("/dev/null").expect("there is one"));
         let scripts = (0..MAX_HANGING).map(|_| hanging("/mnt/dead/check")).collect();
-        let mut server = Server { socket, children, scripts, answers: VecDeque::new() };
+        let allowed = Allowed::all();
+        let mut server = Server { socket, children, allowed, scripts, answers: VecDeque::new() };
         let reason = server.room_for(&run("/mnt/dead/check")).expect_err("four of it hang");
         assert!(reason.starts_with("4 earlier runs were killed and have not ended (pid 4711, "), "{reason}");
         assert_eq!(server.room_for(&run("/etc/check")), Ok(()), "others go on");

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use vrrpd::launcher::{Launcher, LauncherHandle};
+use vrrpd::launcher::{Allowed, Launcher, LauncherHandle};
 
 /// What a case works with.
 pub(crate) struct Fixture {
@@ -59,7 +59,7 @@ fn passes((name, case): &Case) -> bool {
         while std::fs::read_dir("/proc/self/task").expect("/proc is mounted").count() > 1 {
             std::thread::yield_now();
         }
-        let launcher = Launcher::start().expect("this process has one thread");
+        let launcher = Launcher::start(Allowed::all()).expect("this process has one thread");
         let pid = launcher.pid();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("the kernel has descriptors left").block_on(async {
