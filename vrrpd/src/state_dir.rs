@@ -10,6 +10,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
+use nix::unistd::geteuid;
+
 /// A file larger than this is none of ours.
 const MOST_OCTETS: u64 = 16 << 20;
 
@@ -108,7 +110,7 @@ impl StateDir {
                 }
             }
             Err(error) if error.kind() == ErrorKind::NotFound => return (T::default(), None),
-            Err(error) => format!("cannot be read ({error})"),
+            Err(error) => format!("cannot be read ({})", self.words(&error)),
         };
         // Kept for whoever wants to know why; the next one that is written would replace it.
         let aside = path.with_extension("damaged");
@@ -218,8 +220,17 @@ impl StateDir {
             .and_then(|()| if file.outlives_power() { File::open(&self.path)?.sync_all() } else { Ok(()) });
         written.map_err(|error| {
             let _ = fs::remove_file(&beside);
-            format!("cannot write {}: {error}", path.display())
+            format!("cannot write {}: {}", path.display(), self.words(&error))
         })
+    }
+
+    /// An error, with the remedy where it is that this user may not. Root as well: it has no rights here.
+    fn words(&self, error: &io::Error) -> String {
+        if error.kind() != ErrorKind::PermissionDenied {
+            return error.to_string();
+        }
+        let (path, uid) = (self.path.display(), geteuid());
+        format!("{error}; stop vrrpd, chown -R {uid} {path}, and start it again")
     }
 }
 
@@ -327,6 +338,17 @@ pub(crate) mod tests {
         fs::create_dir(state.path.join("orders.json")).expect("a directory in its place");
         let told = state.read(Orders, text).1.expect("it cannot be read");
         assert!(told.contains("orders.json cannot be read (") && !told.contains("failed"), "{told}");
+    }
+
+    #[test]
+    fn a_directory_of_another_user_is_told_with_the_remedy() {
+        let state = StateDir::new(PathBuf::from("/var/lib/vrrpd"));
+        let denied = state.words(&ErrorKind::PermissionDenied.into());
+        assert!(
+            denied.ends_with(&format!("chown -R {} /var/lib/vrrpd, and start it again", geteuid())),
+            "{denied}"
+        );
+        assert!(!state.words(&ErrorKind::StorageFull.into()).contains("chown"));
     }
 
     #[test]
