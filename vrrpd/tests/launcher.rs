@@ -288,9 +288,9 @@ impl Drop for Configured {
 /// Writes a configuration with a check that says `word`, and a hook.
 fn write(file: &Path, word: &str) {
     let text = format!(
-        "[virtual_router.web]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"192.0.2.51/24\"]\n\
+        "[virtual_router.web]\ninterface = \"eth0\"\nvrid = 201\naddresses = [\"192.0.2.51/24\"]\n\
          checks = [\"c\"]\nhooks = [\"h\"]\n[check.c]\nexec = [\"/bin/echo\", \"{word}\"]\n\
-         [hook.h]\nexec = [\"/bin/echo\", \"told\"]\n"
+         [hook.h]\non = [\"active\"]\nexec = [\"/bin/echo\", \"told\"]\n"
     );
     fs::write(file, text).expect("it is ours");
 }
