@@ -236,6 +236,25 @@ fn a_firewall_between_two_nodes_shows_as_an_address_conflict() {
 }
 
 #[test]
+fn a_backup_that_does_not_hear_a_living_node_knows_that_it_answers() {
+    for on_conflict in ["claim", "hold"] {
+        let more = format!("on_conflict = \"{on_conflict}\"");
+        let Some(Pair { lab, a: _a, b, primary: _primary, secondary: _secondary }) = Pair::open(&more) else {
+            return;
+        };
+        b.wait_for_router("web", "hears a", |router| router["active_router"]["priority"] == PRIMARY);
+        lab.switch().namespace().nft("add rule bridge lab forward ip protocol 112 counter drop");
+        let answered = |router: &serde_json::Value| router["statistics"]["claims_answered"] == 1;
+        b.wait_for_router("web", "that was answered", answered);
+        b.wait_for_state("web", "active");
+        let said = String::from_utf8(b.vrrpctl("history web").stdout).expect("text");
+        let at = |what: &str| said.find(what).unwrap_or_else(|| panic!("no {what}: {said}"));
+        let (alarm, claim) = (at("alarm living_holder: 02:00:00:00:00:c1"), at("BACKUP -> ACTIVE"));
+        assert_eq!(alarm < claim, on_conflict == "hold", "{said}");
+    }
+}
+
+#[test]
 fn of_two_equal_nodes_that_both_hold_the_higher_address_keeps_it() {
     let Some(lab) = Lab::open() else { return };
     let (a, b) = (lab.node("a"), lab.node("b"));

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use vrrp_proto::parameters::OnConflict;
 use vrrp_proto::{AdverInterval, Family, Priority, Version, Vrid};
 
 mod authentication;
@@ -43,7 +44,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity, Warnings};
 pub use differences::{Change, Difference, KeyChange, Section, differences};
 pub use digest::Sha256;
 pub use dns_update::{DnsUpdate, Tsig, TsigAlgorithm};
-pub use keys::{Fixed, Key, Support, TABLES};
+pub use keys::{Key, Support, TABLES};
 pub use load::{load, parse};
 pub(crate) use probe::http::compile;
 pub(crate) use probe::registry::{is_repository, is_tag};
@@ -177,6 +178,8 @@ pub struct VirtualRouter {
     pub witness: Option<Witness>,
     /// Checksum form that is sent over IPv4 and accepted; default auto.
     pub ipv4_checksum: Ipv4Checksum,
+    /// What becomes of a claim after silence when somebody still answers for the addresses; default claim.
+    pub on_conflict: OnConflict,
     /// Time after start during which nothing is claimed; default 0.
     pub startup_delay: Duration,
     /// Time after its interface came up during which nothing is claimed; default 0.

@@ -84,6 +84,7 @@ impl Performer {
                 node.handle(Input::Announced { router, sent, failed }, clock::now(), next);
             }
             Action::AskClientLan { router } => self.ask_client_lan(router, node),
+            Action::Probe { router } => self.probe(router, node),
             Action::Acquire(ownership) => self.tell_kernel(Kernel::Acquire(ownership)),
             Action::Release(ownership) => self.tell_kernel(Kernel::Release(ownership)),
             Action::Renew(ownership) => self.renew(ownership),
@@ -276,6 +277,17 @@ impl Performer {
         // Where so many wait, the next advertisement is soon enough.
         drop(self.wires.fence.push(fence::Message::Renew { router, at }));
         self.tell_kernel(Kernel::Renew(ownership, at));
+    }
+
+    /// As with the clients' LAN.
+    fn probe(&self, router: RouterId, node: &Node) {
+        let Some(sockets) = self.sockets_of(router) else { return };
+        for address in node.probed(router) {
+            let mut frame = [0; ANNOUNCEMENT_MAX];
+            if let Some(octets) = node.probe(router, address, &mut frame) {
+                let _ = sockets.announcer.send(&frame[..octets]);
+            }
+        }
     }
 
     fn tell_kernel(&mut self, request: Kernel) {

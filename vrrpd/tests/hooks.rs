@@ -101,6 +101,7 @@ fn virtual_router(name: &str, hooks: &[String]) -> VirtualRouter {
         second_path: None,
         witness: None,
         ipv4_checksum: Ipv4Checksum::Auto,
+        on_conflict: vrrp_proto::parameters::OnConflict::Claim,
         startup_delay: Duration::ZERO,
         carrier_delay: Duration::ZERO,
         preempt_mode: true,

@@ -295,6 +295,13 @@ pub enum Action {
         /// Who wants to know.
         router: RouterId,
     },
+    /// Ask who has the addresses, without claiming them
+    /// ([`Node::probe`](crate::Node::probe) has the frames). What stations say comes as
+    /// [`Input::Sighted`].
+    Probe {
+        /// Who wants to know.
+        router: RouterId,
+    },
     /// A living router is about to be preempted: whatever is [acquired](Self::Acquire) of these addresses next
     /// is to keep quiet until the next [`Renew`](Self::Renew), as far as the host can see to that.
     Fence(Ownership),

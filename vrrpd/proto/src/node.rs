@@ -3,7 +3,7 @@
 mod grouping;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::absence::{self, Absence, Ahead, Away};
@@ -222,6 +222,26 @@ impl Node {
             }
             _ => None,
         }
+    }
+
+    /// The addresses that [`Action::Probe`] asks about.
+    pub fn probed(&self, router: RouterId) -> impl Iterator<Item = IpAddr> {
+        self.router(router).into_iter().flat_map(VirtualRouter::probed)
+    }
+
+    /// Writes the Ethernet frame that asks who has a virtual address, so that only we learn from the
+    /// answer: an ARP probe (RFC 5227 2.1.1) without a sender address, but a neighbour solicitation
+    /// with one. Without, the answer would go to all nodes (RFC 4861 7.2.4) and draw them to whoever
+    /// gives it.
+    pub fn probe(
+        &self,
+        router: RouterId,
+        address: IpAddr,
+        out: &mut [u8; ANNOUNCEMENT_MAX],
+    ) -> Option<usize> {
+        let IpAddr::V4(target) = address else { return self.question(router, address, out) };
+        let frame = out.first_chunk_mut::<{ arp::FRAME_LEN }>()?;
+        Some(arp::request(frame, self.router(router)?.facts().mac, Ipv4Addr::UNSPECIFIED, target))
     }
 
     /// The address that the advertisements of a router leave from, while it has one.

@@ -164,6 +164,8 @@ pub struct Parameters {
     pub preempt_mode: bool,
     /// How long a living Active Router of lower priority is left alone (RFC 8347 `hold-time`).
     pub preempt_delay: Duration,
+    /// What becomes of a claim after silence when somebody still answers for the addresses.
+    pub on_conflict: OnConflict,
     /// Time after start during which the router stays in Initialize.
     pub startup_delay: Duration,
     /// Time after its interface came up during which the router stays in Initialize: a switch port may
@@ -236,6 +238,28 @@ impl Parameters {
             self.allowed.is_empty() || self.allowed.iter().any(|network| network.contains(source))
         } else {
             self.peers.contains(&source)
+        }
+    }
+}
+
+/// What a Backup does when the Active Router is silent and a station still answers for the addresses: it
+/// may hang, or not be heard here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnConflict {
+    /// Claims as ever: the announcements draw the clients here.
+    #[default]
+    Claim,
+    /// Claims one Active_Down_Interval later, unless an advertisement comes.
+    Hold,
+}
+
+impl OnConflict {
+    /// The word in files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Claim => "claim",
+            Self::Hold => "hold",
         }
     }
 }

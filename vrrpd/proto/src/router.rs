@@ -5,8 +5,8 @@
 //! it; [`asking`] is one of them). [`holding`] keeps the addresses, [`back_off`] waits after one was
 //! refused, [`absence`] after the loop was away, [`sending`] and [`announcing`] speak, [`validation`] says
 //! which packets may come in, [`paths`] by which way, [`client_lan`] whether clients can be reached,
-//! [`witness`] whether anybody can,
-//! [`elsewhere`] watches who else has our addresses, [`reconfiguring`] takes a reload, [`orders`] the
+//! [`witness`] whether anybody can, [`elsewhere`] watches who else has our addresses, [`probing`] asks who
+//! still has them, [`reconfiguring`] takes a reload, [`orders`] the
 //! operator's word, [`together`] moves it with its sync group, [`observing`] answers observers.
 
 mod absence;
@@ -25,6 +25,7 @@ mod lateness;
 mod observing;
 mod orders;
 mod paths;
+mod probing;
 mod reconfiguring;
 mod sending;
 #[cfg(test)]
@@ -61,6 +62,7 @@ use keying::Keying;
 use lateness::Lateness;
 use orders::HandingOver;
 use paths::Paths;
+use probing::Probing;
 use sending::Sending;
 use together::Together;
 use validation::Heard;
@@ -111,6 +113,7 @@ pub(crate) struct VirtualRouter {
     /// A living Active Router of lower priority was ignored since the last accepted advertisement.
     lower_ignored: bool,
     preempt_from: Option<Instant>,
+    probing: Probing,
     holding: Holding,
     elsewhere: Elsewhere,
     back_off: BackOff,
@@ -134,6 +137,8 @@ pub(crate) struct VirtualRouter {
     lateness: Lateness,
     /// When the wall clock alone made it listen last.
     suspected_at: Option<Instant>,
+    /// No claim before that: the loop was away.
+    listens_until: Instant,
     statistics: Statistics,
     /// The addresses as they stand in advertisements.
     listed: Box<[IpAddr]>,
@@ -264,6 +269,7 @@ impl VirtualRouter {
             rival: None,
             lower_ignored: false,
             preempt_from: None,
+            probing: Probing::default(),
             holding: Holding::new(&parameters),
             elsewhere: Elsewhere::new(parameters.addresses.len()),
             back_off: BackOff::default(),
@@ -286,6 +292,7 @@ impl VirtualRouter {
             last_adv_source: None,
             lateness: Lateness::default(),
             suspected_at: None,
+            listens_until: Instant::ZERO,
             statistics: Statistics::default(),
             listed: parameters.advertised().iter().map(|address| address.ip).collect(),
             parameters,
@@ -373,7 +380,9 @@ impl VirtualRouter {
                 Reason::CarrierDelay => self.carrier_at,
                 _ => None,
             },
-            State::Backup { active_down } => Some(active_down),
+            State::Backup { active_down } => {
+                Some(self.probe_at(active_down).map_or(active_down, |at| at.min(active_down)))
+            }
             State::Willing => None,
             State::Claiming { advertise_at, give_up, .. } => {
                 Some(advertise_at.unwrap_or(give_up).min(give_up))

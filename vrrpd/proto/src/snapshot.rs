@@ -179,6 +179,8 @@ pub struct Statistics {
     /// Frames in which another station claimed one of the addresses while we were Active, those from
     /// the first three intervals of it apart.
     pub address_conflicts: u64,
+    /// Claims after silence while another station still answered for an address.
+    pub claims_answered: u64,
     /// Gratuitous ARPs and neighbour advertisements sent.
     pub announcements_sent: u64,
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use vrrp_proto::parameters::OnConflict;
 use vrrp_proto::{AdverInterval, Priority, Version};
 
 use super::table::{At, Field};
@@ -89,6 +90,7 @@ fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
         second_path: second_path::config(&raw.second_path)?,
         witness: witness::config(raw)?,
         ipv4_checksum: raw.ipv4_checksum.or(Ipv4Checksum::Auto)?,
+        on_conflict: raw.on_conflict.or(OnConflict::Claim)?,
         startup_delay: raw.startup_delay.or(Duration::ZERO)?,
         carrier_delay: raw.carrier_delay.or(Duration::ZERO)?,
         preempt_mode: raw.preempt_mode.or(true)?,

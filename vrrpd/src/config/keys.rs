@@ -17,32 +17,8 @@ pub struct Key {
 pub enum Support {
     /// It is read.
     Full,
-    /// Only the value that says what vrrpd does anyway is accepted.
-    Only(Fixed),
     /// It is part of the interface and refused until it is implemented, never silently ignored.
     NotYet,
-}
-
-/// The one value that a key can have in this version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fixed {
-    /// An integer.
-    Integer(i64),
-    /// `true` or `false`.
-    Boolean(bool),
-    /// A string.
-    Text(&'static str),
-}
-
-impl std::fmt::Display for Fixed {
-    /// As it is written in the file.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Integer(value) => value.fmt(f),
-            Self::Boolean(value) => value.fmt(f),
-            Self::Text(value) => write!(f, "\"{value}\""),
-        }
-    }
 }
 
 /// The tables of the file with their keys; the first one is the file itself. `garp`, `authentication`, `tsig` and the
@@ -97,10 +73,6 @@ pub(super) const fn full(name: &'static str) -> Key {
     Key { name, support: Support::Full }
 }
 
-const fn only(name: &'static str, value: Fixed) -> Key {
-    Key { name, support: Support::Only(value) }
-}
-
 const fn not_yet(name: &'static str) -> Key {
     Key { name, support: Support::NotYet }
 }
@@ -147,7 +119,7 @@ pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     full("second_path"),
     full("witness"),
     full("ipv4_checksum"),
-    only("on_conflict", Fixed::Text("claim")),
+    full("on_conflict"),
     full("startup_delay"),
     full("carrier_delay"),
     full("preempt_mode"),

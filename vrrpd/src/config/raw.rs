@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::DeTable;
+use vrrp_proto::parameters::OnConflict;
 use vrrp_proto::{AdverInterval, Family, Priority, Version, Vrid};
 
 use super::diagnostic::Faults;
@@ -76,6 +77,7 @@ pub(super) struct VirtualRouter {
     pub(super) second_path: Field<second_path::Raw>,
     pub(super) witness: Field<witness::Raw>,
     pub(super) ipv4_checksum: Field<Ipv4Checksum>,
+    pub(super) on_conflict: Field<OnConflict>,
     pub(super) startup_delay: Field<Duration>,
     pub(super) carrier_delay: Field<Duration>,
     pub(super) preempt_mode: Field<bool>,
@@ -269,6 +271,7 @@ fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> V
         second_path: second_path::read(table, faults),
         witness: witness::read(table, faults),
         ipv4_checksum: table.field("ipv4_checksum", faults, value::ipv4_checksum),
+        on_conflict: table.field("on_conflict", faults, value::on_conflict),
         startup_delay: duration(table, "startup_delay", faults, Duration::ZERO..=DAY),
         carrier_delay: duration(table, "carrier_delay", faults, Duration::ZERO..=DAY),
         preempt_mode: table.field("preempt_mode", faults, value::boolean),

@@ -135,7 +135,7 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
     }
     entries.extend([
         ("ipv4_checksum", quoted(checksum(router.ipv4_checksum))),
-        ("on_conflict", quoted("claim")),
+        ("on_conflict", quoted(router.on_conflict.as_str())),
         ("startup_delay", duration(router.startup_delay)),
         ("carrier_delay", duration(router.carrier_delay)),
         ("preempt_mode", router.preempt_mode.to_string()),

@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Faults, Span};
-use super::keys::{Fixed, Key, Support, meant};
+use super::keys::{Key, Support, meant};
 use super::value::{Read, Refusal, kind};
 
 /// Entries of a list: they are compared each with each, and no node needs more.
@@ -87,11 +87,10 @@ impl<'a> Table<'a> {
         keys: &[Key],
         faults: &mut Faults,
     ) -> Self {
-        for (key, value) in entries.iter() {
+        for key in entries.keys() {
             let name: &str = key.get_ref();
             match keys.iter().find(|known| known.name == name).map(|known| known.support) {
                 Some(Support::Full) => {}
-                Some(Support::Only(fixed)) => only(name, value, fixed, faults),
                 Some(Support::NotYet) => {
                     faults.error(&key.span(), not_implemented(name), "leave it out");
                 }
@@ -306,20 +305,6 @@ pub(super) fn one<T>(
             faults.error(&value.span(), message, label);
             None
         }
-    }
-}
-
-fn only(key: &str, value: &Spanned<DeValue<'_>>, fixed: Fixed, faults: &mut Faults) {
-    let is_it = match (value.get_ref(), fixed) {
-        (DeValue::Integer(given), Fixed::Integer(only)) => {
-            i64::from_str_radix(given.as_str(), given.radix()).ok() == Some(only)
-        }
-        (DeValue::Boolean(given), Fixed::Boolean(only)) => *given == only,
-        (DeValue::String(given), Fixed::Text(only)) => given == only,
-        _ => false,
-    };
-    if !is_it {
-        faults.error(&value.span(), not_implemented(&format!("{key} other than {fixed}")), "leave it out");
     }
 }
 

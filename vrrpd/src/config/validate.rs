@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use vrrp_proto::parameters::OnConflict;
 use vrrp_proto::{AdverInterval, Priority};
 
 use super::diagnostic::{Faults, Span};
@@ -103,6 +104,13 @@ fn check_election(router: &raw::VirtualRouter, faults: &mut Faults) {
             &at.span,
             "accept_mode = false has no effect with priority 255",
             "the owner accepts what is for its addresses (RFC 9568 6.4.3)",
+        );
+    }
+    if owner && let Some(at) = router.on_conflict.at().filter(|at| at.value == OnConflict::Hold) {
+        faults.warning(
+            &at.span,
+            "on_conflict = \"hold\" has no effect with priority 255",
+            "the owner does not ask for its own addresses",
         );
     }
     if let Some(at) = router.preempt_delay.at().filter(|at| !at.value.is_zero()) {

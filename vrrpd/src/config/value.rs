@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::DeValue;
+use vrrp_proto::parameters::OnConflict;
 use vrrp_proto::{AdverInterval, Priority, Vrid};
 
 use super::keys::nearest;
@@ -101,6 +102,10 @@ pub(super) fn ipv4_checksum(key: &str, value: &DeValue<'_>) -> Read<Ipv4Checksum
         ("pseudo_header", Ipv4Checksum::PseudoHeader),
     ];
     word(key, value, &words)
+}
+
+pub(super) fn on_conflict(key: &str, value: &DeValue<'_>) -> Read<OnConflict> {
+    word(key, value, &[OnConflict::Claim, OnConflict::Hold].map(|each| (each.as_str(), each)))
 }
 
 pub(super) fn garp_form(key: &str, value: &DeValue<'_>) -> Read<GarpForm> {

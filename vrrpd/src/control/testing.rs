@@ -49,6 +49,7 @@ pub(crate) fn config() -> config::VirtualRouter {
         second_path: None,
         witness: None,
         ipv4_checksum: config::Ipv4Checksum::Auto,
+        on_conflict: vrrp_proto::parameters::OnConflict::Claim,
         startup_delay: Duration::ZERO,
         carrier_delay: Duration::ZERO,
         preempt_mode: true,

@@ -232,6 +232,7 @@ impl Roster {
             min_hop_limit: new.min_ttl,
             preempt_mode: new.preempt_mode,
             preempt_delay: new.preempt_delay,
+            on_conflict: new.on_conflict,
             startup_delay: new.startup_delay,
             carrier_delay: new.carrier_delay,
             strict: new.strict,

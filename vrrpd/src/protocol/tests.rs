@@ -7,7 +7,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use vrrp_proto::packet::arp::GarpForm;
 use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy, encode};
 use vrrp_proto::parameters::{
-    Announcements, Authentication, Facts, InterfaceState, Parameters, VirtualAddress,
+    Announcements, Authentication, Facts, InterfaceState, OnConflict, Parameters, VirtualAddress,
 };
 use vrrp_proto::snapshot::StateName;
 use vrrp_proto::{AdverInterval, MacAddress, Priority, Version, Vrid};
@@ -44,6 +44,7 @@ fn parameters() -> Parameters {
         min_hop_limit: 255,
         preempt_mode: true,
         preempt_delay: Duration::ZERO,
+        on_conflict: OnConflict::Claim,
         startup_delay: Duration::ZERO,
         carrier_delay: Duration::ZERO,
         strict: false,

@@ -50,8 +50,8 @@ pub fn gratuitous(out: &mut [u8; FRAME_LEN], form: GarpForm, mac: MacAddress, ad
     FRAME_LEN
 }
 
-/// Writes the broadcast frame that asks who has `target`, from `source`, an address of ours at `mac`, and
-/// returns its length, which is always [`FRAME_LEN`].
+/// Writes the broadcast frame that asks who has `target`, from `source`, an address of ours at `mac` or
+/// (a probe, RFC 5227 2.1.1) the unspecified one, and returns its length, which is always [`FRAME_LEN`].
 pub fn request(out: &mut [u8; FRAME_LEN], mac: MacAddress, source: Ipv4Addr, target: Ipv4Addr) -> usize {
     let arp = Arp {
         operation: Operation::Request,

@@ -70,9 +70,10 @@ impl VirtualRouter {
 
     /// When a Backup that has listened for an interval may claim: Skew_Time later, as after any silence,
     /// since the Active Router may have been away with it, and listens as well. No change of priority
-    /// calls that back.
+    /// calls that back, nor does what was in the socket: of a machine that was paused it is the past.
     fn listened(&mut self, active_down: Instant, now: Instant) -> Instant {
         let listened = now + self.listening();
+        self.listens_until = listened;
         if active_down < listened {
             self.counting = Counting { from: now, resigned: false };
         }
@@ -106,6 +107,7 @@ impl VirtualRouter {
             self.speak_again(cx);
         } else if !takes_back {
             self.state = State::Listening { until: cx.now, takes_back: true };
+            self.fence(cx);
             self.acquire_all(cx);
         }
     }

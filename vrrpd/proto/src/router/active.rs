@@ -28,6 +28,9 @@ impl VirtualRouter {
         self.advertise(cx);
         self.start_announcing(cx);
         self.enter(StateName::Active, why, cx);
+        if why == Reason::NoResponse {
+            self.probe_with_claim(cx);
+        }
         if taken_back {
             self.tell_order(OrderOutcome::Done, cx);
         }
@@ -49,6 +52,7 @@ impl VirtualRouter {
             self.advertise(cx);
             self.clear_two_active(cx);
             self.judge_conflict(cx);
+            self.judge_holder(cx);
             if missed >= STALL {
                 self.announce_again(cx);
             }

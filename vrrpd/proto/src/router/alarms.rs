@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::validation::KEYED;
-use super::{Context, REPORT_SPACING, VirtualRouter};
+use super::{Context, REPORT_SPACING, State, VirtualRouter};
 use crate::action::Report;
 use crate::packet::{AuthType, ChecksumForm, ParseError, TrailerFault};
 use crate::parameters::{Authentication, Replay};
@@ -236,6 +236,10 @@ impl VirtualRouter {
     pub(super) fn heard_at_last(&mut self, source: IpAddr, cx: &mut Context<'_>) {
         for alarm in UNHEARD {
             self.show(alarm, false, Evidence::of(source), cx);
+        }
+        if !matches!(self.state, State::Active { .. }) {
+            // It is the Active Router again, and no silent holder.
+            self.over(Alarm::LivingHolder, cx);
         }
     }
 

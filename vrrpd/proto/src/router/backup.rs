@@ -44,16 +44,21 @@ impl VirtualRouter {
         }
     }
 
-    /// Row 5, unless a refusal is still too fresh.
+    /// Row 5, unless a refusal is still too fresh, the loop was away, or the claim is held back.
     pub(super) fn backup_timeout(&mut self, active_down: Instant, cx: &mut Context<'_>) {
+        self.probe_before_claim(active_down, cx);
+        let State::Backup { active_down } = self.state else { return };
         if cx.now < active_down {
             return;
         }
-        if cx.now < self.back_off.over_at() {
-            self.state = State::Backup { active_down: self.back_off.over_at() };
+        let not_before = self.back_off.over_at().max(self.listens_until);
+        if cx.now < not_before {
+            self.state = State::Backup { active_down: not_before };
             return;
         }
-        self.run(cx);
+        if !self.holds_back(cx) {
+            self.run(cx);
+        }
     }
 
     /// The role is free for this router, and it is for the others of its sync group to say whether it
@@ -205,10 +210,11 @@ impl VirtualRouter {
     /// When the Active_Down_Timer runs out, by the priority and the interval in force.
     pub(super) fn active_down(&self) -> Instant {
         let interval = self.active_adver_interval;
-        let wait = if self.counting.resigned {
-            interval.skew_time(self.priority())
-        } else {
-            interval.active_down_interval(self.priority())
+        let down = interval.active_down_interval(self.priority());
+        let wait = match self.counting.resigned {
+            true => interval.skew_time(self.priority()),
+            false if self.is_delayed_by_holder() => 2 * down,
+            false => down,
         };
         self.counting.from + wait
     }
@@ -260,8 +266,9 @@ impl VirtualRouter {
         }
         let sole_backup = self.parameters.peers.len() == 1 && !self.health().demoted;
         let active_down = if sole_backup { cx.now } else { self.active_down() };
-        self.state = State::Backup { active_down: active_down.max(self.back_off.over_at()) };
-        if sole_backup && self.back_off.over_at() <= cx.now {
+        let not_before = self.back_off.over_at().max(self.listens_until);
+        self.state = State::Backup { active_down: active_down.max(not_before) };
+        if sole_backup && not_before <= cx.now {
             self.run(cx);
         }
     }

@@ -73,6 +73,10 @@ impl VirtualRouter {
         if sighting.mac == self.facts.mac {
             return;
         }
+        // Once we are Active, the virtual MAC address may be our own device's.
+        if sighting.mac != self.mac() || !matches!(self.state, State::Active { .. }) {
+            self.holder_answered(sighting, arrived, cx);
+        }
         if sighting.announced {
             self.elsewhere.announced[index] = Some(arrived);
         }
@@ -121,6 +125,8 @@ impl VirtualRouter {
         if let Some(index) = index.and_then(|index| u16::try_from(index).ok()).filter(|_| again) {
             self.elsewhere.defended_at = Some(cx.now);
             self.announce(index..index + 1, cx);
+            // Who only answers is heard of in no other way.
+            self.ask_holder(cx);
         }
     }
 
@@ -128,6 +134,7 @@ impl VirtualRouter {
     pub(super) fn forget_conflict(&mut self, cx: &mut Context<'_>) {
         self.elsewhere.conflict = None;
         self.over(Alarm::AddressConflict, cx);
+        self.over(Alarm::LivingHolder, cx);
     }
 
     fn conflict_seen(&mut self, sighting: Sighting, arrived: Instant) {

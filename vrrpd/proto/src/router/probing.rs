@@ -76,7 +76,7 @@ impl VirtualRouter {
     }
 
     /// Did the present silence bring another Active_Down_Interval?
-    pub(super) fn is_held_back(&self) -> bool {
+    pub(super) fn is_delayed_by_holder(&self) -> bool {
         self.probing.held && self.probing.silence == Some(self.counting)
     }
 
@@ -99,7 +99,7 @@ impl VirtualRouter {
             return;
         }
         let first = self.probing.answered.replace((sighting.address, sighting.mac)).is_none();
-        if first && matches!(self.state, State::Active { .. }) {
+        if first && matches!(self.state, State::Active { .. }) && !self.is_told_of_otherwise() {
             self.holder_shown(cx);
         }
     }
@@ -112,8 +112,7 @@ impl VirtualRouter {
         {
             return;
         }
-        let otherwise = [Alarm::AddressConflict, Alarm::TwoActiveRouters];
-        if self.probing.answered.is_none() || otherwise.iter().any(|&alarm| self.shown.is_raised(alarm)) {
+        if self.probing.answered.is_none() || self.is_told_of_otherwise() {
             self.over(Alarm::LivingHolder, cx);
         } else {
             self.ask_holder(cx);
@@ -122,8 +121,14 @@ impl VirtualRouter {
 
     pub(super) fn ask_holder(&mut self, cx: &mut Context<'_>) {
         let silence = Some(self.counting);
-        self.probing = Probing { silence, asked: Some(cx.now), answered: None, held: self.is_held_back() };
+        self.probing =
+            Probing { silence, asked: Some(cx.now), answered: None, held: self.is_delayed_by_holder() };
         cx.actions.push(Action::Probe { router: self.id });
+    }
+
+    /// One condition has one name.
+    fn is_told_of_otherwise(&self) -> bool {
+        [Alarm::AddressConflict, Alarm::TwoActiveRouters].into_iter().any(|alarm| self.shown.is_raised(alarm))
     }
 
     fn holder_shown(&mut self, cx: &mut Context<'_>) {

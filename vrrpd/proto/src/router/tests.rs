@@ -15,6 +15,7 @@ mod extra;
 mod keying;
 mod leaving;
 mod orders;
+mod probing;
 mod reconfiguring;
 mod resuming;
 mod second_path;

@@ -62,11 +62,14 @@ pub enum Alarm {
     Isolated,
     /// A witness does not answer, or never has.
     WitnessSilent,
+    /// The Active Router had been silent, and a station still answered for an address when the role was
+    /// claimed, or held the claim back.
+    LivingHolder,
 }
 
 impl Alarm {
     /// Every alarm, in the order in which they are shown; `ALL[alarm as usize] == alarm`.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::AddressListMismatch,
         Self::IntervalMismatch,
         Self::ChecksumFormConflict,
@@ -91,6 +94,7 @@ impl Alarm {
         Self::ClockSkew,
         Self::Isolated,
         Self::WitnessSilent,
+        Self::LivingHolder,
     ];
 
     /// The word in files, JSON and logs.
@@ -120,6 +124,7 @@ impl Alarm {
             Self::ClockSkew => "clock_skew",
             Self::Isolated => "isolated",
             Self::WitnessSilent => "witness_silent",
+            Self::LivingHolder => "living_holder",
         }
     }
 }
@@ -163,7 +168,7 @@ impl fmt::Display for Value {
 /// What shows an [`Alarm`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evidence {
-    /// The router whose packet it is; for [`Alarm::AddressConflict`] and
+    /// The router whose packet it is; for [`Alarm::AddressConflict`], [`Alarm::LivingHolder`] and
     /// [`Alarm::DuplicateSourceAddress`] the address that another station has.
     pub source: IpAddr,
     /// What it has.

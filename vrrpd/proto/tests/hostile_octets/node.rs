@@ -13,8 +13,8 @@ use vrrp_proto::packet::{
     Advert, ChecksumForm, Datagram, Key, ParseError, Password, Rules, Sequence, Sighting, arp, encode,
 };
 use vrrp_proto::parameters::{
-    Announcements, Authentication, Facts, GroupId, InterfaceState, KeyMode, Keyring, Network, Parameters,
-    Replay, RouterId, SecondPath, SecondPeer,
+    Announcements, Authentication, Facts, GroupId, InterfaceState, KeyMode, Keyring, Network, OnConflict,
+    Parameters, Replay, RouterId, SecondPath, SecondPeer,
 };
 use vrrp_proto::snapshot::{Phase, StateName};
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState, Tracking};
@@ -426,6 +426,12 @@ impl World {
                     self.node.question(router, station, &mut [0; ANNOUNCEMENT_MAX]);
                 }
             }
+            Action::Probe { router } => {
+                let probed: Vec<IpAddr> = self.node.probed(router).collect();
+                for address in probed {
+                    self.node.probe(router, address, &mut [0; ANNOUNCEMENT_MAX]);
+                }
+            }
             Action::Acquire(ownership) => self.request(true, Request::Acquire(ownership)),
             Action::Release(ownership) => self.request(false, Request::Release(ownership)),
             _ => {}
@@ -512,6 +518,7 @@ fn settings(router: RouterId, octets: &mut Octets<'_>) -> Parameters {
         },
         preempt_mode: more & 1 == 0,
         preempt_delay: pause(2),
+        on_conflict: if further & 64 == 0 { OnConflict::Claim } else { OnConflict::Hold },
         startup_delay: pause(4),
         carrier_delay: pause(8),
         strict: more & 16 != 0,

@@ -11,7 +11,8 @@ use vrrp_proto::packet::{
     Advert, ChecksumForm, ChecksumPolicy, Datagram, Key, Password, Rules, Sequence, Sighting, encode,
 };
 use vrrp_proto::parameters::{
-    Announcements, Authentication, Facts, InterfaceState, LinkId, Parameters, RouterId, VirtualAddress,
+    Announcements, Authentication, Facts, InterfaceState, LinkId, OnConflict, Parameters, RouterId,
+    VirtualAddress,
 };
 use vrrp_proto::snapshot::{Alarm, Reason, RouterSnapshot, StateName, Statistics};
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState, Tracking};
@@ -63,6 +64,7 @@ pub(crate) fn parameters() -> Parameters {
         min_hop_limit: 255,
         preempt_mode: true,
         preempt_delay: Duration::ZERO,
+        on_conflict: OnConflict::Claim,
         startup_delay: Duration::ZERO,
         carrier_delay: Duration::ZERO,
         strict: false,
@@ -467,13 +469,18 @@ impl Scene {
             Action::Report(Report::Transition { from, to, reason, .. }) if from != to => {
                 Some(format!("{} {}", to.as_str(), reason.as_str()))
             }
-            Action::Report(_) => None,
+            Action::Probe { .. } | Action::Report(_) => None,
         };
         self.actions.iter().filter_map(deed).collect()
     }
 
     pub(crate) fn count(&self, deed: &str) -> usize {
         self.deeds().iter().filter(|done| done.split(' ').next() == Some(deed)).count()
+    }
+
+    /// How often it was asked who has the addresses.
+    pub(crate) fn probes(&self) -> usize {
+        self.actions.iter().filter(|action| matches!(action, Action::Probe { .. })).count()
     }
 
     /// Whose addresses were announced.

@@ -45,7 +45,8 @@ pub(crate) fn after_event(world: &mut World, index: usize) {
     }
     let latency = world.settings.latency;
     let host = &world.hosts[index];
-    let Some(since) = host.cut_off_since else { return };
+    // Nothing may have happened anywhere while it was away.
+    let Some(since) = host.cut_off_since.map(|since| since.max(host.stalled_until)) else { return };
     // 2 3/4 P after the last answered question, which was on its way when the cut came.
     let bound = 11 * distance / 4 + 8 * latency + MS;
     if host.is_active() && now > since + bound {

@@ -198,6 +198,7 @@ impl World {
                 }
             }
             Action::AskClientLan { .. } => self.ask_client_lan(host),
+            Action::Probe { .. } => self.probe(host),
             Action::Acquire(ownership) => {
                 if self.bug == Some(Bug::AnnouncedEarly) {
                     self.announce(host, ownership.range.clone(), false);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy, Key};
 use vrrp_proto::parameters::{
-    Announcements, Authentication, KeyMode, Keyring, LinkId, Parameters, Replay, SecondPath, SecondPeer,
-    VirtualAddress, Witness, WitnessPolicy,
+    Announcements, Authentication, KeyMode, Keyring, LinkId, OnConflict, Parameters, Replay, SecondPath,
+    SecondPeer, VirtualAddress, Witness, WitnessPolicy,
 };
 use vrrp_proto::tracking::{Effect, TrackerId, Tracking};
 use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
@@ -189,6 +189,7 @@ impl Settings {
                         .collect(),
                     preempt_mode: preempt_mode != mixed_preempt,
                     preempt_delay: Duration::from_nanos(preempt_delay),
+                    on_conflict: OnConflict::Claim,
                     startup_delay: Duration::ZERO,
                     carrier_delay: Duration::from_nanos(preempt_delay),
                     strict: false,

@@ -108,6 +108,25 @@ impl World {
         }
     }
 
+    /// A kernel that has an address answers for it, whatever its daemon does.
+    pub(super) fn probe(&mut self, host: usize) {
+        let Some(node) = &self.hosts[host].node else { return };
+        let asked: Vec<(usize, IpAddr)> = node.probed(ROUTER).enumerate().collect();
+        let latency = self.settings.latency;
+        for (index, address) in asked {
+            for other in (0..self.hosts.len()).filter(|&other| other != host) {
+                let holds = self.hosts[other].kernel.table.get(index).is_some_and(Option::is_some);
+                if !holds || !self.reaches(host, other) {
+                    continue;
+                }
+                let Parameters { virtual_mac, vrid, family, .. } = self.settings.hosts[other];
+                let mac = if virtual_mac { vrid.mac(family) } else { mac(other) };
+                let frame = Frame::Announcement(Sighting { address, mac, announced: false, answer: true });
+                self.push(self.now + latency, Event::Deliver { from: other, to: host, frame, late: false });
+            }
+        }
+    }
+
     /// Do questions and answers get through on the clients' LAN?
     pub(crate) fn reaches(&self, host: usize, station: usize) -> bool {
         let up = |index: usize| self.hosts.get(index).is_none_or(|host| host.link_up);

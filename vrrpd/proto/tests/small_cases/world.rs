@@ -432,7 +432,9 @@ impl<'a> World<'a> {
             }
             Action::Report(Report::Gone { .. }) => return self.gone(index),
             // The modelled kernel has no fence: its addresses answer as soon as they are there.
-            Action::Report(_) | Action::AskClientLan { .. } | Action::Fence(_) => return,
+            Action::Report(_) | Action::AskClientLan { .. } | Action::Probe { .. } | Action::Fence(_) => {
+                return;
+            }
         };
         if let Some(node) = &mut self.hosts[index].node {
             node.handle(input, now, actions);

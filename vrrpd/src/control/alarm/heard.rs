@@ -244,6 +244,15 @@ fn words(
                  its firewall and compare vrid"
             ),
         ),
+        snapshot::Alarm::LivingHolder => (
+            format!(
+                "{theirs} on {interface} answers for {peer} although its router is silent: its daemon hangs, or \
+                 is not heard here"
+            ),
+            String::from(
+                "look at the daemon on that station; let IP protocol 112 through the firewalls of both nodes",
+            ),
+        ),
         snapshot::Alarm::LateAdvertisements => (
             format!(
                 "{peer} was silent for {theirs} and is not dead: this node took over after {ours}, more than \

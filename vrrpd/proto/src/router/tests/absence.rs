@@ -8,6 +8,7 @@ use super::scene::{
 };
 use crate::absence::{Absence, Clock};
 use crate::action::{Input, Order, OrderOutcome, OrderRefusal, Outcome, Report};
+use crate::packet::ChecksumForm;
 use crate::parameters::Parameters;
 use crate::snapshot::{Reason, StateName};
 use crate::tracking::{Effect, TrackerState};
@@ -164,6 +165,16 @@ fn a_router_of_lower_rank_is_overruled_when_all_addresses_are_here_again() {
 }
 
 #[test]
+fn what_is_taken_back_is_silent_until_the_advertisement_has_left() {
+    let mut scene = Scene::active(Parameters { leased: true, fenced: true, ..parameters() });
+    away(&mut scene, 5 * A, Duration::ZERO, Duration::ZERO);
+    scene.drained();
+    scene.hear(PEER, 100);
+    let deeds = scene.deeds();
+    assert_eq!(deeds, ["fence", "acquire 0..1", "advertise 150", "announce 0..1", "renew"]);
+}
+
+#[test]
 fn an_address_that_cannot_be_had_again_leaves_the_role_to_who_took_over() {
     let mut scene = active_after(5 * A);
     scene.outcome(Outcome::Lost { index: 0 });
@@ -269,6 +280,25 @@ fn a_backup_that_finds_the_active_router_in_its_socket_counts_from_that() {
     scene.hear(OTHER, 200);
     scene.drained();
     assert_eq!((scene.state(), scene.timeout()), (StateName::Backup, Some(down_interval(150))));
+}
+
+/// Of a machine that was paused the socket has what came before, and nothing of what it missed.
+#[test]
+fn what_came_before_an_absence_calls_no_listening_back() {
+    for peers in [&[][..], &[OTHER]] {
+        for priority in [200, 0] {
+            let mut scene = Scene::backup(unicast(peers));
+            scene.hear(OTHER, 200);
+            scene.run_for(A);
+            let arrived = scene.now;
+            away(&mut scene, 20 * A, Duration::ZERO, Duration::ZERO);
+            scene.hear_as(OTHER, priority, 100, ChecksumForm::PseudoHeader, arrived);
+            scene.drained();
+            assert_eq!((scene.state(), scene.timeout()), (StateName::Backup, Some(LISTENS)), "{priority}");
+            scene.run_for(LISTENS);
+            assert_eq!(scene.state(), StateName::Active);
+        }
+    }
 }
 
 #[test]
