@@ -109,7 +109,7 @@ impl Witnessing {
         policy == WitnessPolicy::Hold || self.peers.counts && self.witnesses.counts
     }
 
-    /// A station has answered a question that was put at `at` or before.
+    /// A station has answered at `at`.
     fn answered(&mut self, index: usize, at: Instant) {
         let Some(station) = self.stations.get_mut(index) else { return };
         station.answered = station.answered.max(Some(at));
@@ -235,13 +235,13 @@ impl VirtualRouter {
         }
     }
 
-    /// The caller reached one of the witnesses that it asks; it was told to at `asked`. An answer proves no
-    /// more than that it came after the question.
+    /// The caller reached one of the witnesses that it asks; it was told to at `asked`. That counts from now
+    /// on: by the time of the question a server further away than an interval is never reached lately.
     pub(crate) fn witnessed(&mut self, nth: u16, asked: Instant, now: Instant) {
         let Some(witness) = self.parameters.witness.as_ref() else { return };
         let index = witness.neighbours().count() + usize::from(nth);
         if now - asked <= self.answer_within() {
-            self.witness_reached(index, asked);
+            self.witness_reached(index, now);
         }
     }
 

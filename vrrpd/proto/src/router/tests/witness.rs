@@ -1,5 +1,6 @@
 //! Witnesses: each row of the table in `docs/witnesses.md`.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::scene::{A, OTHER, OTHER_MAC, OWN, PEER, ROUTER, Scene, down_interval, facts, ip, ms, parameters};
@@ -500,6 +501,40 @@ fn an_answer_to_an_old_question_or_of_a_stranger_says_nothing() {
         scene.input(Input::Witnessed { router: ROUTER, nth: 0, asked: late.min(old) });
     }
     assert_eq!(scene.reason(), Reason::Isolated);
+}
+
+/// Each answer is to a question older than an interval.
+#[test]
+fn a_witness_that_is_further_away_than_an_interval_is_long_delays_no_claim() {
+    const AWAY: Duration = ms(120);
+    for centiseconds in [1, 10] {
+        let interval = AdverInterval::from_centiseconds(centiseconds).expect("10 or 100 ms");
+        let mut scene = Scene::backup(Parameters { interval, ..remote() });
+        let mut under_way = VecDeque::new();
+        let mut spend = |scene: &mut Scene, time: Duration, stations: &[&str]| {
+            let end = scene.now + time;
+            while scene.now < end {
+                let before = scene.reports().len();
+                answered_for(scene, ms(1), stations);
+                under_way.extend(scene.reports()[before..].iter().filter_map(|report| match report {
+                    Report::AskWitnesses { asked, .. } => Some(*asked),
+                    _ => None,
+                }));
+                while let Some(asked) = under_way.pop_front_if(|asked| scene.now - *asked >= AWAY) {
+                    scene.input(Input::Witnessed { router: ROUTER, nth: 0, asked });
+                }
+            }
+        };
+        for _ in 0..2000 / (10 * centiseconds) {
+            spend(&mut scene, interval.duration(), &[PEER]);
+            scene.hear_interval(PEER, 200, centiseconds);
+        }
+        // The peer and its host die. With 10 ms even the first question takes longer than the timer.
+        spend(&mut scene, interval.active_down_interval(Priority::new(OURS)) + 2 * AWAY, &[]);
+        assert_eq!((scene.state(), scene.reason()), (StateName::Active, Reason::NoResponse));
+        spend(&mut scene, 2 * A, &[]);
+        assert_eq!(scene.state(), StateName::Active, "and no cut is seen where there is none");
+    }
 }
 
 // --- what else happens to a router ------------------------------------------------------------------
