@@ -127,7 +127,8 @@ impl Witnessing {
         let (peers, witnesses) = self.stations.split_at(first_witness);
         let (peers, witnesses) = (fresh(peers), fresh(witnesses));
         self.peers.judge(peers, witnesses);
-        if witnesses || remote_asked || !witness.arp.is_empty() {
+        // Those that were not asked may be there.
+        if witnesses || remote_asked || witness.tcp.is_empty() {
             self.witnesses.judge(witnesses, peers);
         }
         for (index, station) in self.stations.iter_mut().enumerate() {

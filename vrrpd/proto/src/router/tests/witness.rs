@@ -537,6 +537,21 @@ fn a_witness_that_is_further_away_than_an_interval_is_long_delays_no_claim() {
     }
 }
 
+#[test]
+fn a_dead_witness_does_not_make_another_one_not_count_that_is_asked_less_often() {
+    let address = format!("{OTHER}:443").parse().expect("an address and a port");
+    let both = Witness { tcp: [address].into(), ..witness(WitnessPolicy::Claim) };
+    let interval = AdverInterval::from_centiseconds(10).expect("100 ms");
+    let parameters = Parameters { interval, witness: Some(both), ..parameters() };
+    for tenth in 0..10 {
+        let mut scene = Scene::backup(parameters.clone());
+        reached_for(&mut scene, 20 * A + tenth * A / 10, true, &[PEER]);
+        assert_eq!(scene.state(), StateName::Active);
+        reached_for(&mut scene, A, false, &[]);
+        assert_eq!((scene.state(), scene.reason()), (StateName::Backup, Reason::Isolated), "{tenth}");
+    }
+}
+
 // --- what else happens to a router ------------------------------------------------------------------
 
 #[test]
