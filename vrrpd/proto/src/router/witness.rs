@@ -184,8 +184,10 @@ impl VirtualRouter {
     }
 
     /// Others are to be asked, or the policy is another one.
-    pub(super) fn witnesses_reconfigured(&mut self) {
+    pub(super) fn witnesses_reconfigured(&mut self, cx: &mut Context<'_>) {
         self.witnessing = Witnessing::new(self.parameters.witness.as_ref());
+        self.over(Alarm::Isolated, cx);
+        self.over(Alarm::WitnessSilent, cx);
     }
 
     /// A question is due: counts the answers to the one before, and does what follows from it.

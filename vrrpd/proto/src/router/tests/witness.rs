@@ -581,6 +581,22 @@ fn a_reload_that_adds_changes_or_takes_witnesses_costs_no_role() {
     assert_eq!(scene.node.stations(ROUTER).count(), 0);
 }
 
+#[test]
+fn a_reload_that_takes_witnesses_ends_what_they_showed() {
+    let mut scene = backup(by_default(), &[PEER]);
+    scene.run_for(20 * A);
+    assert!(scene.snapshot().alarms.contains(Alarm::WitnessSilent));
+    scene.configure(parameters());
+    assert!(!scene.snapshot().alarms.contains(Alarm::WitnessSilent));
+    let mut scene = backup(by_default(), &BOTH);
+    scene.run_for(20 * A);
+    assert!(scene.snapshot().alarms.contains(Alarm::Isolated));
+    scene.configure(parameters());
+    assert!(!scene.snapshot().alarms.contains(Alarm::Isolated));
+    scene.run_for(5 * A);
+    assert_eq!(scene.state(), StateName::Active, "as without witnesses");
+}
+
 /// The tests look each millisecond.
 fn rounded_up(time: Duration) -> Duration {
     Duration::from_millis(u64::try_from(time.as_nanos().div_ceil(1_000_000)).expect("short"))
