@@ -22,7 +22,7 @@ use vrrp_proto::{Family, Version, Vrid};
 
 use super::super::sys;
 use super::{
-    AND, HOP_LIMIT, JUMP_EQUAL, JUMP_GREATER, JUMP_NOT_LESS, LAST_TYPE_FOR_US, LOAD_HALF, LOAD_HEADER_LENGTH,
+    AND, JUMP_EQUAL, JUMP_GREATER, JUMP_NOT_LESS, LAST_TYPE_FOR_US, LOAD_HALF, LOAD_HEADER_LENGTH,
     LOAD_OCTET, LOAD_OCTET_BEHIND_HEADER, PACKET_TYPE, RETURN, SHIFT_RIGHT, SUBTRACT_INDEX, accept, attach,
     op, reject,
 };
@@ -48,10 +48,14 @@ const IPV4_TTL: u32 = 8;
 const IPV4_PROTOCOL: u32 = 9;
 /// More Fragments, and the offset.
 const A_FRAGMENT: u32 = 0x3fff;
-/// Where the IPv6 header, which a raw socket does not hand over, has its fields, and what is behind it.
-const IPV6_PAYLOAD_LENGTH: u32 = (libc::SKF_NET_OFF + 4).cast_unsigned();
-const IPV6_NEXT_HEADER: u32 = (libc::SKF_NET_OFF + 6).cast_unsigned();
-const IPV6_PAYLOAD: u32 = (libc::SKF_NET_OFF + 40).cast_unsigned();
+/// Where the IPv6 header has its fields, and its length.
+const IPV6_PAYLOAD_LENGTH: u32 = 4;
+const IPV6_NEXT_HEADER: u32 = 6;
+const IPV6_HOP_LIMIT: u32 = 7;
+const IPV6_HEADER: u32 = 40;
+/// The network header, where the data begins behind it. Beyond the header itself this is no way to read: before
+/// Linux 6.16 what a network card has put into another piece of memory cannot be reached so.
+const NETWORK_HEADER: u32 = libc::SKF_NET_OFF.cast_unsigned();
 
 /// What the virtual routers of a link and family can use, taken together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,14 +113,15 @@ pub(in crate::net) fn share_out(family: Family, wanted: &Wanted, first: &Socket)
     let _ = sys::share_out(first, &sharing(family, wanted));
 }
 
-/// Passes what is wanted, or what has this fault first. For packets as raw sockets have them, over IPv4 with
-/// the header in front, over IPv6 without; and as packet sockets have them that have no Ethernet header.
+/// Passes what is wanted, for a raw socket, or what has this fault first, for a packet socket that has no
+/// Ethernet header.
 pub(in crate::net) fn program(
     family: Family,
     wanted: &Wanted,
     fault: Option<DiscardReason>,
 ) -> Vec<sock_filter> {
-    sifting(family, wanted, reject(), |found| if found == fault { accept() } else { reject() })
+    let begins = if fault.is_none() && family == Family::Ipv6 { Begins::Message } else { Begins::Header };
+    sifting(family, begins, wanted, reject(), |found| if found == fault { accept() } else { reject() })
 }
 
 /// Says which of [`FAULTS`] a packet has first, by its place. One that has none goes to the first place, whose
@@ -124,13 +129,23 @@ pub(in crate::net) fn program(
 fn sharing(family: Family, wanted: &Wanted) -> Vec<sock_filter> {
     let place = |fault| FAULTS.iter().position(|each| Some(*each) == fault).unwrap_or(0);
     let answer = |found| op(RETURN, u32::try_from(place(found)).expect("there are a few"));
-    sifting(family, wanted, answer(None), answer)
+    sifting(family, Begins::Header, wanted, answer(None), answer)
+}
+
+/// What the data of a socket begins with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    /// The IP header.
+    Header,
+    /// The message: an IPv6 raw socket does not hand over what is in front of it.
+    Message,
 }
 
 /// Ends with a verdict on what is wrong with an advertisement, or that nothing is, and with `other` on what is
 /// none, or not for us.
 fn sifting(
     family: Family,
+    begins: Begins,
     wanted: &Wanted,
     other: sock_filter,
     verdict: impl Fn(Option<DiscardReason>) -> sock_filter,
@@ -138,9 +153,15 @@ fn sifting(
     let is = |k| sock_filter { code: JUMP_EQUAL, jt: 1, jf: 0, k };
     let not_less = |k| sock_filter { code: JUMP_NOT_LESS, jt: 1, jf: 0, k };
     let not_greater = |k| sock_filter { code: JUMP_GREATER, jt: 0, jf: 1, k };
+    let (ipv6_header, ipv6_message) = match begins {
+        Begins::Header => (0, IPV6_HEADER),
+        Begins::Message => (NETWORK_HEADER, 0),
+    };
     let (protocol, hop_limit, (load, message)) = match family {
         Family::Ipv4 => (IPV4_PROTOCOL, IPV4_TTL, (LOAD_OCTET_BEHIND_HEADER, 0)),
-        Family::Ipv6 => (IPV6_NEXT_HEADER, HOP_LIMIT, (LOAD_OCTET, IPV6_PAYLOAD)),
+        Family::Ipv6 => {
+            (ipv6_header + IPV6_NEXT_HEADER, ipv6_header + IPV6_HOP_LIMIT, (LOAD_OCTET, ipv6_message))
+        }
     };
     let (whole, length) = match family {
         Family::Ipv4 => (
@@ -148,7 +169,7 @@ fn sifting(
             vec![op(LOAD_HEADER_LENGTH, 0), op(LOAD_HALF, IPV4_TOTAL_LENGTH), op(SUBTRACT_INDEX, 0)],
         ),
         // A fragment has another header in front.
-        Family::Ipv6 => (vec![], vec![op(LOAD_HALF, IPV6_PAYLOAD_LENGTH)]),
+        Family::Ipv6 => (vec![], vec![op(LOAD_HALF, ipv6_header + IPV6_PAYLOAD_LENGTH)]),
     };
     let octet = |at| op(load, message + at);
     let mut program = vec![op(LOAD_OCTET, protocol), is(ip::PROTOCOL.into()), other];
@@ -209,25 +230,20 @@ mod tests {
         (family, frame)
     }
 
-    /// The programs that pass a frame whose data begins `data` octets into it.
-    fn takers(
-        wanted: &Wanted,
-        family: Family,
-        frame: &[u8],
-        data: usize,
-        kind: u8,
-    ) -> Vec<Option<DiscardReason>> {
-        let takes =
-            |fault: &Option<DiscardReason>| passes(&program(family, wanted, *fault), frame, data, kind);
+    /// The programs that pass a frame, each on its kind of socket.
+    fn takers(wanted: &Wanted, family: Family, frame: &[u8], kind: u8) -> Vec<Option<DiscardReason>> {
+        let raw = if family == Family::Ipv6 { 14 + 40 } else { 14 };
+        let takes = |fault: &Option<DiscardReason>| {
+            let data = if fault.is_none() { raw } else { 14 };
+            passes(&program(family, wanted, *fault), frame, data, kind)
+        };
         FAULTS.map(Some).into_iter().chain([None]).filter(takes).collect()
     }
 
-    /// What a packet is passed as, on either kind of socket: exactly one program takes it.
+    /// What a packet is passed as: exactly one program takes it.
     fn verdict(wanted: &Wanted, header: u8, hop_limit: u8, message: &[u8]) -> Option<DiscardReason> {
         let (family, frame) = frame(header, hop_limit, message);
-        let raw = if header == 0 { 14 + 40 } else { 14 };
-        let [taken, of_raw] = [14, raw].map(|data| takers(wanted, family, &frame, data, 0));
-        assert_eq!(taken, of_raw);
+        let taken = takers(wanted, family, &frame, 0);
         assert_eq!(taken.len(), 1, "{taken:?} for TTL {hop_limit} and {message:02x?}");
         taken[0]
     }
@@ -239,7 +255,7 @@ mod tests {
         let taken = |header, kind, spoil: fn(&mut [u8])| {
             let (family, mut frame) = frame(header, 1, &[]);
             spoil(&mut frame[14..]);
-            takers(&wanted, family, &frame, 14, kind).len()
+            takers(&wanted, family, &frame, kind).len()
         };
         for header in [0, 20] {
             assert_eq!(taken(header, 0, |_| ()), 1);
