@@ -10,11 +10,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener};
 
 use caps::{CapSet, Capability};
-use nix::sys::socket::{getsockopt, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt};
 use nix::unistd::geteuid;
 use tracing::warn;
 use vrrp_proto::{Family, Vrid};
@@ -120,9 +121,11 @@ impl Berth {
         UnixListener::bind_addr(&self.address()?)
     }
 
-    /// Who has it, if somebody still has.
+    /// Who has it, if somebody still has, and answers at once: a squatter may let us wait for ever.
     fn holder(&self) -> Option<Holder> {
-        let stream = UnixStream::connect_addr(&self.address().ok()?).ok()?;
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let stream = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
+        connect(stream.as_raw_fd(), &UnixAddr::new_abstract(&self.name().as_bytes()[1..]).ok()?).ok()?;
         let credentials = getsockopt(&stream, sockopt::PeerCredentials).ok()?;
         Some(Holder { uid: credentials.uid(), pid: credentials.pid() })
     }
@@ -134,8 +137,16 @@ impl Holder {
         let may_open = |pid| caps::has_cap(Some(pid), CapSet::Effective, Capability::CAP_NET_RAW);
         self.uid == 0
             || self.uid == geteuid().as_raw()
-            || self.pid != 0 && may_open(self.pid).unwrap_or(false)
+            || self.pid != 0 && may_open(self.pid).unwrap_or(false) && shares_our_users(self.pid)
     }
+}
+
+/// Is a process in our user namespace? In one of its own anybody has every capability, and none of them counts
+/// here.
+fn shares_our_users(pid: i32) -> bool {
+    let users = |process: &str| std::fs::read(format!("/proc/{process}/uid_map")).ok();
+    let ours = users("self");
+    ours.is_some() && users(&pid.to_string()) == ours
 }
 
 impl fmt::Display for Holder {
