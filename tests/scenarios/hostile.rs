@@ -3,11 +3,21 @@
 
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
+use std::os::fd::{BorrowedFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use nix::fcntl::{OFlag, open};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl::set_dumpable;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
+use nix::sys::stat::Mode;
+use nix::unistd::{Uid, setuid, write};
 
 use lab::story::{DOWN_NS, INTERVAL_NS, PRIMARY, VIP, web};
 use lab::{Capture, DEADLINE, Daemon, Forgery, Injector, Lab, Node, Pair, usage, wait_for};
@@ -17,6 +27,8 @@ const VRID: u8 = 201;
 /// Better than anybody: a packet that is believed changes a role.
 const PRIORITY: u8 = 254;
 const INTERVAL_CS: u16 = 10;
+/// A user that has no right.
+const NOBODY: Uid = Uid::from_raw(65534);
 
 /// What a packet is counted under, and how it is made of a sound one.
 type Kind = (&'static str, fn(&mut Forgery));
@@ -321,4 +333,46 @@ fn a_second_daemon_for_the_same_virtual_router_refuses_to_start() {
     first.crash();
     let _again = a.start_vrrpd();
     a.wait_for_state("web", "active");
+}
+
+#[test]
+fn a_user_that_squats_the_name_of_a_virtual_router_keeps_nobody_from_starting() {
+    for (deaf, said) in [(false, "of uid 65534 took the name"), (true, "somebody took the name")] {
+        let Some(lab) = Lab::open() else { return };
+        let node = lab.node("a");
+        let mut squatter = squatter(&node, deaf).spawn().expect("a process");
+        let daemon = node.vrrpd(&web(PRIMARY, ""));
+        node.wait_for_state("web", "active");
+        assert!(daemon.log().contains(said), "{}", daemon.log());
+        squatter.kill().and_then(|()| squatter.wait()).expect("it is ours to end");
+    }
+}
+
+/// Binds the name that says who has the virtual router, as a user without rights but in a user namespace of
+/// its own, where it has all. `deaf`: nobody else can connect to it.
+fn squatter(node: &Node, deaf: bool) -> Command {
+    let squat = move || {
+        setuid(NOBODY)?;
+        // Else what is in /proc of a process that has changed its user is root's.
+        set_dumpable(true)?;
+        unshare(CloneFlags::CLONE_NEWUSER)?;
+        let map = open("/proc/self/uid_map", OFlag::O_WRONLY, Mode::empty())?;
+        write(&map, b"0 65534 1")?;
+        let address = UnixAddr::new_abstract(b"vrrpd/eth0/ipv4/201")?;
+        let stream = |flags| socket(AddressFamily::Unix, SockType::Stream, flags, None);
+        let listener = stream(SockFlag::empty())?.into_raw_fd();
+        bind(listener, &address)?;
+        // SAFETY: nobody else owns it, and it stays open beyond this process image.
+        listen(&unsafe { BorrowedFd::borrow_raw(listener) }, Backlog::new(1)?)?;
+        if deaf {
+            while connect(stream(SockFlag::SOCK_NONBLOCK)?.into_raw_fd(), &address).is_ok() {}
+        }
+        Ok(())
+    };
+    let mut command = node.namespace().command("sleep");
+    // It loses the signal that ends it with the test when it changes its user.
+    command.arg("60");
+    // SAFETY: the closure makes system calls only, and allocates nothing on its way to success.
+    unsafe { command.pre_exec(squat) };
+    command
 }
