@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use vrrp_proto::action::Order;
 use vrrp_proto::parameters::Facts;
+use vrrp_proto::tracking::TrackerState::Passing;
 use vrrp_proto::tracking::{TrackerId, TrackerState};
 use vrrp_proto::{AdverInterval, Priority, Version};
 
@@ -165,7 +166,13 @@ fn plan_one(world: &mut World) {
             0 | 1 if others_fit => D::Shutdown { host },
             2 if others_fit || state == TrackerState::Passing => D::Check { host, tracker: FAULT, state },
             3 => D::Priority { host, priority: world.random.within(1, 254) as u8 },
-            4..=7 => any_order(world, host, false),
+            4..=7 => match any_order(world, host, false) {
+                // It was not by its checks that this one stayed.
+                D::Freeze { freeze: false, .. } if !others_fit => {
+                    D::Check { host, tracker: FAULT, state: Passing }
+                }
+                order => order,
+            },
             _ => D::Check { host, tracker: world.random.pick(&[DEMOTE, WEIGHT]), state },
         }
     };

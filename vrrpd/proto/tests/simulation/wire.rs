@@ -144,7 +144,10 @@ impl World {
         if host.node.is_none() || !host.link_up && !frame.is_on_second() {
             return;
         }
-        if let Frame::Advert(packet) = &frame {
+        let configured = host.node.as_ref().is_some_and(|node| node.source(ROUTER).is_some());
+        if let Frame::Advert(packet) = &frame
+            && configured
+        {
             host.overhear(from, frame.is_on_second(), &packet.payload, self.now);
         }
         host.inbox.push((frame, self.now));

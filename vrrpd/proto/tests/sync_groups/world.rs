@@ -147,6 +147,8 @@ struct Host {
     mixed_since: Option<u64>,
     /// Times that a member became Active.
     takeovers: usize,
+    /// Times that a member asked for a better one.
+    questions: usize,
 }
 
 pub(crate) struct World {
@@ -179,6 +181,7 @@ impl World {
             ordered: None,
             mixed_since: None,
             takeovers: 0,
+            questions: 0,
         };
         let hosts: Vec<Host> = settings.priorities.iter().map(|_| host()).collect();
         Self {
@@ -363,8 +366,13 @@ impl World {
         self.hosts.iter().map(|host| host.takeovers).sum()
     }
 
+    /// Each of these may be answered by a member that takes over for the moment until it is heard.
+    pub(crate) fn questions(&self) -> usize {
+        self.hosts.iter().map(|host| host.questions).sum()
+    }
+
     pub(crate) fn forget_takeovers(&mut self) {
-        self.hosts.iter_mut().for_each(|host| host.takeovers = 0);
+        self.hosts.iter_mut().for_each(|host| (host.takeovers, host.questions) = (0, 0));
     }
 
     pub(crate) fn snapshot(&self, host: usize, member: usize) -> Option<RouterSnapshot> {
@@ -476,6 +484,7 @@ impl World {
                 host.active[member] = to == StateName::Active;
                 host.takeovers += usize::from(to == StateName::Active && from != to);
             }
+            Action::Report(Report::Asking { .. }) => self.hosts[host].questions += 1,
             Action::Report(Report::Ordered { outcome, .. }) => {
                 self.note(format!("{host}: {outcome:?}"));
                 let void = matches!(outcome, OrderOutcome::NobodyFollowed | OrderOutcome::Refused(_));
