@@ -202,6 +202,12 @@ impl VirtualRouter {
             match self.state {
                 State::Active { .. } | State::Listening { .. } => self.drop_role(cx),
                 State::Willing => self.hold_back(cx),
+                // The kernel has kept the addresses away for that long.
+                State::Claiming { .. } => {
+                    self.together.joining = false;
+                    self.release_all(cx);
+                    self.hold_back(cx);
+                }
                 _ => {}
             }
         }

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::scene::{A, OTHER, OTHER_MAC, OWN, PEER, ROUTER, Scene, down_interval, facts, ip, ms, parameters};
-use crate::action::{Input, Order, OrderOutcome, OrderRefusal, Report};
+use super::scene::{
+    A, Kernel, OTHER, OTHER_MAC, OWN, PEER, ROUTER, Scene, down_interval, facts, ip, ms, parameters,
+};
+use crate::action::{Input, Order, OrderOutcome, OrderRefusal, Outcome, Report};
 use crate::packet::Sighting;
 use crate::parameters::{Facts, InterfaceState, Parameters, Witness, WitnessPolicy};
 use crate::snapshot::{Alarm, Reason, StateName, Value, Verdict};
@@ -190,6 +192,26 @@ fn who_is_cut_off_preempts_nobody() {
         scene.hear(PEER, 100);
     }
     assert_eq!((scene.state(), scene.reason()), (StateName::Active, Reason::Preempted));
+}
+
+/// Seed 19480: somebody else had the kernel's lock until after the cut.
+#[test]
+fn a_claim_that_is_cut_off_before_it_has_its_addresses_is_given_up() {
+    let mut scene = Scene::backup(by_default());
+    for _ in 0..3 {
+        answered_for(&mut scene, A, &BOTH);
+        scene.hear(PEER, 100);
+    }
+    scene.kernel = Kernel::Mute;
+    scene.forget();
+    while scene.count("acquire") == 0 {
+        answered_for(&mut scene, ms(100), &BOTH);
+    }
+    answered_for(&mut scene, 2 * A + ms(900), &[]);
+    assert_eq!((scene.reason(), scene.count("release")), (Reason::Isolated, 1));
+    scene.added(0);
+    scene.outcome(Outcome::Acquired);
+    assert_eq!(scene.state(), StateName::Backup);
 }
 
 #[test]
