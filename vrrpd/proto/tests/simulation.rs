@@ -12,6 +12,8 @@ mod bounds;
 mod cut_off;
 #[path = "simulation/daemon.rs"]
 mod daemon;
+#[path = "simulation/fence.rs"]
+mod fence;
 #[path = "simulation/found.rs"]
 mod found;
 #[path = "simulation/host.rs"]

@@ -25,7 +25,7 @@ fn both(world: &mut World) {
         for b in a + 1..count {
             let (one, other) = (&world.hosts[a], &world.hosts[b]);
             let up = one.is_up(now) && other.is_up(now) && plan::hear_each_other(world, a, b);
-            if !up || !one.kernel.shares(&other.kernel) {
+            if !up || !one.kernel.shares(&other.kernel, now) {
                 world.both_since[a][b] = None;
                 continue;
             }
@@ -41,7 +41,7 @@ fn both(world: &mut World) {
 /// Where somebody is well, an address is not without a holder for long.
 fn nobody(world: &mut World) {
     let now = world.now;
-    let holds = |host: &Host| host.is_up(now) && host.kernel.holds_any();
+    let holds = |host: &Host| host.is_up(now) && host.kernel.answers_any(now);
     let waits = |host: &Host| host.phase == Phase::BackOff || host.kernel.refuse.contains(&true);
     let cut = [&world.cut, &world.cut_second].into_iter().flatten().flatten().any(|&cut| cut);
     let lacks = |group: &Vec<usize>| {

@@ -25,7 +25,8 @@ pub(crate) fn after_event(world: &mut World, index: usize) {
     let somebody = reaches_somebody(world, index);
     let distance = distance(world, index);
     let host = &mut world.hosts[index];
-    let away = host.node.is_none() || host.is_stalled(now);
+    // Who takes no part asks nobody.
+    let away = host.node.is_none() || host.is_stalled(now) || host.state == StateName::Initialize;
     if answered && !away {
         host.answered_since.get_or_insert(now);
     } else {

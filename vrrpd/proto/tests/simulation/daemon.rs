@@ -181,6 +181,7 @@ impl World {
                     self.hosts[host].kernel.table.fill(None);
                 }
                 self.hosts[host].resigned = priority.is_release();
+                self.hosts[host].spoke_at = self.now;
                 if !priority.is_release() {
                     self.hosts[host].spoke_last = Some(priority);
                 }
@@ -206,9 +207,14 @@ impl World {
                 self.request(host, Request::Acquire(ownership));
             }
             Action::Release(ownership) => self.request(host, Request::Release(ownership)),
-            // The modelled kernel has no fence: its addresses answer as soon as they are there.
-            Action::Fence(_) => {}
-            Action::Renew(ownership) => self.request(host, Request::Renew(ownership)),
+            Action::Fence(ownership) => self.request(host, Request::Fence(ownership)),
+            Action::Renew(ownership) => {
+                // By a thread of its own, which waits for nobody.
+                if self.bug != Some(Bug::FenceNotRenewed) {
+                    self.hosts[host].kernel.fence.renew(self.now, self.bug == Some(Bug::FenceForEver));
+                }
+                self.request(host, Request::Renew(ownership));
+            }
             Action::Disclaim(ownership) => self.request(host, Request::Disclaim(ownership)),
             Action::Report(report) => {
                 self.note(|| format!("{host}  !  {report:?}"));

@@ -6,6 +6,7 @@ use vrrp_proto::snapshot::{Phase, StateName};
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState};
 use vrrp_proto::{Family, Node, Priority};
 
+use super::fence::Fence;
 use super::kernel::{Answer, Kernel};
 use super::settings::{HOSTS_MAX, MS, TRACKERS};
 use super::world::Frame;
@@ -78,6 +79,7 @@ pub(crate) struct Host {
     pub(crate) clock: u64,
     /// By how many millionths its clock is too fast.
     pub(crate) drift: i64,
+    pub(crate) stalled_at: u64,
     pub(crate) stalled_until: u64,
     pub(crate) link_up: bool,
     pub(crate) send_fails: bool,
@@ -108,6 +110,8 @@ pub(crate) struct Host {
     pub(crate) holding_since: Option<u64>,
     /// Priority of the last advertisement that was no resignation.
     pub(crate) spoke_last: Option<Priority>,
+    /// When it spoke last, in this life or the one before.
+    pub(crate) spoke_at: u64,
     /// Since when peers and witnesses answer it.
     pub(crate) answered_since: Option<u64>,
     /// Since when nobody answers it, if that has to mean something to it.
@@ -120,7 +124,7 @@ impl Host {
     pub(crate) fn new(parameters: Parameters, drift: i64) -> Self {
         let lifetime = lifetime(&parameters);
         Self {
-            kernel: Kernel::new(parameters.addresses.len(), lifetime),
+            kernel: Kernel::new(parameters.addresses.len(), lifetime, Fence::new(&parameters)),
             parameters,
             node: None,
             life: 0,
@@ -130,6 +134,7 @@ impl Host {
             last_run: 0,
             clock: 0,
             drift,
+            stalled_at: 0,
             stalled_until: 0,
             link_up: true,
             send_fails: false,
@@ -151,6 +156,7 @@ impl Host {
             left_over: 0,
             holding_since: None,
             spoke_last: None,
+            spoke_at: 0,
             answered_since: None,
             cut_off_since: None,
             resigned: false,

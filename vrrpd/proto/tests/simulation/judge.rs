@@ -109,6 +109,10 @@ fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
         }
         return;
     }
+    if reason == Reason::NoResponse {
+        silence(world, host);
+    }
+    let claimant = &world.hosts[host];
     // With several Active Routers it is the one heard last whose interval counts.
     let last = claimant.overheard.iter().map(|heard| heard.at).max();
     for (other, heard) in claimant.overheard.clone().into_iter().enumerate().take(world.hosts.len()) {
@@ -130,8 +134,37 @@ fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
                 "host {host} (priority {priority}, {reason:?}) takes over from host {other}, heard {ago} ms ago"
             ));
         }
+        if reason == Reason::Preempted
+            && claimant.kernel.fence.term.is_some()
+            && claimant.kernel.answers_any(now)
+        {
+            return world.violate(format!("host {host} answers beside host {other} before it speaks"));
+        }
         if reason == Reason::Preempted && !claimant.kernel.holds_all() {
             return world.violate(format!("host {host} preempts host {other} without its addresses"));
+        }
+    }
+}
+
+/// Who is dead or stalled and has a fence does not answer any more when a router claims that has heard its last
+/// word, measured by clocks that agree.
+fn silence(world: &mut World, claimant: usize) {
+    let now = world.now;
+    let drifts = world.settings.drift.iter().any(|&drift| drift != 0);
+    let last = world.hosts[claimant].overheard.iter().map(|heard| heard.at).max();
+    for other in (0..world.hosts.len()).filter(|&other| other != claimant && !drifts) {
+        let host = &world.hosts[other];
+        let heard = world.hosts[claimant].overheard[other];
+        let away = host.node.is_none() || host.is_stalled(now);
+        // An interval of its own may be shorter, which it goes by until it has heard one.
+        let all = Some(heard.at) == last
+            && heard.at > world.hosts[claimant].since
+            && heard.at >= host.spoke_at
+            && host.spoke_at > 0
+            && !host.resigned;
+        if away && all && host.kernel.fence.term.is_some() && host.kernel.answers_any(now) {
+            return world
+                .violate(format!("host {claimant} follows the silence of host {other}, which answers"));
         }
     }
 }
@@ -210,7 +243,7 @@ pub(crate) fn after_event(world: &mut World) {
     }
     if world.settings.flavour == Flavour::Planned && world.held_once {
         for address in 0..world.settings.hosts[0].addresses.len() {
-            let held = |host: &super::host::Host| host.kernel.table[address].is_some() && host.node.is_some();
+            let held = |host: &super::host::Host| host.kernel.answers(address, now) && host.node.is_some();
             // The frames go where the virtual MAC spoke last, whether or not the address is there yet.
             let drawn = |host: &super::host::Host| {
                 host.parameters.virtual_mac && host.is_active() && host.kernel.is_adding()
@@ -230,6 +263,14 @@ fn one_host(world: &mut World, index: usize, now: u64) {
     let leaving = world.settings.leaving() + 20 * MS + 20 * world.settings.kernel_delay;
     let settings_interval = world.settings.interval;
     let host = &mut world.hosts[index];
+    let since = if host.node.is_none() { host.died_at } else { host.stalled_at };
+    let away = host.node.is_none() || host.is_stalled(now);
+    let answers = away && host.kernel.fence.term.is_some() && host.kernel.answers_any(now);
+    if answers && now > since + host.kernel.fence.granted + MS {
+        world.violate(format!("host {index} does not run and its fence is open"));
+        return;
+    }
+    let host = &world.hosts[index];
     let holds = host.kernel.holds_any();
     if host.node.is_none() {
         if holds && now > host.died_at + host.kernel.outlasts() + MS {
@@ -267,7 +308,7 @@ fn settled(world: &mut World) {
         let active: Vec<usize> =
             hosts().filter(|(_, host)| host.is_active()).map(|(index, _)| index).collect();
         let holders: Vec<usize> =
-            hosts().filter(|(_, host)| host.kernel.holds_any()).map(|(index, _)| index).collect();
+            hosts().filter(|(_, host)| host.kernel.answers_any(world.now)).map(|(index, _)| index).collect();
         let fit = hosts().any(|(index, host)| host.fit() && cut_off::reaches_somebody(world, index));
         let problem = if active.len() > 1 {
             Some(format!("hosts {active:?} hear each other and are all Active"))

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use vrrp_proto::action::{Outcome, Ownership, Ticket};
 
+use super::fence::Fence;
 use super::random::Random;
 use super::settings::{Bug, MS, SECOND};
 
@@ -16,6 +17,7 @@ const FAREWELL: u64 = 4 * SECOND;
 /// A request that waits for the worker.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
+    Fence(Ownership),
     Acquire(Ownership),
     Release(Ownership),
     Renew(Ownership),
@@ -41,6 +43,9 @@ pub(crate) struct Kernel {
     pub(crate) refuse: Vec<bool>,
     /// Whole seconds, as the kernel counts them; 0: no lease.
     pub(crate) lifetime: u64,
+    /// The same, as given last.
+    granted: u64,
+    pub(crate) fence: Fence,
     requests: VecDeque<Request>,
     pub(crate) free_at: u64,
     /// Somebody else has its lock until then.
@@ -51,11 +56,13 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    pub(crate) fn new(addresses: usize, lifetime: u64) -> Self {
+    pub(crate) fn new(addresses: usize, lifetime: u64, fence: Fence) -> Self {
         Self {
             table: vec![None; addresses],
             refuse: vec![false; addresses],
             lifetime,
+            granted: lifetime,
+            fence,
             requests: VecDeque::new(),
             free_at: 0,
             slow_until: 0,
@@ -66,7 +73,7 @@ impl Kernel {
 
     /// The longest that an address which nobody renews stays, whatever it was given last.
     pub(crate) fn outlasts(&self) -> u64 {
-        ((self.lifetime + 1) * SECOND).max(FAREWELL)
+        ((self.granted + 1) * SECOND).max(FAREWELL)
     }
 
     pub(crate) fn holds_any(&self) -> bool {
@@ -77,9 +84,19 @@ impl Kernel {
         self.table.iter().all(Option::is_some)
     }
 
-    /// Do both have the same address?
-    pub(crate) fn shares(&self, other: &Self) -> bool {
-        self.table.iter().zip(&other.table).any(|(own, others)| own.is_some() && others.is_some())
+    /// Does it answer for an address?
+    pub(crate) fn answers(&self, index: usize, now: u64) -> bool {
+        self.table[index].is_some() && self.fence.is_open(now)
+    }
+
+    /// For any of them?
+    pub(crate) fn answers_any(&self, now: u64) -> bool {
+        self.holds_any() && self.fence.is_open(now)
+    }
+
+    /// Do both answer for the same address?
+    pub(crate) fn shares(&self, other: &Self, now: u64) -> bool {
+        (0..self.table.len()).any(|index| self.answers(index, now) && other.answers(index, now))
     }
 
     /// Hands a request to the worker and says when it will have been served.
@@ -107,7 +124,8 @@ impl Kernel {
     /// Serves the oldest request.
     pub(crate) fn serve(&mut self, now: u64, random: &mut Random, bug: Option<Bug>) -> Vec<Answer> {
         let Some(request) = self.requests.pop_front() else { return Vec::new() };
-        let (Request::Acquire(ownership)
+        let (Request::Fence(ownership)
+        | Request::Acquire(ownership)
         | Request::Release(ownership)
         | Request::Renew(ownership)
         | Request::Disclaim(ownership)) = &request;
@@ -115,7 +133,10 @@ impl Kernel {
         self.ticket = ticket;
         let mut answers = Vec::new();
         match request {
+            Request::Fence(_) if bug == Some(Bug::FenceNotClosed) => {}
+            Request::Fence(_) => self.fence.close(),
             Request::Acquire(_) => {
+                self.fence.guard(now);
                 for index in range {
                     answers.push((ticket, self.add(index, now, random)));
                 }
@@ -126,6 +147,9 @@ impl Kernel {
                     if bug != Some(Bug::ReleaseIgnored) {
                         self.table[usize::from(index)] = None;
                     }
+                }
+                if !self.holds_any() {
+                    self.fence.forget();
                 }
                 answers.push((ticket, Outcome::Released));
             }
@@ -210,7 +234,8 @@ impl Kernel {
     }
 
     /// A lifetime of n seconds ends n to n + 1 seconds later (`decisions.md` 6).
-    fn lease(&self, now: u64, random: &mut Random) -> Option<u64> {
+    fn lease(&mut self, now: u64, random: &mut Random) -> Option<u64> {
+        self.granted = self.lifetime;
         let spread = random.pick(&[0, SECOND / 2, SECOND]);
         (self.lifetime > 0).then(|| now + self.lifetime * SECOND + spread)
     }

@@ -355,7 +355,11 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
         }
         D::Stall { host, until } => {
             if world.hosts[host].node.is_some() {
+                let now = world.now;
                 let stalled = &mut world.hosts[host];
+                if !stalled.is_stalled(now) {
+                    stalled.stalled_at = now;
+                }
                 stalled.stalled_until = stalled.stalled_until.max(until);
                 stalled.run_at = u64::MAX;
                 stalled.gone_by = stalled.gone_by.map(|by| by + until.saturating_sub(world.now));
@@ -432,6 +436,7 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
                 reloaded.parameters.interval = interval;
             }
             reloaded.kernel.lifetime = lifetime(&reloaded.parameters);
+            reloaded.kernel.fence.reconfigure(&reloaded.parameters);
             reload(world, host);
         }
     }

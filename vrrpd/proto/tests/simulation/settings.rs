@@ -61,6 +61,12 @@ pub(crate) enum Bug {
     WitnessesUnheard,
     /// After an overrun of netlink nobody looks at what was lost meanwhile.
     OverrunUnseen,
+    /// The fence does not hear of advertisements,
+    FenceNotRenewed,
+    /// lets nothing end,
+    FenceForEver,
+    /// or stays open for what is put behind a living router.
+    FenceNotClosed,
     /// A reload does not reach the node.
     ReloadIgnored,
     /// A clock runs four times as fast as the others.
@@ -68,7 +74,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::ReleaseIgnored,
         Self::OutcomesEarly,
         Self::TimersBeforePackets,
@@ -90,6 +96,9 @@ impl Bug {
         Self::LanSaidToAnswer,
         Self::WitnessesUnheard,
         Self::OverrunUnseen,
+        Self::FenceNotRenewed,
+        Self::FenceForEver,
+        Self::FenceNotClosed,
         Self::ReloadIgnored,
         Self::ClockTooFast,
     ];
@@ -196,7 +205,8 @@ impl Settings {
                     checksum_policy: ChecksumPolicy::Either,
                     checksum_form: random.pick(&[ChecksumForm::PseudoHeader, ChecksumForm::MessageOnly]),
                     leased: true,
-                    fenced: false,
+                    // Below 50 ms there is none.
+                    fenced: base * factor >= 5 && random.one_in(2),
                     announcements: Announcements {
                         count: 3,
                         interval: Duration::from_millis(100),
