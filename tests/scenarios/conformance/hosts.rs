@@ -18,6 +18,13 @@ fn asks_for(frame: &Frame, address: IpAddr) -> bool {
     }
 }
 
+/// Asks as a host does that wants the address itself: from nowhere (RFC 4862 5.4.2). Who claims it asks as well,
+/// from its own address, and waits for no answer.
+fn detects_duplicates_of(frame: &Frame, address: &str) -> bool {
+    let from = &frame.octets[14 + 8..][..16];
+    asks_for(frame, address.parse().expect("valid")) && from == [0; 16]
+}
+
 /// Says who has the address to one who asked.
 fn answers(frame: &Frame, address: IpAddr) -> bool {
     match frame.kind {
@@ -137,12 +144,12 @@ fn an_ipv6_address_is_of_use_at_once_where_others_are_probed_for() {
     Prober::start(lab.client(), VIP6).wait_for_answer();
     let probed = |frame: &Frame| {
         frame.interface == "a"
-            && [VIP6, VIP6_LINK_LOCAL].iter().any(|text| asks_for(frame, text.parse().expect("valid")))
+            && [VIP6, VIP6_LINK_LOCAL].iter().any(|address| detects_duplicates_of(frame, address))
     };
     assert!(!capture.frames().iter().any(probed), "a probed for its own address");
     a.ip("-6 addr add 2001:db8::77/128 dev eth0");
     capture.wait_for("a probe for another address", 0, |frame| {
-        frame.interface == "a" && asks_for(frame, "2001:db8::77".parse().expect("valid"))
+        frame.interface == "a" && detects_duplicates_of(frame, "2001:db8::77")
     });
 }
 
