@@ -19,8 +19,10 @@ impl World {
     /// Starts the daemon: it reads its configuration, opens its sockets, and looks at its host.
     pub(crate) fn start(&mut self, index: usize) {
         let left_over = self.hosts[index].kernel.left_over();
+        let now = self.now;
         let host = &mut self.hosts[index];
         host.begin_life();
+        host.begun_at = now;
         host.left_over = left_over.unwrap_or_default();
         let parameters = host.parameters.clone();
         self.tell(index, News::Configure(Box::new(parameters)));
@@ -104,6 +106,10 @@ impl World {
             self.hosts[host].clock = self.hosts[host].clock.max(deadline);
         }
         let (frames, news) = self.hosts[host].take_waiting();
+        if self.bug != Some(Bug::ClocksUnread) {
+            let clocks = self.hosts[host].clocks();
+            self.input(host, clocks);
+        }
         self.input(host, Input::Woke);
         if self.bug == Some(Bug::TimersBeforePackets) {
             self.input(host, Input::Drained);

@@ -57,6 +57,13 @@ impl Fence {
         }
     }
 
+    /// Its clock stood still for so long.
+    pub(crate) fn sleep(&mut self, length: u64) {
+        if self.live_until > 0 {
+            self.live_until = self.live_until.saturating_add(length);
+        }
+    }
+
     /// They are gone.
     pub(crate) fn forget(&mut self) {
         (self.live_until, self.closed) = (0, false);

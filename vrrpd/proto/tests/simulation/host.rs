@@ -1,5 +1,7 @@
 //! One host: a daemon that may or may not run, and what outlives it.
 
+use std::time::Duration;
+
 use vrrp_proto::action::{Input, Order, Outcome, Ownership, Ticket};
 use vrrp_proto::parameters::{Facts, Parameters, RouterId};
 use vrrp_proto::snapshot::{Phase, StateName};
@@ -11,6 +13,8 @@ use super::kernel::{Answer, Kernel};
 use super::settings::{HOSTS_MAX, MS, TRACKERS};
 use super::world::Frame;
 
+/// People's clock, when the machines started.
+const SINCE_1970: Duration = Duration::from_secs(1_700_000_000);
 /// Every host has one Virtual Router.
 pub(crate) const ROUTER: RouterId = RouterId(0);
 
@@ -79,6 +83,12 @@ pub(crate) struct Host {
     pub(crate) clock: u64,
     /// By how many millionths its clock is too fast.
     pub(crate) drift: i64,
+    /// For how long its machine has been suspended: `CLOCK_MONOTONIC` stood still meanwhile.
+    pub(crate) asleep: u64,
+    /// Its last sleep: for how long, and until when.
+    pub(crate) slept: (u64, u64),
+    /// What people have set their clock ahead by.
+    pub(crate) set_ahead: u64,
     pub(crate) stalled_at: u64,
     pub(crate) stalled_until: u64,
     pub(crate) link_up: bool,
@@ -90,6 +100,7 @@ pub(crate) struct Host {
     pub(crate) gone: bool,
     /// By when a daemon that was told to stop must be gone.
     pub(crate) gone_by: Option<u64>,
+    pub(crate) begun_at: u64,
     pub(crate) died_at: u64,
     /// As reported.
     pub(crate) state: StateName,
@@ -134,6 +145,9 @@ impl Host {
             last_run: 0,
             clock: 0,
             drift,
+            asleep: 0,
+            slept: (0, 0),
+            set_ahead: 0,
             stalled_at: 0,
             stalled_until: 0,
             link_up: true,
@@ -143,6 +157,7 @@ impl Host {
             orders: Orders::default(),
             gone: false,
             gone_by: None,
+            begun_at: 0,
             died_at: 0,
             state: StateName::Initialize,
             asking: false,
@@ -165,13 +180,20 @@ impl Host {
 
     /// What its clock says.
     pub(crate) fn local(&self, now: u64) -> u64 {
-        (i128::from(now) + i128::from(now) * i128::from(self.drift) / 1_000_000) as u64
+        let awake = now.saturating_sub(self.asleep);
+        (i128::from(awake) + i128::from(awake) * i128::from(self.drift) / 1_000_000) as u64
     }
 
     /// When its clock will say that.
     pub(crate) fn when(&self, local: u64) -> u64 {
         let about = i128::from(local) * 1_000_000 / (1_000_000 + i128::from(self.drift));
-        (about.max(1) as u64 - 1..).find(|&at| self.local(at) >= local).unwrap_or(u64::MAX)
+        (about.max(1) as u64 - 1 + self.asleep..).find(|&at| self.local(at) >= local).unwrap_or(u64::MAX)
+    }
+
+    /// What the other clocks say at the origin of that one.
+    pub(crate) fn clocks(&self) -> Input<'static> {
+        let boot = Duration::from_nanos(self.asleep);
+        Input::Clocks { wall: SINCE_1970 + boot + Duration::from_nanos(self.set_ahead), boot }
     }
 
     pub(crate) fn begin_life(&mut self) {

@@ -27,6 +27,9 @@ pub(crate) fn actions(world: &mut World, host: usize, actions: &[Action]) {
                 let speaks = active && !world.hosts[host].asking;
                 let allowed =
                     if priority.is_release() { active } else { speaks || takes_role(&actions[nth..]) };
+                if !priority.is_release() {
+                    after_sleep(world, host);
+                }
                 if !allowed {
                     let state = world.hosts[host].state;
                     world.violate(format!("host {host} in {state:?} sends priority {priority}"));
@@ -146,6 +149,20 @@ fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
     }
 }
 
+/// Who was suspended for longer than others wait listens for an interval before it speaks, unless it hears somebody.
+fn after_sleep(world: &mut World, index: usize) {
+    let host = &world.hosts[index];
+    let (length, until) = host.slept;
+    let intervals = world.hosts.iter().map(|host| host.parameters.interval.duration().as_nanos() as u64);
+    let least = intervals.min().unwrap_or_default();
+    let listens = least - world.settings.tolerance(least);
+    let heard = host.overheard.iter().any(|heard| heard.at >= until) || host.release_overheard >= until;
+    let was_there = host.node.is_some() && host.begun_at < until;
+    if was_there && !heard && length > 3 * world.settings.interval && world.now < until + listens {
+        world.violate(format!("host {index} speaks as soon as it is awake again"));
+    }
+}
+
 /// Who is dead or stalled and has a fence does not answer any more when a router claims that has heard its last
 /// word, measured by clocks that agree.
 fn silence(world: &mut World, claimant: usize) {
@@ -162,7 +179,17 @@ fn silence(world: &mut World, claimant: usize) {
             && heard.at >= host.spoke_at
             && host.spoke_at > 0
             && !host.resigned;
-        if away && all && host.kernel.fence.term.is_some() && host.kernel.answers_any(now) {
+        let awake = host.slept.1 < host.spoke_at;
+        let preempts = world.hosts[claimant].parameters.preempt_mode;
+        let outranked =
+            preempts && world.hosts[claimant].priority.is_some_and(|own| own.get() > heard.priority);
+        if away
+            && awake
+            && all
+            && !outranked
+            && host.kernel.fence.term.is_some()
+            && host.kernel.answers_any(now)
+        {
             return world
                 .violate(format!("host {claimant} follows the silence of host {other}, which answers"));
         }
@@ -215,7 +242,11 @@ pub(crate) fn after_run(world: &mut World, index: usize) {
         // was away itself, or cut off, listens for one interval and Skew_Time.
         let interval = world.settings.interval;
         let heard = host.overheard.iter().map(|heard| heard.at).max().unwrap_or_default();
-        let latest = (heard.max(host.since) + 4 * interval).max(host.last_run + 2 * interval);
+        let from = heard.max(host.since);
+        // While it was suspended its clock stood still.
+        let (length, until) = host.slept;
+        let slept = if until > from { length } else { 0 };
+        let latest = (from + slept + 4 * interval).max(host.last_run + 2 * interval);
         match next.map(|next| host.when(next.as_nanos())) {
             Some(next) if next <= latest => {}
             Some(next) => {
@@ -266,7 +297,9 @@ fn one_host(world: &mut World, index: usize, now: u64) {
     let since = if host.node.is_none() { host.died_at } else { host.stalled_at };
     let away = host.node.is_none() || host.is_stalled(now);
     let answers = away && host.kernel.fence.term.is_some() && host.kernel.answers_any(now);
-    if answers && now > since + host.kernel.fence.granted + MS {
+    // While it was suspended its clock stood still.
+    let slept = if host.slept.1 > since { host.slept.0 } else { 0 };
+    if answers && now > since + slept + host.kernel.fence.granted + MS {
         world.violate(format!("host {index} does not run and its fence is open"));
         return;
     }

@@ -52,6 +52,7 @@ pub(crate) struct Kernel {
     pub(crate) slow_until: u64,
     /// The queue of its notifications overran: what it did is found out later.
     unseen: Option<Vec<Answer>>,
+    pub(crate) asleep_until: u64,
     ticket: Ticket,
 }
 
@@ -67,6 +68,7 @@ impl Kernel {
             free_at: 0,
             slow_until: 0,
             unseen: None,
+            asleep_until: 0,
             ticket: Ticket::default(),
         }
     }
@@ -86,12 +88,24 @@ impl Kernel {
 
     /// Does it answer for an address?
     pub(crate) fn answers(&self, index: usize, now: u64) -> bool {
-        self.table[index].is_some() && self.fence.is_open(now)
+        self.table[index].is_some() && self.fence.is_open(now) && self.asleep_until <= now
     }
 
     /// For any of them?
     pub(crate) fn answers_any(&self, now: u64) -> bool {
-        self.holds_any() && self.fence.is_open(now)
+        self.holds_any() && self.fence.is_open(now) && self.asleep_until <= now
+    }
+
+    /// The machine is suspended: nothing of it goes on, and nothing answers.
+    pub(crate) fn sleep(&mut self, until: u64, length: u64) {
+        self.asleep_until = until;
+        self.fence.sleep(length);
+        self.free_at = self.free_at.max(until);
+        self.slow_until = self.slow_until.max(until);
+        for entry in self.table.iter_mut().flatten() {
+            entry.expires = entry.expires.map(|at| at + length);
+            entry.renewed += length;
+        }
     }
 
     /// Do both answer for the same address?

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use vrrp_proto::action::Order;
-use vrrp_proto::parameters::Facts;
+use vrrp_proto::parameters::{Authentication, Facts};
 use vrrp_proto::tracking::TrackerState::Passing;
 use vrrp_proto::tracking::{TrackerId, TrackerState};
 use vrrp_proto::{AdverInterval, Priority, Version};
 
 use super::host::{News, lifetime};
-use super::settings::{Bug, DEMOTE, FAULT, Flavour, MS, TRACKERS, WEIGHT};
+use super::settings::{Bug, DEMOTE, FAULT, Flavour, MS, SECOND, TRACKERS, WEIGHT};
 use super::world::{Event, Weather, World};
 
 #[derive(Clone, Debug)]
@@ -88,6 +88,16 @@ pub(crate) enum Disturbance {
     },
     Resync {
         host: usize,
+    },
+    /// The machine is suspended, or stopped and continued elsewhere.
+    Suspend {
+        host: usize,
+        until: u64,
+    },
+    /// Somebody sets the clock of a host.
+    SetClock {
+        host: usize,
+        ahead: u64,
     },
     /// Somebody else has the kernel's lock.
     Slow {
@@ -257,7 +267,7 @@ fn plan_trouble(world: &mut World, at: u64) -> u64 {
     let order = any_order(world, host, true);
     let random = &mut world.random;
     let second = !world.settings.second_sources.is_empty();
-    let kinds = if second || world.settings.witnessed { 29 } else { 25 };
+    let kinds = if second || world.settings.witnessed { 32 } else { 28 };
     let interval_then = world.settings.hosts[random.index(count)].interval;
     let (first, then) = match random.below(kinds) {
         0 | 1 => (D::Crash { host }, (!last).then_some((soon, D::Start { host }))),
@@ -298,15 +308,17 @@ fn plan_trouble(world: &mut World, at: u64) -> u64 {
             world.push(killed, Event::Disturb(D::Crash { host }));
             (order, Some((killed + MS, D::Start { host })))
         }
-        25 if !second => {
+        25 | 26 => (D::Suspend { host, until: end }, None),
+        27 => (D::SetClock { host, ahead: random.pick(&[interval / 2, 5 * interval, 3600 * SECOND]) }, None),
+        28 if !second => {
             // The station dies, for all.
             (D::Partition { side: 1 << count }, (!last).then_some((end, D::Partition { side: 0 })))
         }
-        25 | 26 if second => (
+        28 | 29 if second => (
             D::CutSecond { from: host, to: other, cut: true },
             (!last).then_some((end, D::CutSecond { from: host, to: other, cut: false })),
         ),
-        25..=28 => (
+        28..=31 => (
             D::Isolate { host, receives: false, sends: random.one_in(2) },
             (!last).then_some((end, D::Isolate { host, receives: true, sends: true })),
         ),
@@ -332,7 +344,8 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
         D::Start { host } if world.hosts[host].node.is_none() => world.start(host),
         D::Start { .. } => {}
         D::Crash { host } => {
-            if world.hosts[host].node.is_some() {
+            let awake = world.hosts[host].kernel.asleep_until <= world.now;
+            if world.hosts[host].node.is_some() && awake {
                 let now = world.now;
                 world.hosts[host].end_life(now);
             }
@@ -410,6 +423,26 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
         D::Priority { host, priority } => {
             world.hosts[host].parameters.priority = Priority::new(priority.clamp(1, 254));
             reload(world, host);
+        }
+        D::Suspend { host, until } => {
+            let now = world.now;
+            // Not again before all that follows from the last time is over.
+            let awake = world.hosts[host].slept.1 + world.settings.settle() < now
+                && !world.hosts[host].is_stalled(now);
+            if world.hosts[host].node.is_some() && awake {
+                let length = until - now;
+                let asleep = &mut world.hosts[host];
+                asleep.asleep += length;
+                asleep.slept = (length, until);
+                asleep.kernel.sleep(until, length);
+                disturb(world, D::Stall { host, until });
+            }
+        }
+        D::SetClock { host, ahead } => {
+            // Of keyed advertisements it is the sequence, which must not go back.
+            if matches!(world.hosts[host].parameters.authentication, Authentication::None) {
+                world.hosts[host].set_ahead = ahead;
+            }
         }
         D::Overrun { host } => {
             if world.hosts[host].node.is_some() {

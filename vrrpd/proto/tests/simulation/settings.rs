@@ -61,6 +61,8 @@ pub(crate) enum Bug {
     WitnessesUnheard,
     /// After an overrun of netlink nobody looks at what was lost meanwhile.
     OverrunUnseen,
+    /// Only `CLOCK_MONOTONIC` is read.
+    ClocksUnread,
     /// The fence does not hear of advertisements,
     FenceNotRenewed,
     /// lets nothing end,
@@ -74,7 +76,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::ReleaseIgnored,
         Self::OutcomesEarly,
         Self::TimersBeforePackets,
@@ -96,6 +98,7 @@ impl Bug {
         Self::LanSaidToAnswer,
         Self::WitnessesUnheard,
         Self::OverrunUnseen,
+        Self::ClocksUnread,
         Self::FenceNotRenewed,
         Self::FenceForEver,
         Self::FenceNotClosed,

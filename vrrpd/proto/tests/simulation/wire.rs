@@ -141,7 +141,8 @@ impl World {
             judge::delivered(self, from, &packet.payload);
         }
         let host = &mut self.hosts[to];
-        if host.node.is_none() || !host.link_up && !frame.is_on_second() {
+        let asleep = host.kernel.asleep_until > self.now;
+        if host.node.is_none() || asleep || !host.link_up && !frame.is_on_second() {
             return;
         }
         let configured = host.node.as_ref().is_some_and(|node| node.source(ROUTER).is_some());
