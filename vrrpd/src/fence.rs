@@ -58,7 +58,7 @@ pub(crate) enum Message {
         term: Term,
         /// Which addresses.
         addresses: Vec<Guarded>,
-        /// Since when it is live, unless that is known already; `None`: not before its next advertisement.
+        /// Since when it is live, unless it has advertised since; `None`: not before its next advertisement.
         live_since: Option<Instant>,
         /// Who waits until they are guarded.
         done: Option<SyncSender<()>>,
@@ -171,6 +171,8 @@ struct Fence {
     /// Of the tables.
     name: String,
     holders: BTreeMap<RouterId, Holder>,
+    /// The last advertisement of each router. The first of a tenure may be told before its addresses are.
+    advertised: BTreeMap<RouterId, Instant>,
     tables: Option<Tables>,
     wanted: bool,
     told: Standing,
@@ -204,6 +206,7 @@ impl Fence {
             notes,
             name,
             holders: BTreeMap::new(),
+            advertised: BTreeMap::new(),
             tables: None,
             wanted: false,
             told: Standing::Unwanted,
@@ -247,6 +250,7 @@ impl Fence {
         while let Some(message) = self.messages.pop() {
             match message {
                 Message::Renew { router, at } => {
+                    self.advertised.insert(router, at);
                     if let Some(holder) = self.holders.get_mut(&router) {
                         holder.live_since = holder.live_since.max(Some(at));
                         renewed.insert(router);
@@ -292,10 +296,11 @@ impl Fence {
     ) {
         let others: Vec<RouterId> = self.holders.keys().copied().filter(|&other| other != router).collect();
         others.into_iter().for_each(|other| self.free(other, &addresses, steps));
+        let heard_of = self.advertised.get(&router).copied();
         let holder = self.holders.entry(router).or_insert_with(|| Holder {
             term,
             addresses: BTreeSet::new(),
-            live_since,
+            live_since: live_since.max(live_since.and(heard_of)),
         });
         holder.term = term;
         // A late order to put back one address is no sign of life.

@@ -109,6 +109,22 @@ fn an_address_that_is_put_back_is_no_sign_of_life() {
 }
 
 #[test]
+fn a_claim_that_was_advertised_before_it_is_guarded_has_its_whole_term() {
+    in_network_namespace(|| {
+        let mut fixture = fence();
+        let claimed = clock::now().saturating_sub(TERM.live - Duration::from_secs(60));
+        let left = |fixture: &Fixture| fixture.fence.holders[&ROUTER].left(clock::now()).expect("it is live");
+        fixture.guard(&["192.0.2.201"], Some(claimed));
+        assert!(is_live("inet") && left(&fixture) <= Duration::from_secs(60), "nobody has heard of it yet");
+        fixture.tell(Message::Free { router: ROUTER, addresses: guarded(&["192.0.2.201"]) });
+
+        fixture.tell(Message::Renew { router: ROUTER, at: clock::now() });
+        fixture.guard(&["192.0.2.201"], Some(claimed));
+        assert!(is_live("inet") && left(&fixture) > TERM.live / 2);
+    });
+}
+
+#[test]
 fn an_address_that_another_router_takes_over_leads_to_that_one() {
     in_network_namespace(|| {
         let mut fixture = fence();

@@ -17,6 +17,10 @@ use crate::fence::{Guarded, Message, Term};
 const SPACING: Duration = Duration::from_millis(500);
 /// The kernel ends a lifetime up to a second late.
 const LATE: Duration = Duration::from_secs(1);
+/// So long an address answers at least before its first advertisement: that takes less than a millisecond,
+/// but where a thousand routers claim at once, their fences take their time. The rest is a quarter of the
+/// interval.
+const LEAST_CLAIM: Duration = Duration::from_millis(20);
 /// The longest that addresses wait for the fence before they are put behind a living router.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -38,8 +42,15 @@ impl Worker {
     /// Has the fence guard what is there through us, and nothing else.
     pub(super) fn guard_held(&mut self, ownership: &Ownership) {
         let (ours, others) = self.split(ownership);
-        self.guard(ownership.router, ours, Some(clock::now()), None);
+        self.guard(ownership.router, ours, self.claimed(ownership.router), None);
         self.free(ownership.router, others);
+    }
+
+    /// Since when a router that holds its addresses from now on is live. Nobody has heard of the claim
+    /// yet, so that others make theirs when they would have: without an advertisement it soon ends.
+    fn claimed(&self, router: RouterId) -> Option<vrrp_proto::Instant> {
+        let live = self.places.get(&router)?.place.fence?;
+        Some(clock::now().saturating_sub(live - (live / 12).max(LEAST_CLAIM).min(live)))
     }
 
     /// What could not be removed is guarded until it goes.

@@ -305,6 +305,23 @@ fn the_fence_guards_what_is_about_to_be_put_behind_a_living_router_and_nothing_o
 }
 
 #[test]
+fn a_claim_is_live_for_a_short_time_before_anybody_has_heard_of_it() {
+    in_network_namespace(|| {
+        add_eth0();
+        let mut worker = worker("claim");
+        worker.place(ROUTER, leased_on("eth0"));
+        worker.acquire(&ownership());
+        let live_since = std::iter::from_fn(|| worker.fence.pop()).find_map(|message| match message {
+            fence::Message::Guard { live_since, .. } => live_since,
+            _ => None,
+        });
+        let live = worker.places[&ROUTER].place.fence.expect("a fence is wanted");
+        let used_up = crate::clock::now() - live_since.expect("a claim over silence is live");
+        assert!(used_up >= live - live / 12, "{used_up:?} of {live:?}");
+    });
+}
+
+#[test]
 fn a_lifetime_is_renewed_by_a_fresh_advertisement_and_follows_the_configuration() {
     in_network_namespace(|| {
         use netlink::Lifetime::{Forever, Seconds};
