@@ -81,7 +81,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Starts both and waits until `a` alone holds the address; `more` are further keys for both.
+    /// Starts both and waits until `a` alone holds the address and has said so; `more` are further keys for both.
     /// `None` where the laboratory is not available, which has been said aloud.
     pub fn open(more: &str) -> Option<Self> {
         Self::with(|node| web(if node.name() == "a" { PRIMARY } else { SECONDARY }, more))
@@ -96,8 +96,11 @@ impl Pair {
     pub fn with_address(address: &str, config: impl Fn(&Node) -> String) -> Option<Self> {
         let lab = Lab::open()?;
         let (a, b) = (lab.node("a"), lab.node("b"));
+        let adverts = lab.capture_adverts(&[&a]);
         let (primary, secondary) = (a.vrrpd(&config(&a)), b.vrrpd(&config(&b)));
         lab.wait_for_holder(address, "a");
+        // Who is stopped before its first advertisement has promised nobody anything.
+        adverts.wait_for_advert("a", 0);
         Some(Self { primary, secondary, a, b, lab })
     }
 }
