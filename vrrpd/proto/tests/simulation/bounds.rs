@@ -4,7 +4,7 @@ use vrrp_proto::snapshot::Phase;
 
 use super::cut_off;
 use super::host::Host;
-use super::plan;
+use super::plan::{self, Group};
 use super::settings::MS;
 use super::world::World;
 
@@ -44,13 +44,13 @@ fn nobody(world: &mut World) {
     let holds = |host: &Host| host.is_up(now) && host.kernel.answers_any(now);
     let waits = |host: &Host| host.phase == Phase::BackOff || host.kernel.refuse.contains(&true);
     let cut = [&world.cut, &world.cut_second].into_iter().flatten().flatten().any(|&cut| cut);
-    let lacks = |group: &Vec<usize>| {
-        let hosts = || group.iter().map(|&index| (index, &world.hosts[index]));
+    let lacks = |group: Group| {
+        let hosts = || group.hosts().map(|index| (index, &world.hosts[index]));
         let fit = |(index, host): (usize, &Host)| host.fit() && cut_off::reaches_somebody(world, index);
         hosts().any(fit) && !hosts().any(|(_, host)| holds(host))
     };
     let somewhere = cut || !world.hosts.iter().any(holds);
-    let lacking = somewhere && plan::groups(world).is_some_and(|groups| groups.iter().any(lacks));
+    let lacking = somewhere && plan::groups(world).is_some_and(|mut groups| groups.any(lacks));
     if !lacking || world.hosts.iter().any(waits) {
         world.nobody_since = None;
         return;

@@ -1,10 +1,8 @@
 //! Who is cut off from peers and witnesses: it holds nothing for longer than `docs/witnesses.md` says.
 
-use vrrp_proto::Instant;
 use vrrp_proto::parameters::{Witness, WitnessPolicy};
 use vrrp_proto::snapshot::{StateName, Verdict};
 
-use super::host::ROUTER;
 use super::settings::MS;
 use super::world::World;
 
@@ -64,9 +62,7 @@ fn distance(world: &World, index: usize) -> u64 {
 
 /// Does a host know whether it is cut off?
 pub(crate) fn misjudges(world: &World, index: usize) -> Option<String> {
-    let host = &world.hosts[index];
-    let snapshot = host.node.as_ref()?.snapshot(ROUTER, Instant::from_nanos(host.clock))?;
-    let verdict = snapshot.witness.filter(|_| snapshot.state != StateName::Initialize)?.verdict;
+    let verdict = world.hosts[index].verdict?;
     let wrong = reaches_somebody(world, index) != (verdict == Verdict::Answered);
     wrong.then(|| format!("host {index} takes what is answered for {verdict:?}"))
 }

@@ -253,12 +253,20 @@ impl World {
         for (ticket, outcome) in answers {
             self.tell(host, News::Outcome(ticket, outcome));
         }
-        if let Some(at) = self.hosts[host].kernel.next_expiry() {
-            self.push(at, Event::Expire { host });
+        self.schedule_expiry(host);
+    }
+
+    /// Wakes the kernel up when the next of its addresses is due, and once only.
+    fn schedule_expiry(&mut self, host: usize) {
+        let next = self.hosts[host].kernel.next_expiry().unwrap_or(u64::MAX);
+        if next < self.hosts[host].expire_at {
+            self.hosts[host].expire_at = next;
+            self.push(next, Event::Expire { host });
         }
     }
 
     pub(super) fn expire(&mut self, host: usize) {
+        self.hosts[host].expire_at = u64::MAX;
         if self.bug == Some(Bug::LeaseNotEnforced) {
             return;
         }
@@ -266,9 +274,7 @@ impl World {
             self.note(|| format!("{host}  =  expired: {outcome:?}"));
             self.lost(host, (ticket, outcome));
         }
-        if let Some(at) = self.hosts[host].kernel.next_expiry() {
-            self.push(at, Event::Expire { host });
-        }
+        self.schedule_expiry(host);
     }
 
     pub(crate) fn lost(&mut self, host: usize, answer: Answer) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vrrp_proto::action::{Input, Order, Outcome, Ownership, Ticket};
 use vrrp_proto::parameters::{Facts, Parameters, RouterId};
-use vrrp_proto::snapshot::{Phase, StateName};
+use vrrp_proto::snapshot::{Phase, StateName, Verdict};
 use vrrp_proto::tracking::{Effect, TrackerId, TrackerState};
 use vrrp_proto::{Family, Node, Priority};
 
@@ -79,6 +79,8 @@ pub(crate) struct Host {
     pub(crate) inbox: Vec<(Frame, u64)>,
     pub(crate) news: Vec<News>,
     pub(crate) run_at: u64,
+    /// When its kernel looks for addresses that have expired.
+    pub(crate) expire_at: u64,
     pub(crate) last_run: u64,
     pub(crate) clock: u64,
     /// By how many millionths its clock is too fast.
@@ -109,6 +111,7 @@ pub(crate) struct Host {
     /// As it showed itself after its last run.
     pub(crate) priority: Option<Priority>,
     pub(crate) client_lan: Option<TrackerState>,
+    pub(crate) verdict: Option<Verdict>,
     pub(crate) since: u64,
     pub(crate) overheard: Vec<Overheard>,
     pub(crate) release_overheard: u64,
@@ -142,6 +145,7 @@ impl Host {
             inbox: Vec::new(),
             news: Vec::new(),
             run_at: u64::MAX,
+            expire_at: u64::MAX,
             last_run: 0,
             clock: 0,
             drift,
@@ -164,6 +168,7 @@ impl Host {
             phase: Phase::Settled,
             priority: None,
             client_lan: None,
+            verdict: None,
             since: 0,
             overheard: vec![Overheard::default(); HOSTS_MAX],
             release_overheard: 0,
@@ -221,6 +226,7 @@ impl Host {
         self.phase = Phase::Settled;
         self.priority = None;
         self.client_lan = None;
+        self.verdict = None;
         self.overheard.fill(Overheard::default());
         self.release_overheard = 0;
         self.newest = [[0; 2]; HOSTS_MAX];

@@ -8,7 +8,7 @@ use vrrp_proto::tracking::TrackerState;
 use super::bounds;
 use super::cut_off;
 use super::host::ROUTER;
-use super::plan;
+use super::plan::{self, Group};
 use super::settings::{Flavour, MS};
 use super::world::World;
 
@@ -210,6 +210,7 @@ pub(crate) fn after_run(world: &mut World, index: usize) {
     world.hosts[index].phase = snapshot.phase;
     world.hosts[index].priority = Some(snapshot.priority);
     world.hosts[index].client_lan = running.and_then(|it| Some(it.second_path.as_ref()?.client_lan));
+    world.hosts[index].verdict = running.and_then(|it| Some(it.witness.as_ref()?.verdict));
     if next.is_some_and(|next| next <= clock) {
         world.violate(format!("host {index} is drained and its timer has run out already: {snapshot:?}"));
     }
@@ -337,26 +338,22 @@ fn one_host(world: &mut World, index: usize, now: u64) {
 fn settled(world: &mut World) {
     let Some(groups) = plan::groups(world) else { return };
     for group in groups {
-        let hosts = || group.iter().map(|&index| (index, &world.hosts[index]));
-        let active: Vec<usize> =
-            hosts().filter(|(_, host)| host.is_active()).map(|(index, _)| index).collect();
-        let holders: Vec<usize> =
-            hosts().filter(|(_, host)| host.kernel.answers_any(world.now)).map(|(index, _)| index).collect();
+        let hosts = || group.hosts().map(|index| (index, &world.hosts[index]));
+        let active = group.those(|index| world.hosts[index].is_active());
+        let holders = group.those(|index| world.hosts[index].kernel.answers_any(world.now));
         let fit = hosts().any(|(index, host)| host.fit() && cut_off::reaches_somebody(world, index));
         let problem = if active.len() > 1 {
             Some(format!("hosts {active:?} hear each other and are all Active"))
-        } else if fit && active.is_empty() {
+        } else if fit && active.len() == 0 {
             Some(format!("nobody of {group:?} is Active"))
         } else if fit && holders.len() != 1 && hosts().all(|(_, host)| host.fit()) {
             Some(format!("hosts {holders:?} of {group:?} hold addresses"))
-        } else if let Some(problem) = group.iter().find_map(|&host| cut_off::misjudges(world, host)) {
+        } else if let Some(problem) = group.hosts().find_map(|host| cut_off::misjudges(world, host)) {
             Some(problem)
-        } else if let Some(problem) = group.iter().find_map(|&host| misjudges_lan(world, host)) {
+        } else if let Some(problem) = group.hosts().find_map(|host| misjudges_lan(world, host)) {
             Some(problem)
-        } else if let [active] = active[..] {
-            wrong_one(world, active, &group)
         } else {
-            None
+            active.hosts().next().and_then(|active| wrong_one(world, active, group))
         };
         if let Some(problem) = problem {
             return world.violate(format!("settled, and {problem}"));
@@ -373,7 +370,7 @@ fn misjudges_lan(world: &World, index: usize) -> Option<String> {
 }
 
 /// Is there a router that should have preempted this one?
-fn wrong_one(world: &World, active: usize, group: &[usize]) -> Option<String> {
+fn wrong_one(world: &World, active: usize, group: Group) -> Option<String> {
     let priority = |index: usize| world.hosts[index].priority;
     let host = &world.hosts[active];
     // What the kernel refused is tried again with growing distance, and may be missing until then.
@@ -382,7 +379,7 @@ fn wrong_one(world: &World, active: usize, group: &[usize]) -> Option<String> {
     if host.fit() && !host.kernel.holds_all() && !refused {
         return Some(format!("host {active} is Active without all its addresses"));
     }
-    let better = group.iter().copied().find(|&other| {
+    let better = group.hosts().find(|&other| {
         let host = &world.hosts[other];
         let undecided = host.orders.frozen.unwrap_or(host.health).contains(&TrackerState::Pending);
         let preempts = host.parameters.preempt_mode && !host.orders.yielded;

@@ -1,7 +1,5 @@
 //! What happens to the hosts and the LAN, and when.
 
-use std::collections::BTreeSet;
-
 use vrrp_proto::action::Order;
 use vrrp_proto::parameters::{Authentication, Facts};
 use vrrp_proto::tracking::TrackerState::Passing;
@@ -9,7 +7,7 @@ use vrrp_proto::tracking::{TrackerId, TrackerState};
 use vrrp_proto::{AdverInterval, Priority, Version};
 
 use super::host::{News, lifetime};
-use super::settings::{Bug, DEMOTE, FAULT, Flavour, MS, SECOND, TRACKERS, WEIGHT};
+use super::settings::{Bug, DEMOTE, FAULT, Flavour, HOSTS_MAX, MS, SECOND, TRACKERS, WEIGHT};
 use super::world::{Event, Weather, World};
 
 #[derive(Clone, Debug)]
@@ -358,7 +356,7 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
                 let from = world.now.max(world.hosts[host].stalled_until).max(slow);
                 let by = from + world.settings.leaving() + 20 * MS + kernel;
                 world.hosts[host].gone_by = Some(by);
-                world.push(by + 1, Event::Run { host });
+                world.push(by + 1, Event::Look);
             }
         }
         D::Link { host, up } => {
@@ -504,20 +502,54 @@ pub(crate) fn hear_each_other(world: &World, a: usize, b: usize) -> bool {
     !world.cut[a][b] && !world.cut[b][a] || second && !world.cut_second[a][b] && !world.cut_second[b][a]
 }
 
-/// The hosts in groups that hear each other, both ways and all with all; none while some of them
-/// hear only half.
-pub(crate) fn groups(world: &World) -> Option<Vec<Vec<usize>>> {
-    let second = !world.settings.second_sources.is_empty();
-    let hear = |a: usize, b: usize| hear_each_other(world, a, b);
-    let count = world.hosts.len();
-    let mut groups: BTreeSet<Vec<usize>> = BTreeSet::new();
-    for host in (0..count).filter(|&host| world.hosts[host].takes_part()) {
-        let peers = (0..count).filter(|&other| world.hosts[other].takes_part());
-        groups.insert(peers.filter(|&other| other == host || hear(host, other)).collect());
+/// Hosts that hear each other.
+#[derive(Clone, Copy)]
+pub(crate) struct Group(u8);
+
+impl Group {
+    pub(crate) fn hosts(self) -> impl Iterator<Item = usize> {
+        (0..HOSTS_MAX).filter(move |host| self.0 >> host & 1 == 1)
     }
+
+    /// Some of its hosts.
+    pub(crate) fn those(self, are: impl Fn(usize) -> bool) -> Self {
+        Self(self.hosts().filter(|&host| are(host)).fold(0, |some, host| some | 1 << host))
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.hosts().count()
+    }
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.hosts()).finish()
+    }
+}
+
+/// The hosts in groups that hear each other, both ways and all with all; none while some of them
+/// hear only half. It is asked after each event, and allocates nothing.
+pub(crate) fn groups(world: &World) -> Option<impl Iterator<Item = Group> + use<>> {
+    let second = !world.settings.second_sources.is_empty();
+    let count = world.hosts.len();
     let open = |a: usize, b: usize| !world.cut[a][b] || second && !world.cut_second[a][b];
-    let half = (0..count).any(|a| (0..count).any(|b| !hear(a, b) && (open(a, b) || open(b, a))));
-    let members: usize = groups.iter().map(Vec::len).sum();
-    let distinct: BTreeSet<usize> = groups.iter().flatten().copied().collect();
-    (!half && members == distinct.len()).then(|| groups.into_iter().collect())
+    let hears = |a: usize, b: usize| a == b || hear_each_other(world, a, b);
+    if (0..count).any(|a| (0..a).any(|b| !hears(a, b) && (open(a, b) || open(b, a)))) {
+        return None;
+    }
+    let mut heard = [0_u8; HOSTS_MAX];
+    for (a, heard) in heard.iter_mut().enumerate().take(count).filter(|(a, _)| world.hosts[*a].takes_part()) {
+        let both = |&b: &usize| world.hosts[b].takes_part() && hears(a, b);
+        *heard = (0..count).filter(both).fold(0, |all, b| all | 1 << b);
+    }
+    let partly = |a: usize, b: usize| heard[a] & heard[b] != 0 && heard[a] != heard[b];
+    if (0..count).any(|a| (0..a).any(|b| partly(a, b))) {
+        return None;
+    }
+    // Each is told of by the first of its hosts.
+    Some(
+        (0..count)
+            .filter(move |&host| heard[host].trailing_zeros() as usize == host)
+            .map(move |host| Group(heard[host])),
+    )
 }

@@ -39,12 +39,30 @@ impl Frame {
 
 #[derive(Debug)]
 pub(crate) enum Event {
-    Run { host: usize },
-    Deliver { from: usize, to: usize, frame: Frame, late: bool },
-    Serve { host: usize, life: u32 },
-    Expire { host: usize },
-    Tell { host: usize, life: u32, news: News },
+    Run {
+        host: usize,
+    },
+    Deliver {
+        from: usize,
+        to: usize,
+        frame: Frame,
+        late: bool,
+    },
+    Serve {
+        host: usize,
+        life: u32,
+    },
+    Expire {
+        host: usize,
+    },
+    Tell {
+        host: usize,
+        life: u32,
+        news: News,
+    },
     Disturb(Disturbance),
+    /// What should have happened by now is judged.
+    Look,
     NextRound,
 }
 
@@ -154,6 +172,9 @@ impl World {
         if matches!(event, Event::NextRound) && !plan::next_round(self) {
             return false;
         }
+        if self.is_void(&event) {
+            return true;
+        }
         // What is only on its way to a daemon has changed nothing yet.
         let changes = !matches!(event, Event::Deliver { late: false, .. } | Event::Tell { .. });
         self.happen(event);
@@ -195,19 +216,27 @@ impl World {
         }
     }
 
+    /// Something else came before it, or the process is gone that it was meant for.
+    fn is_void(&self, event: &Event) -> bool {
+        match *event {
+            Event::Run { host } => self.hosts[host].run_at != self.now,
+            Event::Expire { host } => self.hosts[host].expire_at != self.now,
+            Event::Serve { host, life } | Event::Tell { host, life, .. } => life != self.hosts[host].life,
+            Event::Deliver { .. } | Event::Disturb(_) | Event::Look | Event::NextRound => false,
+        }
+    }
+
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Run { host } if self.hosts[host].run_at == self.now => {
+            Event::Run { host } => {
                 self.hosts[host].run_at = u64::MAX;
                 self.run_host(host);
             }
-            Event::Run { .. } | Event::NextRound => {}
             Event::Deliver { from, to, frame, late } => self.deliver(from, to, frame, late),
-            Event::Serve { host, life } if life == self.hosts[host].life => self.serve(host),
-            Event::Serve { .. } => {}
+            Event::Serve { host, .. } => self.serve(host),
             Event::Expire { host } => self.expire(host),
-            Event::Tell { host, life, news } if life == self.hosts[host].life => self.tell(host, news),
-            Event::Tell { .. } => {}
+            Event::Tell { host, news, .. } => self.tell(host, news),
+            Event::Look | Event::NextRound => {}
             Event::Disturb(disturbance) => {
                 self.note(|| format!("   *  {disturbance:?}"));
                 self.disturbed();
