@@ -58,8 +58,8 @@ pub(crate) enum Message {
         term: Term,
         /// Which addresses.
         addresses: Vec<Guarded>,
-        /// Since when it is live, unless it has advertised since; `None`: not before its next advertisement.
-        live_since: Option<Instant>,
+        /// From when on they answer.
+        live: Live,
         /// Who waits until they are guarded.
         done: Option<SyncSender<()>>,
     },
@@ -74,6 +74,16 @@ pub(crate) enum Message {
     Wanted(bool),
     /// End the thread, and leave nothing behind.
     Stop,
+}
+
+/// From when on the addresses of a router answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Live {
+    /// Since then, unless the router has advertised since. What is known of it already counts more.
+    Since(Instant),
+    /// Not before an advertisement that left after this. It may be known already: advertisements are told
+    /// at once, what is to happen to addresses waits for its turn.
+    AdvertisedAfter(Instant),
 }
 
 /// How long the kernel waits for a router's advertisements.
@@ -256,8 +266,8 @@ impl Fence {
                         renewed.insert(router);
                     }
                 }
-                Message::Guard { router, term, addresses, live_since, done } => {
-                    self.guard(router, term, addresses, live_since, &mut steps);
+                Message::Guard { router, term, addresses, live, done } => {
+                    self.guard(router, term, addresses, live, &mut steps);
                     renewed.insert(router);
                     waiting.extend(done);
                 }
@@ -291,20 +301,26 @@ impl Fence {
         router: RouterId,
         term: Term,
         addresses: Vec<Guarded>,
-        live_since: Option<Instant>,
+        live: Live,
         steps: &mut Steps,
     ) {
         let others: Vec<RouterId> = self.holders.keys().copied().filter(|&other| other != router).collect();
         others.into_iter().for_each(|other| self.free(other, &addresses, steps));
-        let heard_of = self.advertised.get(&router).copied();
+        let advertised = self.advertised.get(&router).copied();
+        let live_since = match live {
+            Live::Since(at) => advertised.max(Some(at)),
+            Live::AdvertisedAfter(at) => advertised.filter(|&advertised| advertised > at),
+        };
         let holder = self.holders.entry(router).or_insert_with(|| Holder {
             term,
             addresses: BTreeSet::new(),
-            live_since: live_since.max(live_since.and(heard_of)),
+            live_since,
         });
         holder.term = term;
         // A late order to put back one address is no sign of life.
-        holder.live_since = live_since.and(holder.live_since);
+        if let Live::AdvertisedAfter(_) = live {
+            holder.live_since = live_since;
+        }
         let new: Vec<Guarded> =
             addresses.into_iter().filter(|address| holder.addresses.insert(address.clone())).collect();
         if let Some(tables) = &mut self.tables {

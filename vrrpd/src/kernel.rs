@@ -342,7 +342,7 @@ impl Worker {
             match message {
                 Message::Kernel(Kernel::Acquire(ownership)) => self.acquire(&ownership),
                 Message::Kernel(Kernel::Release(ownership)) => self.release(&ownership),
-                Message::Kernel(Kernel::Fence(ownership)) => self.fence_off(&ownership),
+                Message::Kernel(Kernel::Fence(ownership, at)) => self.fence_off(&ownership, at),
                 Message::Kernel(Kernel::Renew(ownership, at)) => self.renew(&ownership, at),
                 Message::Kernel(Kernel::Disclaim(ownership)) => self.disclaim(&ownership),
                 Message::Place(router, place) => self.place(router, *place),

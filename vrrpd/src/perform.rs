@@ -88,7 +88,7 @@ impl Performer {
             Action::Acquire(ownership) => self.tell_kernel(Kernel::Acquire(ownership)),
             Action::Release(ownership) => self.tell_kernel(Kernel::Release(ownership)),
             Action::Renew(ownership) => self.renew(ownership),
-            Action::Fence(ownership) => self.tell_kernel(Kernel::Fence(ownership)),
+            Action::Fence(ownership) => self.tell_kernel(Kernel::Fence(ownership, clock::now())),
             Action::Disclaim(ownership) => self.tell_kernel(Kernel::Disclaim(ownership)),
             Action::Report(report) => {
                 if self.wires.notes.push(Note::Report(report, clock::now())).is_err() {

@@ -446,8 +446,8 @@ pub(crate) fn socket_number(link: LinkId, family: Family) -> u64 {
 /// An [`Ownership`] action for the kernel thread.
 #[derive(Debug)]
 pub(crate) enum Kernel {
-    /// [`Action::Fence`].
-    Fence(Ownership),
+    /// [`Action::Fence`], and when it was decided.
+    Fence(Ownership, Instant),
     /// [`Action::Acquire`].
     Acquire(Ownership),
     /// [`Action::Release`].

@@ -38,7 +38,8 @@ impl Fixture {
 
     fn guard(&mut self, addresses: &[&str], live_since: Option<Instant>) {
         let addresses = guarded(addresses);
-        self.tell(Message::Guard { router: ROUTER, term: TERM, addresses, live_since, done: None });
+        let live = live_since.map_or(Live::AdvertisedAfter(clock::now()), Live::Since);
+        self.tell(Message::Guard { router: ROUTER, term: TERM, addresses, live, done: None });
     }
 
     /// What was told of how it stands.
@@ -124,6 +125,26 @@ fn a_claim_that_was_advertised_before_it_is_guarded_has_its_whole_term() {
     });
 }
 
+/// Seed 59733 of the simulation: the order to keep quiet waited behind other work of the kernel, came after
+/// the advertisement that it was about, and silenced an Active Router for an interval.
+#[test]
+fn an_order_to_keep_quiet_does_not_outlast_the_advertisement_that_overtook_it() {
+    in_network_namespace(|| {
+        let mut fixture = fence();
+        let late = |fixture: &mut Fixture, decided_at| {
+            let (live, addresses) = (Live::AdvertisedAfter(decided_at), guarded(&["192.0.2.201"]));
+            fixture.tell(Message::Guard { router: ROUTER, term: TERM, addresses, live, done: None });
+        };
+        fixture.guard(&["192.0.2.201"], Some(clock::now()));
+        let decided_at = clock::now();
+        fixture.tell(Message::Renew { router: ROUTER, at: clock::now() });
+        late(&mut fixture, decided_at);
+        assert!(is_live("inet") && is_live("arp"));
+        late(&mut fixture, clock::now());
+        assert!(!is_live("inet") && !is_live("arp"), "that one is about the next");
+    });
+}
+
 #[test]
 fn an_address_that_another_router_takes_over_leads_to_that_one() {
     in_network_namespace(|| {
@@ -134,7 +155,7 @@ fn an_address_that_another_router_takes_over_leads_to_that_one() {
             router: RouterId(1),
             term: TERM,
             addresses: guarded(&["192.0.2.201"]),
-            live_since: None,
+            live: Live::AdvertisedAfter(clock::now()),
             done: Some(done),
         });
         assert!(table("inet").contains("192.0.2.201 : jump router_1"));

@@ -11,7 +11,7 @@ use vrrp_proto::parameters::RouterId;
 use super::tenure::address_of;
 use super::{Note, Place, Placed, Worker, place};
 use crate::clock;
-use crate::fence::{Guarded, Message, Term};
+use crate::fence::{Guarded, Live, Message, Term};
 
 /// Lifetimes are whole seconds: to renew them more often gains nothing.
 const SPACING: Duration = Duration::from_millis(500);
@@ -25,15 +25,17 @@ const LEAST_CLAIM: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Worker {
-    /// Has the fence silence addresses that are about to be put there, until the router advertises.
-    pub(super) fn fence_off(&mut self, ownership: &Ownership) {
+    /// Has the fence silence addresses that are about to be put there, until the router advertises. It may
+    /// have done so since that was decided.
+    pub(super) fn fence_off(&mut self, ownership: &Ownership, decided_at: vrrp_proto::Instant) {
         let foreign = |&address: &Address| {
             let Some(link) = self.destination(ownership.router, address) else { return false };
             self.table.address(link, address).is_some() && !self.ours.contains(&(link, address))
         };
         let coming = addresses(ownership).filter(|address| !foreign(address)).collect();
         let (done, guarded) = sync_channel(1);
-        if self.guard(ownership.router, coming, None, Some(done)) && guarded.recv_timeout(PATIENCE).is_err() {
+        let live = Live::AdvertisedAfter(decided_at);
+        if self.guard(ownership.router, coming, live, Some(done)) && guarded.recv_timeout(PATIENCE).is_err() {
             let message = "the fence is busy; the addresses are put there without it".to_owned();
             drop(self.notes.send(Note::Trouble(message)));
         }
@@ -42,15 +44,18 @@ impl Worker {
     /// Has the fence guard what is there through us, and nothing else.
     pub(super) fn guard_held(&mut self, ownership: &Ownership) {
         let (ours, others) = self.split(ownership);
-        self.guard(ownership.router, ours, self.claimed(ownership.router), None);
+        if let Some(live) = self.claimed(ownership.router) {
+            self.guard(ownership.router, ours, live, None);
+        }
         self.free(ownership.router, others);
     }
 
-    /// Since when a router that holds its addresses from now on is live. Nobody has heard of the claim
-    /// yet, so that others make theirs when they would have: without an advertisement it soon ends.
-    fn claimed(&self, router: RouterId) -> Option<vrrp_proto::Instant> {
+    /// Since when a router that holds its addresses from now on is live, where it has a fence. Nobody has
+    /// heard of the claim yet, so that others make theirs when they would have: without an advertisement
+    /// it soon ends.
+    fn claimed(&self, router: RouterId) -> Option<Live> {
         let live = self.places.get(&router)?.place.fence?;
-        Some(clock::now().saturating_sub(live - (live / 12).max(LEAST_CLAIM).min(live)))
+        Some(Live::Since(clock::now().saturating_sub(live - (live / 12).max(LEAST_CLAIM).min(live))))
     }
 
     /// What could not be removed is guarded until it goes.
@@ -105,7 +110,7 @@ impl Worker {
             }
         }
         if fenced {
-            self.guard(router, addresses, Some(clock::now()), None);
+            self.guard(router, addresses, Live::Since(clock::now()), None);
         } else {
             self.free(router, addresses);
         }
@@ -116,7 +121,7 @@ impl Worker {
         let Some(renewed) = renewed else { return };
         let ours = |placement: &&place::Placement| placement.entry_of_ours(&self.table, &self.ours).is_some();
         let left = placed.place.addresses.iter().filter(ours).map(|placement| placement.address).collect();
-        self.guard(router, left, Some(renewed), None);
+        self.guard(router, left, Live::Since(renewed), None);
     }
 
     /// Says whether any router wants a fence, once all are there.
@@ -132,19 +137,19 @@ impl Worker {
         &self,
         router: RouterId,
         addresses: Vec<Address>,
-        live_since: Option<vrrp_proto::Instant>,
+        live: Live,
         done: Option<std::sync::mpsc::SyncSender<()>>,
     ) -> bool {
-        let Some((live, lease)) = self.places.get(&router).and_then(|placed| {
+        let Some((answers, lease)) = self.places.get(&router).and_then(|placed| {
             let place = &placed.place;
             Some((place.fence?, place.lease?))
         }) else {
             return false;
         };
         let lifetime = Duration::from_secs(u64::from(lease.max(place::farewell(lease))));
-        let term = Term { live, silent: live + lifetime + LATE };
+        let term = Term { live: answers, silent: answers + lifetime + LATE };
         let addresses = self.guarded(router, addresses);
-        self.fence.push_waiting(Message::Guard { router, term, addresses, live_since, done });
+        self.fence.push_waiting(Message::Guard { router, term, addresses, live, done });
         true
     }
 

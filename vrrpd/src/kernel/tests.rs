@@ -264,8 +264,8 @@ fn leased_on(interface: &str) -> Place {
 /// What the fence is told: who is guarded, and whether it is live; who is not any more.
 fn told_to_fence(worker: &Worker) -> Vec<String> {
     let words = |message| match message {
-        fence::Message::Guard { addresses, live_since, .. } => {
-            format!("guard {addresses:?}, live: {}", live_since.is_some())
+        fence::Message::Guard { addresses, live, .. } => {
+            format!("guard {addresses:?}, live: {}", matches!(live, fence::Live::Since(_)))
         }
         fence::Message::Free { addresses, .. } => format!("free {addresses:?}"),
         fence::Message::Wanted(wanted) => format!("wanted: {wanted}"),
@@ -290,7 +290,7 @@ fn the_fence_guards_what_is_about_to_be_put_behind_a_living_router_and_nothing_o
         worker.complete = true;
         worker.tell_fence_wanted();
 
-        worker.fence_off(&ownership());
+        worker.fence_off(&ownership(), crate::clock::now());
         let ours = "[Everywhere(192.0.2.201)]";
         assert_eq!(told_to_fence(&worker), ["wanted: true".to_owned(), format!("guard {ours}, live: false")]);
         assert_eq!(lifetime(&mut worker, 201), None, "it is guarded first");
@@ -312,7 +312,7 @@ fn a_claim_is_live_for_a_short_time_before_anybody_has_heard_of_it() {
         worker.place(ROUTER, leased_on("eth0"));
         worker.acquire(&ownership());
         let live_since = std::iter::from_fn(|| worker.fence.pop()).find_map(|message| match message {
-            fence::Message::Guard { live_since, .. } => live_since,
+            fence::Message::Guard { live: fence::Live::Since(at), .. } => Some(at),
             _ => None,
         });
         let live = worker.places[&ROUTER].place.fence.expect("a fence is wanted");

@@ -213,7 +213,7 @@ impl World {
                 self.request(host, Request::Acquire(ownership));
             }
             Action::Release(ownership) => self.request(host, Request::Release(ownership)),
-            Action::Fence(ownership) => self.request(host, Request::Fence(ownership)),
+            Action::Fence(ownership) => self.request(host, Request::Fence(ownership, self.now)),
             Action::Renew(ownership) => {
                 // By a thread of its own, which waits for nobody.
                 if self.bug != Some(Bug::FenceNotRenewed) {

@@ -8,21 +8,26 @@ use super::settings::MS;
 /// By so much the fence closes before a backup may claim.
 const MARGIN: u64 = 20 * MS;
 
+/// So long at least addresses answer before the first advertisement.
+const LEAST_CLAIM: u64 = 20 * MS;
+
 #[derive(Debug)]
 pub(crate) struct Fence {
     /// For so long after an advertisement the addresses answer; none without a fence.
     pub(crate) term: Option<u64>,
     /// The term that they were given last.
     pub(crate) granted: u64,
-    /// Until when they answer; 0 when nothing is known of it.
+    /// Until when they answer.
     live_until: u64,
-    /// A living router is to be preempted: not before the next advertisement.
-    closed: bool,
+    /// It guards addresses.
+    guards: bool,
+    /// The last advertisement, which may be told before the addresses are there.
+    advertised_at: Option<u64>,
 }
 
 impl Fence {
     pub(crate) fn new(parameters: &Parameters) -> Self {
-        let mut fence = Self { term: None, granted: 0, live_until: 0, closed: false };
+        let mut fence = Self { term: None, granted: 0, live_until: 0, guards: false, advertised_at: None };
         fence.reconfigure(parameters);
         fence
     }
@@ -39,33 +44,41 @@ impl Fence {
 
     /// An advertisement has left.
     pub(crate) fn renew(&mut self, now: u64, for_ever: bool) {
+        self.advertised_at = Some(now);
         self.granted = self.term.unwrap_or_default();
         self.live_until = if for_ever { u64::MAX } else { now + self.granted };
-        self.closed = false;
     }
 
-    /// What comes next keeps quiet.
-    pub(crate) fn close(&mut self) {
-        (self.live_until, self.closed) = (0, true);
-    }
-
-    /// Addresses are put on the interface.
-    pub(crate) fn guard(&mut self, now: u64) {
-        if !self.closed && self.live_until == 0 {
-            self.granted = self.term.unwrap_or_default();
-            self.live_until = now + self.granted;
+    /// What comes next keeps quiet until an advertisement that leaves after this was decided.
+    pub(crate) fn close(&mut self, decided_at: u64) {
+        self.guards = true;
+        if self.advertised_at.is_none_or(|at| at < decided_at) {
+            self.live_until = 0;
         }
+    }
+
+    /// Addresses are put on the interface. Nobody has heard of that yet.
+    pub(crate) fn guard(&mut self, now: u64) {
+        if !std::mem::replace(&mut self.guards, true) {
+            self.granted = self.term.unwrap_or_default();
+            let claim = (self.granted / 12).max(LEAST_CLAIM).min(self.granted);
+            let advertised = self.advertised_at.map(|at| at + self.granted);
+            self.live_until = advertised.unwrap_or_default().max(now + claim);
+        }
+    }
+
+    /// The daemon died, and another one has advertised nothing yet.
+    pub(crate) fn abandon(&mut self) {
+        self.advertised_at = None;
     }
 
     /// Its clock stood still for so long.
     pub(crate) fn sleep(&mut self, length: u64) {
-        if self.live_until > 0 {
-            self.live_until = self.live_until.saturating_add(length);
-        }
+        self.live_until = self.live_until.saturating_add(length);
     }
 
     /// They are gone.
     pub(crate) fn forget(&mut self) {
-        (self.live_until, self.closed) = (0, false);
+        (self.live_until, self.guards) = (0, false);
     }
 }

@@ -17,7 +17,8 @@ const FAREWELL: u64 = 4 * SECOND;
 /// A request that waits for the worker.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
-    Fence(Ownership),
+    /// And when that was decided.
+    Fence(Ownership, u64),
     Acquire(Ownership),
     Release(Ownership),
     Renew(Ownership),
@@ -130,6 +131,7 @@ impl Kernel {
     pub(crate) fn abandon(&mut self) -> bool {
         let untold = self.requests.iter().any(|request| matches!(request, Request::Disclaim(_)));
         self.requests.clear();
+        self.fence.abandon();
         self.unseen = None;
         self.ticket = Ticket::default();
         untold
@@ -138,7 +140,7 @@ impl Kernel {
     /// Serves the oldest request.
     pub(crate) fn serve(&mut self, now: u64, random: &mut Random, bug: Option<Bug>) -> Vec<Answer> {
         let Some(request) = self.requests.pop_front() else { return Vec::new() };
-        let (Request::Fence(ownership)
+        let (Request::Fence(ownership, _)
         | Request::Acquire(ownership)
         | Request::Release(ownership)
         | Request::Renew(ownership)
@@ -147,8 +149,8 @@ impl Kernel {
         self.ticket = ticket;
         let mut answers = Vec::new();
         match request {
-            Request::Fence(_) if bug == Some(Bug::FenceNotClosed) => {}
-            Request::Fence(_) => self.fence.close(),
+            Request::Fence(..) if bug == Some(Bug::FenceNotClosed) => {}
+            Request::Fence(_, decided_at) => self.fence.close(decided_at),
             Request::Acquire(_) => {
                 self.fence.guard(now);
                 for index in range {
