@@ -80,6 +80,11 @@ impl VirtualRouter {
         active_down.max(listened)
     }
 
+    /// Not before that, and not before who may be Active has been heard by one that was away.
+    pub(super) fn listened_by(&self, at: Instant) -> Instant {
+        if let State::Listening { until, .. } = self.state { at.max(until) } else { at }
+    }
+
     /// Nobody spoke up, or the addresses are here with which a router of lower rank is overruled.
     pub(super) fn listening_timeout(&mut self, until: Instant, takes_back: bool, cx: &mut Context<'_>) {
         if self.acquisition_deadline().is_some_and(|at| at <= cx.now) {

@@ -104,7 +104,7 @@ impl VirtualRouter {
     pub(super) fn leave(&mut self, reason: Reason, cx: &mut Context<'_>) {
         self.wanted &= reason != Reason::Shutdown;
         let release_at = match self.state {
-            State::Asking { until, .. } => until,
+            State::Asking { until, .. } => until.min(self.successor_by(cx.now)),
             _ => {
                 self.resign(cx);
                 self.successor_by(cx.now)

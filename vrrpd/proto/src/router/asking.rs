@@ -135,12 +135,14 @@ impl VirtualRouter {
     }
 
     /// Resigns, unless it has, and waits for whoever takes over, for no longer than the addresses are
-    /// kept. Where the interval is longer than that, a backup may need more.
+    /// kept. Where the interval is longer than that, a backup may need more; so may this one, which was
+    /// away, to hear of it.
     pub(super) fn put(&mut self, question: Question, cx: &mut Context<'_>) {
+        let until = self.listened_by(self.successor_by(cx.now));
         if !matches!(self.state, State::Asking { .. }) {
             self.resign(cx);
         }
-        self.state = State::Asking { until: self.successor_by(cx.now), question };
+        self.state = State::Asking { until, question };
         let ordered = question != Question::Better;
         cx.report(Report::Asking { router: self.id, priority: self.priority(), ordered });
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use vrrp_proto::AdverInterval;
-use vrrp_proto::action::Outcome;
+use vrrp_proto::action::{Order, OrderOutcome, Outcome};
 use vrrp_proto::parameters::Parameters;
 use vrrp_proto::snapshot::StateName;
 use vrrp_proto::tracking::Effect;
@@ -31,7 +31,7 @@ fn a_resignation_gives_the_addresses_a_new_term() {
 #[test]
 fn what_is_put_back_while_asking_is_noted_as_given_up_too() {
     let mut scene = Scene::active(Parameters { leased: true, ..parameters() });
-    scene.order(vrrp_proto::action::Order::HandOver);
+    scene.order(Order::HandOver);
     scene.forget();
     scene.outcome(Outcome::Lost { index: 0 });
     assert_eq!(scene.deeds(), ["acquire 0..1", "disclaim"]);
@@ -187,4 +187,37 @@ fn who_is_told_not_to_preempt_gives_up_its_claim() {
     assert_eq!(scene.deeds(), ["acquire 0..1"]);
     scene.configure(Parameters { preempt_mode: false, ..checked });
     assert_eq!(scene.deeds(), ["acquire 0..1", "release 0..1"]);
+}
+
+/// Seed 59900: an order that came while it listened after an absence had it speak first, three seconds into
+/// an interval of five.
+#[test]
+fn who_was_away_hears_the_others_out_whatever_it_is_ordered() {
+    let interval = AdverInterval::from_centiseconds(500).expect("in range");
+    for order in [Order::HandOver, Order::Drain { force: false }] {
+        let mut scene = Scene::active(Parameters { interval, ..parameters() });
+        scene.pass(10 * interval.duration());
+        scene.woke();
+        scene.forget();
+        scene.order(order);
+        scene.run_for(interval.duration() - ms(1));
+        assert_eq!((scene.advertised(), scene.orders()), (vec![0; 3], vec![]));
+        scene.run_for(ms(1));
+        assert_eq!(scene.orders(), [OrderOutcome::NobodyFollowed]);
+        assert_eq!(scene.advertised(), [0, 0, 0, 150]);
+    }
+}
+
+/// The same, told to stop meanwhile: with long intervals nobody waits for more than three seconds.
+#[test]
+fn who_is_told_to_stop_while_it_hears_the_others_out_leaves_in_time() {
+    let interval = AdverInterval::from_centiseconds(4000).expect("in range");
+    let mut scene = Scene::active(Parameters { interval, ..parameters() });
+    scene.pass(10 * interval.duration());
+    scene.woke();
+    scene.order(Order::HandOver);
+    scene.forget();
+    scene.shutdown();
+    scene.run_for(Duration::from_secs(3));
+    assert_eq!(scene.deeds(), ["initialize shutdown", "release 0..1"]);
 }

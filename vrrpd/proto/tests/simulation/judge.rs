@@ -153,7 +153,8 @@ fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
 fn after_sleep(world: &mut World, index: usize) {
     let host = &world.hosts[index];
     let (length, until) = host.slept;
-    let intervals = world.hosts.iter().map(|host| host.parameters.interval.duration().as_nanos() as u64);
+    // One that is reloaded in the turn in which it wakes listens by what it knew before.
+    let intervals = world.settings.hosts.iter().map(|host| host.interval.duration().as_nanos() as u64);
     let least = intervals.min().unwrap_or_default();
     let listens = least - world.settings.tolerance(least);
     let heard = host.overheard.iter().any(|heard| heard.at >= until) || host.release_overheard >= until;
