@@ -72,8 +72,9 @@ impl VirtualRouter {
     pub(super) fn active_advertisement(&mut self, advert: Advertisement, cx: &mut Context<'_>) {
         self.heard(advert);
         if advert.priority.is_release() {
-            if self.may_answer(cx.now) {
-                self.advertise_and_rearm(cx);
+            match self.answer_at() {
+                Some(at) if at > cx.now => self.bring_forward(at),
+                _ => self.advertise_and_rearm(cx),
             }
         } else if self.leaves_tie_to_others(advert.priority, cx.now) {
             // One address decides for all of the group.

@@ -85,7 +85,19 @@ impl VirtualRouter {
 
     /// Answers are bounded: whoever provokes them gets one each 10 ms.
     pub(super) fn may_answer(&self, now: Instant) -> bool {
-        self.sending.last.is_none_or(|last| now - last >= ANSWER_SPACING)
+        self.answer_at().is_none_or(|at| at <= now)
+    }
+
+    /// When the next answer may be given, if there was one before.
+    pub(super) fn answer_at(&self) -> Option<Instant> {
+        self.sending.last.map(|last| last + ANSWER_SPACING)
+    }
+
+    /// The next advertisement is due then at the latest. Who resigned waits for it with the addresses.
+    pub(super) fn bring_forward(&mut self, at: Instant) {
+        if let State::Active { adver } = &mut self.state {
+            *adver = at.min(*adver);
+        }
     }
 
     /// Takes note of what became of one advertisement.

@@ -221,3 +221,20 @@ fn who_is_told_to_stop_while_it_hears_the_others_out_leaves_in_time() {
     scene.run_for(Duration::from_secs(3));
     assert_eq!(scene.deeds(), ["initialize shutdown", "release 0..1"]);
 }
+
+/// Seed 36950: a router took its role back, was refused an address and resigned, just after the living one
+/// had advertised. That one did not answer, and both held the addresses for an interval more.
+#[test]
+fn a_resignation_that_comes_too_soon_for_an_answer_is_answered_soon() {
+    let mut scene = Scene::active(parameters());
+    scene.run_for(A);
+    scene.forget();
+    scene.pass(ms(3));
+    (0..3).for_each(|_| scene.hear(PEER, 0));
+    scene.run_for(ms(7) - Duration::from_nanos(1));
+    assert_eq!(scene.advertised(), [0; 0]);
+    scene.run_for(Duration::from_nanos(1));
+    assert_eq!(scene.advertised(), [150]);
+    scene.run_for(A - Duration::from_nanos(1));
+    assert_eq!(scene.advertised(), [150], "the interval counts from there");
+}
