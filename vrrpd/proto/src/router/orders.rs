@@ -127,7 +127,7 @@ impl VirtualRouter {
         let idle = matches!(self.state, State::Initialize | State::Backup { .. } | State::Willing);
         if idle && self.standing == Standing::Free {
             self.standing = Standing::Yielded;
-            self.stay_willing_unless_outranked(cx.now);
+            self.preempts_no_more(cx);
         }
         Some(OrderOutcome::Done)
     }

@@ -73,7 +73,7 @@ impl VirtualRouter {
     }
 
     /// A living router of lower priority that was about to be preempted is one to watch (row 7).
-    fn preempts_no_more(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn preempts_no_more(&mut self, cx: &mut Context<'_>) {
         let waits = matches!(self.state, State::Backup { .. } | State::Willing | State::Claiming { .. });
         if !waits || !self.accepts_rival(cx.now) {
             return;

@@ -284,6 +284,19 @@ fn a_handover_is_honoured_after_a_restart() {
 }
 
 #[test]
+fn a_reminder_of_a_handover_comes_in_time_until_the_role_is_taken() {
+    let mut scene = Scene::backup(parameters());
+    scene.run_for(3 * A);
+    scene.hear(PEER, 100);
+    scene.order(Order::Yield);
+    for _ in 0..8 {
+        scene.run_for(A);
+        scene.hear(PEER, 100);
+    }
+    assert_eq!((scene.state(), scene.count("acquire")), (StateName::Backup, 0));
+}
+
+#[test]
 fn one_order_at_a_time_and_none_for_an_owner() {
     let mut scene = Scene::active(parameters());
     scene.order(Order::HandOver);
