@@ -22,6 +22,7 @@ mod second_path;
 mod sending;
 mod statistics;
 mod stranger;
+mod together;
 mod transport;
 mod version_2;
 mod virtual_mac;

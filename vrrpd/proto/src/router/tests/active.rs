@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::scene::{
-    A, Kernel, OTHER, OWN, PEER, ROUTER, Scene, down_interval, ip, ms, parameters, unicast, with_addresses,
-    with_priority,
+    A, Kernel, OTHER, OWN, PEER, ROUTER, Scene, down_interval, facts, ip, ms, parameters, unicast,
+    with_addresses, with_priority,
 };
 use crate::action::{Outcome, Report};
 use crate::packet::{ChecksumForm, ChecksumPolicy};
@@ -386,4 +386,11 @@ fn two_owners_are_an_alarm_of_their_own() {
     scene.hear(PEER, 255);
     assert_eq!(scene.alarms(), [(Alarm::DuplicateOwner, true), (Alarm::TwoActiveRouters, true)]);
     assert_eq!(scene.state(), StateName::Active, "the greater address stays");
+}
+
+#[test]
+fn facts_that_are_as_before_are_not_announced() {
+    let mut scene = Scene::active(parameters());
+    scene.facts(facts(OWN));
+    assert_eq!(scene.deeds(), [""; 0]);
 }

@@ -193,3 +193,14 @@ fn a_router_that_is_late_again_and_again_is_named() {
     assert_eq!(scene.alarms(), [(Alarm::LateAdvertisements, true)], "and told");
     assert_eq!(raised(&flapping(3, A)), [], "who was away for longer had died");
 }
+
+#[test]
+fn a_router_that_speaks_up_in_place_of_a_silent_one_was_not_late() {
+    let mut scene = flapping(1, Duration::from_millis(5));
+    while scene.state() != StateName::Active {
+        scene.next_timeout();
+    }
+    scene.run_for(Duration::from_millis(5));
+    scene.hear_interval("192.0.2.10", 200, 1);
+    assert_eq!((scene.state(), raised(&scene)), (StateName::Backup, vec![]));
+}

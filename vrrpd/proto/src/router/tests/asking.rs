@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::scene::{A, OTHER, PEER, Scene, ms, with_addresses, with_check, with_priority};
-use crate::action::{Outcome, Report};
+use crate::action::{Order, Outcome, Report};
 use crate::parameters::{Announcements, Parameters};
 use crate::snapshot::{Phase, Reason, StateName};
 use crate::tracking::TrackerState::{Failing, Passing};
@@ -313,4 +313,51 @@ fn a_router_that_gave_way_comes_back_when_its_check_passes() {
         scene.run_for(A);
     }
     assert_eq!((scene.state(), scene.reason()), (StateName::Active, Reason::Preempted));
+}
+
+#[test]
+fn what_is_asked_of_itself_is_no_order() {
+    let ordered = |scene: &Scene| {
+        let of_question =
+            |report| if let Report::Asking { ordered, .. } = report { Some(ordered) } else { None };
+        scene.reports().into_iter().filter_map(of_question).collect::<Vec<_>>()
+    };
+    assert_eq!(ordered(&asking(Effect::Demote)), [false]);
+    let mut by_order = active(with_priority(150));
+    by_order.order(Order::Drain { force: false });
+    assert_eq!(ordered(&by_order), [true]);
+}
+
+/// Whom nobody has heard for ten minutes does not count: only the lower one is there.
+#[test]
+fn a_better_router_of_long_ago_does_not_make_it_ask() {
+    for (age, asks) in [(Duration::from_secs(599), 1), (Duration::from_secs(600), 0)] {
+        let mut scene = active(with_check(Effect::Weight(-60)));
+        scene.hear(PEER, 100);
+        scene.run_for(age);
+        scene.hear(OTHER, 50);
+        scene.forget();
+        scene.check(Failing);
+        assert_eq!(questions(&scene), asks, "{age:?}");
+    }
+}
+
+#[test]
+fn a_question_goes_on_while_the_priority_stays_as_low() {
+    let demote = |tracker| Tracking { tracker: TrackerId(tracker), effect: Effect::Demote };
+    let mut scene = active(Parameters { tracking: vec![demote(0), demote(1)], ..with_priority(150) });
+    let other = |scene: &mut Scene, state| {
+        scene.input(crate::action::Input::Tracked { tracker: TrackerId(1), state });
+    };
+    other(&mut scene, Passing);
+    scene.check(Passing);
+    scene.check(Failing);
+    scene.run_for(2 * A);
+    scene.check(Passing);
+    scene.run_for(60 * A);
+    scene.check(Failing);
+    assert_eq!(scene.snapshot().phase, Phase::Asking);
+    scene.forget();
+    other(&mut scene, crate::tracking::TrackerState::Pending);
+    assert_eq!((scene.deeds(), scene.snapshot().phase), (vec![], Phase::Asking));
 }

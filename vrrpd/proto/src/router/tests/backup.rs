@@ -305,3 +305,30 @@ fn preempt_delay_begins_anew_when_a_check_recovers() {
     }
     assert_eq!(scene.snapshot().preempt_in, Some(A), "of three intervals two are over");
 }
+
+/// What was learned while a check was failing stays learned when another one fails.
+#[test]
+fn preempt_delay_goes_on_when_a_priority_sinks() {
+    let delayed = Parameters { preempt_delay: 3 * A, ..with_check(Effect::Weight(-20)) };
+    let mut scene = Scene::backup(delayed);
+    scene.check(Passing);
+    scene.hear(PEER, 100);
+    scene.run_for(A);
+    scene.check(Failing);
+    assert_eq!(scene.snapshot().preempt_in, Some(2 * A));
+}
+
+/// Until then nobody knew whether it was sound.
+#[test]
+fn preempt_delay_begins_anew_when_a_check_that_a_reload_brought_decides() {
+    let delayed = |parameters| Parameters { preempt_delay: 3 * A, ..parameters };
+    let mut scene = Scene::backup(delayed(parameters()));
+    scene.hear(PEER, 100);
+    scene.configure(delayed(with_check(Effect::Weight(-20))));
+    scene.run_for(A);
+    scene.hear(PEER, 100);
+    assert_eq!(scene.snapshot().preempt_in, Some(2 * A), "it is held");
+    scene.check(Failing);
+    scene.hear(PEER, 100);
+    assert_eq!(scene.snapshot().preempt_in, Some(3 * A));
+}

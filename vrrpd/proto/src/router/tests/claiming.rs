@@ -460,3 +460,53 @@ fn an_advertisement_that_leaves_again_does_not_end_the_search_for_the_missing_pa
     scene.run_for(Duration::from_secs(60));
     assert!(scene.count("acquire") > 0);
 }
+
+/// Claims a silent network, is refused, and tells how long it waits until it claims again.
+fn refused(scene: &mut Scene) -> Duration {
+    scene.forget();
+    while scene.count("acquire") == 0 {
+        scene.next_timeout();
+    }
+    while scene.timeout() == Some(Duration::ZERO) {
+        scene.next_timeout();
+    }
+    scene.timeout().expect("it backs off")
+}
+
+#[test]
+fn a_lower_router_is_preempted_as_soon_as_the_back_off_is_over() {
+    for (early, state) in [(ms(1), StateName::Backup), (ms(0), StateName::Active)] {
+        let mut scene = Scene::backup(parameters());
+        scene.kernel = Kernel::Refusing(0);
+        let over = refused(&mut scene);
+        scene.kernel = Kernel::Prompt;
+        scene.pass(over - early);
+        scene.hear(PEER, 100);
+        scene.pass(early);
+        scene.drained();
+        assert_eq!(scene.state(), state, "heard {early:?} before");
+    }
+}
+
+/// Doubled each time, and spread by the Ethernet address and the attempt, so that two routers part.
+#[test]
+fn the_back_off_of_each_refusal_is_that_of_this_router() {
+    let mut scene = Scene::backup(parameters());
+    scene.kernel = Kernel::Refusing(0);
+    // The last octet of the address is 7, and so is the step; of 32 parts.
+    for (attempt, spread) in [7, 14, 21, 28, 3].into_iter().enumerate() {
+        let doubled = 3 * A * (1 << attempt);
+        assert_eq!(refused(&mut scene), doubled + doubled * spread / 128, "{attempt}");
+    }
+}
+
+#[test]
+fn a_claim_goes_on_when_a_check_decides_that_was_counted_as_failing() {
+    use crate::tracking::{Effect, TrackerState};
+    let mut scene = Scene::backup(super::scene::with_check(Effect::Weight(-20)));
+    scene.kernel = Kernel::Mute;
+    scene.next_timeout();
+    scene.forget();
+    scene.check(TrackerState::Failing);
+    assert_eq!((scene.deeds(), scene.snapshot().phase), (vec![], Phase::Claiming));
+}

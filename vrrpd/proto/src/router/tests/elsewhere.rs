@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::scene::{
-    A, OTHER, OTHER_MAC, OWN_MAC, PEER, Scene, announcement, ip, ms, parameters, with_addresses, with_check,
-    with_priority,
+    A, OTHER, OTHER_MAC, OWN_MAC, PEER, ROUTER, Scene, announcement, ip, ms, parameters, with_addresses,
+    with_check, with_priority,
 };
 use crate::packet::Sighting;
 use crate::snapshot::{Alarm, StateName, Value};
@@ -183,4 +183,28 @@ fn of_addresses_that_a_reload_added_it_is_known_too_when_the_successor_has_them(
     }
     scene.drained();
     assert_eq!(scene.deeds(), ["release 0..2"]);
+}
+
+#[test]
+fn of_several_addresses_the_one_is_announced_that_is_claimed() {
+    let mut scene = Scene::active(with_addresses(&[ADDRESS, "192.0.2.4", "192.0.2.5"]));
+    scene.run_for(SETTLED);
+    scene.forget();
+    scene.announced_elsewhere("192.0.2.4");
+    scene.run_for(2 * A);
+    assert_eq!(scene.announced(), [(ROUTER, 1..2)]);
+}
+
+/// Three intervals of the role are the predecessor's.
+#[test]
+fn a_predecessor_is_an_excuse_for_three_intervals() {
+    for (held, conflicts) in [(3 * A - ms(1), 0), (3 * A, 1)] {
+        let mut scene = Scene::backup(parameters());
+        while scene.state() != StateName::Active {
+            scene.next_timeout();
+        }
+        scene.pass(held);
+        scene.announced_elsewhere(ADDRESS);
+        assert_eq!(scene.statistics().address_conflicts, conflicts, "{held:?}");
+    }
 }

@@ -376,3 +376,98 @@ fn who_is_frozen_still_follows_a_dead_router() {
     scene.run_for(down_interval(150));
     assert_eq!(scene.state(), StateName::Active);
 }
+
+#[test]
+fn who_is_giving_way_is_busy_with_that() {
+    let mut scene = Scene::active(parameters());
+    scene.hear(OTHER, 200);
+    assert_eq!(scene.snapshot().phase, Phase::Leaving);
+    scene.order(Order::HandOver);
+    assert_eq!(scene.orders(), refused(OrderRefusal::Busy));
+}
+
+#[test]
+fn a_handover_to_an_equal_one_needs_no_word_against_preempting_it() {
+    let mut scene = Scene::active(parameters());
+    scene.order(Order::HandOver);
+    scene.hear(PEER, 150);
+    scene.run_for(ms(20));
+    assert_eq!((scene.state(), scene.snapshot().standing), (StateName::Backup, Standing::Free));
+}
+
+#[test]
+fn a_reminder_of_a_handover_changes_nothing_for_who_is_active_or_drained() {
+    let mut active = Scene::active(parameters());
+    active.order(Order::Yield);
+    assert_eq!((active.orders(), active.snapshot().standing), (vec![OrderOutcome::Done], Standing::Free));
+
+    let mut drained = Scene::backup(parameters());
+    drained.order(DRAIN_BY_FORCE);
+    drained.order(Order::Yield);
+    assert_eq!(drained.snapshot().standing, Standing::Drained);
+}
+
+#[test]
+fn a_backup_is_drained_only_while_the_active_router_cannot_be_dead() {
+    for (silent, outcome) in
+        [(3 * A - ms(1), OrderOutcome::Done), (3 * A, OrderOutcome::Refused(OrderRefusal::NoActiveRouter))]
+    {
+        let mut scene = Scene::backup(parameters());
+        scene.hear(OTHER, 200);
+        scene.pass(silent);
+        scene.order(DRAIN);
+        assert_eq!(scene.orders(), [outcome], "{silent:?}");
+    }
+}
+
+#[test]
+fn nothing_is_taken_back_before_the_back_off_after_a_refusal_is_over() {
+    let mut scene = yielded(parameters());
+    scene.kernel = Kernel::Refusing(0);
+    scene.order(Order::TakeBack);
+    scene.kernel = Kernel::Prompt;
+    let over = 3 * A + 3 * A * 7 / 128;
+    for (waits, phase, outcome) in [
+        (ms(0), Phase::BackOff, OrderOutcome::Refused(OrderRefusal::NotReady)),
+        (over - ms(1), Phase::BackOff, OrderOutcome::Refused(OrderRefusal::NotReady)),
+        (ms(1), Phase::Settled, OrderOutcome::Done),
+    ] {
+        scene.pass(waits);
+        scene.hear(PEER, 100);
+        scene.forget();
+        assert_eq!(scene.snapshot().phase, phase);
+        scene.order(Order::TakeBack);
+        assert_eq!(scene.orders(), [outcome]);
+    }
+    assert_eq!(scene.state(), StateName::Active);
+}
+
+#[test]
+fn nothing_is_taken_back_while_checks_have_not_decided() {
+    let mut scene = yielded(parameters());
+    scene.configure(with_check(Effect::Weight(-20)));
+    scene.order(Order::TakeBack);
+    assert_eq!((scene.orders(), scene.count("acquire")), (refused(OrderRefusal::NotReady).to_vec(), 0));
+    scene.check(Passing);
+    scene.forget();
+    scene.order(Order::TakeBack);
+    assert_eq!(scene.orders(), [OrderOutcome::Done]);
+}
+
+#[test]
+fn who_claims_or_gives_way_already_takes_nothing_back() {
+    let mut claiming = yielded(parameters());
+    claiming.kernel = Kernel::Mute;
+    claiming.run_for(down_interval(150));
+    assert_eq!(claiming.snapshot().phase, Phase::Claiming);
+    claiming.forget();
+    claiming.order(Order::TakeBack);
+    assert_eq!(claiming.orders(), refused(OrderRefusal::Busy));
+
+    let mut leaving = Scene::active(parameters());
+    leaving.order(Order::HandOver);
+    leaving.hear(PEER, 100);
+    assert_eq!(leaving.snapshot().phase, Phase::Leaving);
+    leaving.order(Order::TakeBack);
+    assert_eq!(leaving.orders(), refused(OrderRefusal::Busy));
+}
