@@ -126,6 +126,8 @@ pub(crate) struct Host {
     pub(crate) spoke_last: Option<Priority>,
     /// When it spoke last, in this life or the one before.
     pub(crate) spoke_at: u64,
+    /// When it asked last who still has an address, if somebody did.
+    pub(crate) contradicted_at: Option<u64>,
     /// Since when peers and witnesses answer it.
     pub(crate) answered_since: Option<u64>,
     /// Since when nobody answers it, if that has to mean something to it.
@@ -177,6 +179,7 @@ impl Host {
             holding_since: None,
             spoke_last: None,
             spoke_at: 0,
+            contradicted_at: None,
             answered_since: None,
             cut_off_since: None,
             resigned: false,
@@ -232,6 +235,7 @@ impl Host {
         self.newest = [[0; 2]; HOSTS_MAX];
         self.holding_since = None;
         self.spoke_last = None;
+        self.contradicted_at = None;
         self.answered_since = None;
         self.cut_off_since = None;
     }

@@ -2,6 +2,7 @@
 
 use vrrp_proto::Instant;
 use vrrp_proto::action::{Action, HandedOver, Order, OrderOutcome, Report};
+use vrrp_proto::parameters::OnConflict;
 use vrrp_proto::snapshot::{Phase, Reason, StateName};
 use vrrp_proto::tracking::TrackerState;
 
@@ -114,6 +115,7 @@ fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
     }
     if reason == Reason::NoResponse {
         silence(world, host);
+        contradiction(world, host);
     }
     let claimant = &world.hosts[host];
     // With several Active Routers it is the one heard last whose interval counts.
@@ -149,13 +151,18 @@ fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
     }
 }
 
+/// The shortest interval that any host has had. One that is reloaded in the turn in which it wakes listens
+/// by what it knew before.
+fn shortest(world: &World) -> u64 {
+    let intervals = world.settings.hosts.iter().map(|host| host.interval.duration().as_nanos() as u64);
+    intervals.min().unwrap_or_default()
+}
+
 /// Who was suspended for longer than others wait listens for an interval before it speaks, unless it hears somebody.
 fn after_sleep(world: &mut World, index: usize) {
     let host = &world.hosts[index];
     let (length, until) = host.slept;
-    // One that is reloaded in the turn in which it wakes listens by what it knew before.
-    let intervals = world.settings.hosts.iter().map(|host| host.interval.duration().as_nanos() as u64);
-    let least = intervals.min().unwrap_or_default();
+    let least = shortest(world);
     let listens = least - world.settings.tolerance(least);
     let heard = host.overheard.iter().any(|heard| heard.at >= until) || host.release_overheard >= until;
     let was_there = host.node.is_some() && host.begun_at < until;
@@ -194,6 +201,20 @@ fn silence(world: &mut World, claimant: usize) {
             return world
                 .violate(format!("host {claimant} follows the silence of host {other}, which answers"));
         }
+    }
+}
+
+/// Who does not claim from a living holder has waited for another Active_Down_Interval since it was answered.
+fn contradiction(world: &mut World, claimant: usize) {
+    let host = &world.hosts[claimant];
+    let Some(at) = host.contradicted_at.filter(|_| host.parameters.on_conflict == OnConflict::Hold) else {
+        return;
+    };
+    let last = host.overheard.iter().map(|heard| heard.at).max().unwrap_or_default();
+    let silence = 3 * shortest(world);
+    let early = world.now + world.settings.tolerance(silence) < at + silence;
+    if at > last.max(host.since) && early {
+        world.violate(format!("host {claimant} claims as soon as it was told that somebody answers"));
     }
 }
 
@@ -248,7 +269,9 @@ pub(crate) fn after_run(world: &mut World, index: usize) {
         // While it was suspended its clock stood still.
         let (length, until) = host.slept;
         let slept = if until > from { length } else { 0 };
-        let latest = (from + slept + 4 * interval).max(host.last_run + 2 * interval);
+        let holds = host.parameters.on_conflict == OnConflict::Hold;
+        let hold = if holds { world.settings.hold() } else { 0 };
+        let latest = (from + slept + 4 * interval).max(host.last_run + 2 * interval) + hold;
         match next.map(|next| host.when(next.as_nanos())) {
             Some(next) if next <= latest => {}
             Some(next) => {

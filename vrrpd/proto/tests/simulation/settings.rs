@@ -59,6 +59,8 @@ pub(crate) enum Bug {
     LanSaidToAnswer,
     /// What peers and witnesses answer is not read.
     WitnessesUnheard,
+    /// Nor what those answer who still hold an address.
+    HoldersUnheard,
     /// After an overrun of netlink nobody looks at what was lost meanwhile.
     OverrunUnseen,
     /// Only `CLOCK_MONOTONIC` is read.
@@ -76,7 +78,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::ReleaseIgnored,
         Self::OutcomesEarly,
         Self::TimersBeforePackets,
@@ -97,6 +99,7 @@ impl Bug {
         Self::SecondPathUnread,
         Self::LanSaidToAnswer,
         Self::WitnessesUnheard,
+        Self::HoldersUnheard,
         Self::OverrunUnseen,
         Self::ClocksUnread,
         Self::FenceNotRenewed,
@@ -234,6 +237,10 @@ impl Settings {
             let policy = aside.pick(&[WitnessPolicy::Claim, WitnessPolicy::Hold]);
             witnesses(family, &sources, policy, &mut hosts);
         }
+        let holding = aside.one_in(3);
+        for host in hosts.iter_mut().filter(|_| holding && aside.one_in(2)) {
+            host.on_conflict = OnConflict::Hold;
+        }
         let interval =
             hosts.iter().map(|host| host.interval.duration().as_nanos() as u64).max().expect("two hosts");
         let least = u64::from(base) * 10 * MS;
@@ -268,7 +275,8 @@ impl Settings {
             + a
             + 20 * MS
             + kernel
-            + a;
+            + a
+            + 2 * self.hold();
         // Three or four questions to find out about the clients' LAN, the last of an answered kind; or one
         // that is answered, and to listen for less than two intervals.
         let asks = self.witnessed || !self.second_sources.is_empty();
@@ -286,7 +294,14 @@ impl Settings {
     pub(crate) fn nobody(&self) -> u64 {
         // A question that is answered again comes before the silence is counted anew.
         let asks = if self.witnessed { 2 * self.interval.max(100 * MS) } else { 0 };
-        asks + 5 * self.interval + self.preempt_delay + 4 * self.latency + 6 * self.kernel_delay
+        let waits = 5 * self.interval + self.hold() + self.preempt_delay;
+        asks + waits + 4 * self.latency + 6 * self.kernel_delay
+    }
+
+    /// How much longer a Backup waits that does not claim from who still answers: an Active_Down_Interval.
+    pub(crate) fn hold(&self) -> u64 {
+        let holds = self.hosts.iter().any(|host| host.on_conflict == OnConflict::Hold);
+        if holds { 4 * self.interval } else { 0 }
     }
 
     /// The longest that a router which resigned holds its addresses.

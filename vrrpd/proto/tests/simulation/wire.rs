@@ -108,15 +108,19 @@ impl World {
         }
     }
 
-    /// A kernel that has an address answers for it, whatever its daemon does.
+    /// A kernel that has an address answers for it, whatever its daemon does, unless the fence is shut.
     pub(super) fn probe(&mut self, host: usize) {
         let Some(node) = &self.hosts[host].node else { return };
         let asked: Vec<(usize, IpAddr)> = node.probed(ROUTER).enumerate().collect();
         let latency = self.settings.latency;
+        self.hosts[host].contradicted_at = None;
         for (index, address) in asked {
             for other in (0..self.hosts.len()).filter(|&other| other != host) {
-                let holds = self.hosts[other].kernel.table.get(index).is_some_and(Option::is_some);
-                if !holds || !self.reaches(host, other) {
+                if !self.hosts[other].kernel.answers(index, self.now) || !self.reaches(host, other) {
+                    continue;
+                }
+                self.hosts[host].contradicted_at = Some(self.now);
+                if self.bug == Some(Bug::HoldersUnheard) {
                     continue;
                 }
                 let Parameters { virtual_mac, vrid, family, .. } = self.settings.hosts[other];
