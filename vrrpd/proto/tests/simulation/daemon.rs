@@ -97,10 +97,11 @@ impl World {
     /// One wake-up, in the order of the loop's contract.
     pub(super) fn run_host(&mut self, host: usize) {
         let Some(node) = &self.hosts[host].node else { return };
-        let deadline = node.poll_timeout().map(Instant::as_nanos);
+        let deadline = || node.poll_timeout().map(Instant::as_nanos);
+        let before = if self.bug == Some(Bug::TimersEarly) { deadline() } else { None };
         self.hosts[host].clock = self.hosts[host].clock.max(self.hosts[host].local(self.now));
         self.hosts[host].last_run = self.now;
-        if let (Some(Bug::TimersEarly), Some(deadline)) = (self.bug, deadline)
+        if let Some(deadline) = before
             && deadline <= self.hosts[host].clock + self.settings.interval / 2
         {
             self.hosts[host].clock = self.hosts[host].clock.max(deadline);
@@ -127,12 +128,12 @@ impl World {
         if self.bug == Some(Bug::GhostAdvertisements) {
             self.haunt(host);
         }
-        judge::after_run(self, host);
-        let next = self.hosts[host].node.as_ref().and_then(Node::poll_timeout).map(Instant::as_nanos);
-        if let Some(next) = next {
+        let next = self.hosts[host].node.as_ref().and_then(Node::poll_timeout);
+        judge::after_run(self, host, next);
+        if let Some(next) = next.filter(|_| self.hosts[host].node.is_some()) {
             let early = if self.bug == Some(Bug::TimersEarly) { self.settings.interval / 2 } else { 0 };
             let late = self.random.below(self.settings.latency / 4);
-            let next = self.hosts[host].when(next);
+            let next = self.hosts[host].when(next.as_nanos());
             self.schedule(host, (next + late).saturating_sub(early));
         }
     }

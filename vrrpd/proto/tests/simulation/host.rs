@@ -189,11 +189,17 @@ impl Host {
     /// What its clock says.
     pub(crate) fn local(&self, now: u64) -> u64 {
         let awake = now.saturating_sub(self.asleep);
+        if self.drift == 0 {
+            return awake;
+        }
         (i128::from(awake) + i128::from(awake) * i128::from(self.drift) / 1_000_000) as u64
     }
 
     /// When its clock will say that.
     pub(crate) fn when(&self, local: u64) -> u64 {
+        if self.drift == 0 {
+            return local + self.asleep;
+        }
         let about = i128::from(local) * 1_000_000 / (1_000_000 + i128::from(self.drift));
         (about.max(1) as u64 - 1 + self.asleep..).find(|&at| self.local(at) >= local).unwrap_or(u64::MAX)
     }

@@ -218,12 +218,11 @@ fn contradiction(world: &mut World, claimant: usize) {
     }
 }
 
-/// After a wake-up.
-pub(crate) fn after_run(world: &mut World, index: usize) {
+/// After a wake-up, with the time of the next.
+pub(crate) fn after_run(world: &mut World, index: usize, next: Option<Instant>) {
     let now = world.now;
     let Some(node) = &world.hosts[index].node else { return };
     let clock = Instant::from_nanos(world.hosts[index].clock);
-    let next = node.poll_timeout();
     let Some(snapshot) = node.snapshot(ROUTER, clock) else { return };
     if world.hosts[index].phase == Phase::BackOff && world.hosts[index].fit() {
         world.disturbed();
