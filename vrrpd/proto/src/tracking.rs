@@ -119,6 +119,15 @@ mod tests {
     }
 
     #[test]
+    fn one_of_several_that_has_not_decided_is_enough_to_wait_for() {
+        let pending = |states: [TrackerState; 2]| {
+            assess(Priority::new(150), states.into_iter().map(|state| (Effect::Demote, state)), false).pending
+        };
+        assert!(pending([Pending, Pending]) && pending([Pending, Passing]) && pending([Passing, Pending]));
+        assert!(!pending([Passing, Failing]));
+    }
+
+    #[test]
     fn two_failing_checks_demote_once() {
         assert_eq!(priority(&[(Effect::Demote, Failing), (Effect::Demote, Failing)], true), 15);
     }

@@ -267,6 +267,8 @@ mod tests {
         }
         let key = Key::new(1, &[7; 32]).expect("the least");
         assert_eq!(format!("{key:?}"), "Key(1, ..)");
-        assert_ne!(Some(key), Key::new(1, &[8; 32]));
+        for (number, octet, same) in [(1, 7, true), (1, 8, false), (2, 7, false)] {
+            assert_eq!(Some(&key) == Key::new(number, &[octet; 32]).as_ref(), same, "{number} {octet}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::absence::{Absence, Clock};
 use crate::action::{Input, Order, OrderOutcome, OrderRefusal, Outcome, Report};
 use crate::packet::ChecksumForm;
 use crate::parameters::Parameters;
-use crate::snapshot::{Reason, StateName};
+use crate::snapshot::{Phase, Reason, StateName};
 use crate::tracking::{Effect, TrackerState};
 
 const NANO: Duration = Duration::from_nanos(1);
@@ -393,4 +393,16 @@ fn who_takes_no_part_has_nothing_to_tell() {
     away(&mut scene, 10 * A, 10 * A, 10 * A);
     scene.drained();
     assert_eq!(told(&scene), []);
+}
+
+#[test]
+fn who_is_demoted_while_it_listens_asks_when_it_speaks_again() {
+    let mut scene = Scene::backup(with_check(Effect::Demote));
+    scene.check(TrackerState::Passing);
+    scene.run_for(down_interval(150) + A);
+    away(&mut scene, 5 * A, Duration::ZERO, Duration::ZERO);
+    scene.drained();
+    scene.check(TrackerState::Failing);
+    scene.run_for(A);
+    assert_eq!((scene.advertised(), scene.snapshot().phase), (vec![15, 0, 0, 0], Phase::Asking));
 }

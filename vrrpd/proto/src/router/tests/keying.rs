@@ -261,3 +261,27 @@ fn all_versions_and_families_are_keyed_alike() {
         }
     }
 }
+
+#[test]
+fn a_replay_is_noticed_as_soon_as_a_reload_has_brought_keys() {
+    let mut scene = backup(parameters());
+    scene.configure(enforcing());
+    for counts in [1, 1] {
+        hear(&mut scene, 1, ms(0));
+        assert_eq!(scene.statistics().advertisement_rcvd, counts);
+    }
+    assert_eq!(scene.statistics().replay_errors, 1);
+}
+
+#[test]
+fn a_replay_is_noticed_of_each_of_more_peers_than_before() {
+    let peers: Vec<String> = (20..30).map(|host| format!("192.0.2.{host}")).collect();
+    let named: Vec<&str> = peers.iter().map(String::as_str).collect();
+    let mut scene = backup(Parameters { peers: unicast(&[PEER]).peers, ..enforcing() });
+    scene.configure(Parameters { peers: unicast(&named).peers, ..enforcing() });
+    scene.seal = Some((key(1), Sequence::at(unix(&scene, ms(0)))));
+    named.iter().for_each(|peer| scene.hear(peer, 200));
+    assert_eq!(scene.statistics().advertisement_rcvd, 10);
+    named.iter().for_each(|peer| scene.hear(peer, 200));
+    assert_eq!((scene.statistics().advertisement_rcvd, scene.statistics().replay_errors), (10, 10));
+}

@@ -1,16 +1,18 @@
 //! Who still has the addresses of an Active Router that is silent: asked with a claim, or before it.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::scene::{
-    A, OTHER, OTHER_MAC, OWN, OWN_MAC, PEER, ROUTER, Scene, announcement, down_interval, facts, ip, ms,
-    parameters, with_addresses, with_priority,
+    A, Kernel, OTHER, OTHER_MAC, OWN, OWN_MAC, PEER, ROUTER, Scene, announcement, down_interval, facts, ip,
+    ms, parameters, with_addresses, with_priority,
 };
+use crate::action::Outcome;
 use crate::node::ANNOUNCEMENT_MAX;
 use crate::packet::arp::{Arp, Operation};
 use crate::packet::{Sighting, arp, ndisc};
 use crate::parameters::{Facts, InterfaceState, OnConflict, Parameters};
-use crate::snapshot::{Alarm, Reason, StateName, Value};
+use crate::snapshot::{Alarm, Phase, Reason, StateName, Value};
 use crate::{Family, MacAddress, Vrid};
 
 const ADDRESS: &str = "192.0.2.1";
@@ -229,4 +231,65 @@ fn nothing_is_asked_about_where_the_claim_comes_to_nothing() {
     scene.facts(Facts { interface: InterfaceState::Down, ..facts(OWN) });
     answer(&mut scene);
     assert_eq!((scene.state(), living_holder(&scene)), (StateName::Initialize, vec![]));
+}
+
+/// The question of the claim before was answered; what follows it is no new silence.
+#[test]
+fn an_answer_is_no_veto_against_the_next_attempt_either() {
+    let attempts = |answered: bool| {
+        let mut scene = backup(parameters());
+        scene.kernel = Kernel::Mute;
+        scene.run_for(down_interval(150) + ms(1));
+        assert_eq!((scene.state(), scene.probes()), (StateName::Active, 1));
+        if answered {
+            answer(&mut scene);
+        }
+        scene.outcome(Outcome::Refused { index: 0, errno: 13 });
+        scene.outcome(Outcome::Acquired);
+        scene.kernel = Kernel::Prompt;
+        scene.forget();
+        while scene.count("acquire") == 0 {
+            scene.next_timeout();
+        }
+        scene.now
+    };
+    assert_eq!(attempts(true), attempts(false));
+}
+
+#[test]
+fn an_answer_that_comes_when_the_claim_is_under_way_is_told_with_it() {
+    let mut scene = backup(hold());
+    scene.kernel = Kernel::Mute;
+    scene.run_for(down_interval(150));
+    assert_eq!((scene.probes(), scene.snapshot().phase), (1, Phase::Claiming));
+    answer(&mut scene);
+    assert_eq!(living_holder(&scene), [] as [bool; 0]);
+    scene.run_for(ms(1));
+    assert_eq!((scene.state(), living_holder(&scene)), (StateName::Active, vec![true]));
+}
+
+/// At short intervals several advertisements leave before the answer is there.
+#[test]
+fn a_question_has_half_a_second_for_its_answer() {
+    let interval = crate::AdverInterval::from_centiseconds(10).expect("100 ms");
+    let mut scene = Scene::backup(Parameters { interval, ..parameters() });
+    while scene.state() != StateName::Active {
+        scene.next_timeout();
+    }
+    answer(&mut scene);
+    scene.run_for(ms(499));
+    assert_eq!((scene.probes(), living_holder(&scene)), (1, vec![true]), "it does not come and go");
+    scene.run_for(ms(1));
+    assert_eq!(scene.probes(), 2, "is it still there?");
+}
+
+#[test]
+fn at_short_intervals_the_question_leaves_half_an_interval_before_the_claim() {
+    let interval = crate::AdverInterval::from_centiseconds(2).expect("20 ms");
+    let mut scene = Scene::backup(Parameters { interval, ..hold() });
+    scene
+        .run_for(interval.active_down_interval(crate::Priority::new(150)) - ms(10) - Duration::from_nanos(1));
+    assert_eq!(scene.probes(), 0);
+    scene.run_for(Duration::from_nanos(1));
+    assert_eq!(scene.probes(), 1);
 }

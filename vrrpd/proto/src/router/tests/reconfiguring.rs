@@ -6,8 +6,8 @@ use super::scene::{
 };
 use crate::AdverInterval;
 use crate::action::{Outcome, Report};
-use crate::packet::ChecksumForm;
-use crate::parameters::{Facts, Parameters};
+use crate::packet::{ChecksumForm, ChecksumPolicy};
+use crate::parameters::{Facts, InterfaceState, Parameters};
 use crate::snapshot::{Phase, Reason, StateName};
 use crate::tracking::{Effect, TrackerId, Tracking};
 
@@ -176,4 +176,35 @@ fn who_becomes_the_owner_of_addresses_that_are_not_there_stops() {
         scene.facts(facts(OWN));
         assert_eq!(scene.state(), StateName::Active);
     }
+}
+
+#[test]
+fn what_was_learned_of_checksums_outlives_a_reload_that_does_not_concern_it() {
+    let mut scene = Scene::active(unicast(&[PEER]));
+    scene.hear_form(PEER, 100, ChecksumForm::MessageOnly);
+    scene.configure(Parameters { priority: crate::Priority::new(160), ..unicast(&[PEER]) });
+    assert_eq!(scene.form_towards(PEER), ChecksumForm::MessageOnly);
+    let policy = ChecksumPolicy::Only(ChecksumForm::PseudoHeader);
+    scene.configure(Parameters { checksum_policy: policy, ..unicast(&[PEER]) });
+    assert_eq!(scene.form_towards(PEER), ChecksumForm::PseudoHeader);
+}
+
+#[test]
+fn a_second_check_that_is_added_is_trusted_as_the_first_one_was() {
+    let check = |tracker| Tracking { tracker: TrackerId(tracker), effect: Effect::Demote };
+    let mut scene = Scene::active(parameters());
+    scene.configure(with_check(Effect::Demote));
+    scene.check(crate::tracking::TrackerState::Passing);
+    scene.configure(Parameters { tracking: vec![check(0), check(1)], ..parameters() });
+    assert_eq!((scene.deeds(), scene.snapshot().priority.get()), (vec![], 150));
+}
+
+#[test]
+fn facts_that_still_keep_it_away_are_no_news() {
+    let mut scene = Scene::backup(parameters());
+    let down = Facts { interface: InterfaceState::Down, ..facts(OWN) };
+    for _ in 0..3 {
+        scene.facts(down);
+    }
+    assert_eq!(transitions(&scene), 1);
 }

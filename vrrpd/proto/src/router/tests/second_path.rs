@@ -340,3 +340,32 @@ fn a_second_path_that_comes_by_reload_ends_what_was_said_of_the_unheard() {
     scene.configure(two_paths(unicast(&[OTHER])));
     assert!(scene.snapshot().alarms.get(Alarm::UnknownSender).is_none());
 }
+
+#[test]
+fn a_reload_of_something_else_keeps_what_the_lan_answered() {
+    let mut scene = active(parameters());
+    scene.configure(two_paths(Parameters { priority: Priority::new(160), ..parameters() }));
+    let lan = scene.snapshot().second_path.expect("it is configured");
+    assert_eq!((lan.client_lan, lan.answered.map(|(by, _)| by)), (TrackerState::Passing, Some(ip(GATEWAY))));
+}
+
+#[test]
+fn the_first_answer_of_the_lan_is_enough_and_three_questions_in_vain_are() {
+    let lan = |scene: &Scene| scene.snapshot().second_path.expect("it is configured").client_lan;
+    for (questions, state) in
+        [(1, TrackerState::Pending), (3, TrackerState::Pending), (4, TrackerState::Failing)]
+    {
+        let mut scene = Scene::new(two_paths(parameters()));
+        scene.facts(both_up());
+        while scene.count("ask") < questions {
+            scene.next_timeout();
+        }
+        assert_eq!(lan(&scene), state, "the answer to question {questions} is still to come");
+        answer(&mut scene, GATEWAY);
+        while scene.count("ask") == questions {
+            scene.next_timeout();
+        }
+        let answered = if state == TrackerState::Pending { TrackerState::Passing } else { state };
+        assert_eq!(lan(&scene), answered, "after an answer to question {questions}");
+    }
+}

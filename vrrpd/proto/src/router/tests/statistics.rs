@@ -9,7 +9,7 @@ use super::scene::{
 use crate::action::{Input, Report};
 use crate::packet::{Datagram, DiscardReason, ParseError};
 use crate::parameters::{Facts, InterfaceState, Parameters};
-use crate::snapshot::{GlobalStatistics, LastEvent, NewMasterReason, StateName, Statistics};
+use crate::snapshot::{GlobalStatistics, LastEvent, LinkStatistics, NewMasterReason, StateName, Statistics};
 use crate::{AdverInterval, Priority};
 
 /// A message of VRRPv2, which this router does not speak.
@@ -104,6 +104,30 @@ fn what_the_kernel_dropped_is_counted_for_its_interface_and_the_host_and_moves_n
     assert_eq!(told(&scene), [100_000, 7]);
     assert_eq!(scene.node.statistics().ip_ttl_errors, 100_000);
     assert_eq!((scene.node.poll_timeout(), scene.snapshot().state), (due, StateName::Backup));
+}
+
+#[test]
+fn each_reason_that_is_nobodys_has_its_counter_of_the_interface_and_the_others_share_one() {
+    type Counter = fn(&LinkStatistics) -> u64;
+    let counters: [(DiscardReason, Counter); 7] = [
+        (DiscardReason::Header, |link| link.ip_header_errors),
+        (DiscardReason::Vrid, |link| link.vrid_errors),
+        (DiscardReason::Checksum, |link| link.checksum_errors),
+        (DiscardReason::Version, |link| link.version_errors),
+        (DiscardReason::Length, |link| link.packet_length_errors),
+        (DiscardReason::Authentication, |link| link.auth_errors),
+        (DiscardReason::HopLimit, |link| link.other_errors),
+    ];
+    for (reason, _) in counters {
+        let mut scene = Scene::backup(parameters());
+        for packets in [2, 3] {
+            scene.input(Input::Unread { link: LINK, reason, packets });
+        }
+        let link = scene.node.link_statistics(LINK);
+        for (other, counter) in counters {
+            assert_eq!(counter(&link), if other == reason { 5 } else { 0 }, "{reason:?}: {other:?}");
+        }
+    }
 }
 
 #[test]

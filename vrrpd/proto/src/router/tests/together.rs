@@ -1,7 +1,6 @@
 //! Members of a sync group: what they leave to the group, to the moment. That a group settles, whatever
 //! happens, is the matter of `tests/sync_groups.rs`.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::scene::{A, OTHER, OWN, PEER, VRID, addresses, down_interval, facts, ip, ms, parameters};
@@ -16,6 +15,10 @@ use crate::{AdverInterval, Instant, Node, Priority, Vrid};
 const FIRST: RouterId = RouterId(0);
 const SECOND: RouterId = RouterId(1);
 const BOTH: [RouterId; 2] = [FIRST, SECOND];
+
+fn address_of(router: RouterId) -> String {
+    format!("198.51.100.{}", 1 + router.0)
+}
 
 /// A node with a group of two, each member on a link of its own; and its kernel.
 struct Pair {
@@ -36,7 +39,7 @@ impl Pair {
             let parameters = Parameters {
                 link: LinkId(router.0),
                 vrid: Vrid::new(VRID + number).expect("not zero"),
-                addresses: addresses(&[&format!("198.51.100.{}", 1 + number)]),
+                addresses: addresses(&[&address_of(router)]),
                 sync_group: Some(GroupId(3)),
                 ..parameters.clone()
             };
@@ -100,7 +103,7 @@ impl Pair {
     /// A member hears an advertisement.
     fn hear(&mut self, router: RouterId, source: &str, priority: u8) {
         let (source, destination) = (ip(source), parameters().group());
-        let list: Vec<IpAddr> = self.node.addresses(router).map(|each| each.address).collect();
+        let list = [ip(&address_of(router))];
         let vrid = Vrid::new(VRID + router.0 as u8).expect("not zero");
         let (priority, interval) = (Priority::new(priority), AdverInterval::DEFAULT);
         let form = ChecksumForm::PseudoHeader;
@@ -362,4 +365,53 @@ fn members_that_listen_after_an_absence_follow_an_order_to_one_of_them() {
     assert_eq!(pair.said(), []);
     pair.order(FIRST, 1, Order::HandOver);
     assert_eq!(pair.phases(), [Phase::Asking; 2]);
+}
+
+#[test]
+fn an_order_goes_for_all_also_where_one_of_them_knows_that_nobody_better_is_there() {
+    let mut pair = Pair::active(parameters());
+    pair.hear(FIRST, PEER, 100);
+    pair.order(SECOND, 1, Order::HandOver);
+    assert_eq!(pair.phases(), [Phase::Asking; 2]);
+}
+
+// --- coming and going ------------------------------------------------------------------------------
+
+/// Who follows silence has nobody to wait for, and the others of its group neither.
+#[test]
+fn a_silent_network_is_claimed_by_each_member_with_its_first_address() {
+    let mut pair = Pair::backup(parameters());
+    pair.mute = Some(SECOND);
+    while pair.acquired() == 0 {
+        pair.now = pair.node.poll_timeout().expect("a claim is due");
+        pair.turn();
+    }
+    assert_eq!(pair.said(), [(FIRST, 150)]);
+    pair.run_for(ms(1));
+    assert_eq!(pair.said(), [(FIRST, 150), (SECOND, 150)]);
+}
+
+#[test]
+fn what_is_left_of_a_group_hears_and_is_heard_as_before() {
+    let mut pair = Pair::active(parameters());
+    pair.input(Input::Shutdown { router: SECOND });
+    pair.run_for(2 * A);
+    pair.input(Input::Remove { router: SECOND });
+    assert!(pair.node.snapshot(SECOND, pair.now).is_none());
+    assert_eq!(pair.node.snapshot(FIRST, pair.now).map(|first| first.state), Some(StateName::Active));
+    pair.hear(FIRST, OTHER, 200);
+    assert_eq!(pair.node.snapshot(FIRST, pair.now).map(|first| first.state), Some(StateName::Backup));
+    assert_eq!(pair.node.link_statistics(LinkId(0)).vrid_errors, 0);
+    pair.hear(SECOND, OTHER, 200);
+    assert_eq!(pair.node.link_statistics(LinkId(1)).vrid_errors, 1, "nobody's any more");
+}
+
+#[test]
+fn an_absence_is_told_however_many_routers_listen_after_it() {
+    let mut pair = Pair::active(parameters());
+    pair.turn();
+    pair.now = pair.now + 10 * A;
+    pair.turn();
+    let told = pair.actions.iter().filter(|action| matches!(action, Action::Report(Report::Away(_)))).count();
+    assert_eq!(told, 1);
 }

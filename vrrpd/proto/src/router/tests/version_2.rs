@@ -230,3 +230,14 @@ fn who_is_not_heard_is_an_alarm_with_its_value_and_ours_until_it_is_heard_or_we_
     scene.hear_interval(PEER, 200, 200);
     assert!(evidence(&scene, Alarm::TwoActiveRouters).is_some());
 }
+
+#[test]
+fn with_another_interval_the_active_router_is_still_known_and_with_another_version_it_is_not() {
+    let three_seconds = AdverInterval::from_seconds(3).expect("in range");
+    for (interval, known) in [(three_seconds, true), (AdverInterval::DEFAULT, false)] {
+        let mut scene = Scene::backup(version_2());
+        scene.hear_interval(PEER, 200, 200);
+        scene.configure(Parameters { interval, ..parameters() });
+        assert_eq!(scene.snapshot().active_router.is_some(), known, "{interval:?}");
+    }
+}
