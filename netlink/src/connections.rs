@@ -4,25 +4,39 @@
 //! who, while only receiving, learns of it from its own time-out. Ended while the address is still
 //! here, it sends a reset.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NetlinkHeader};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
 use crate::Error;
-use crate::channel::{Channel, Received, Wait};
-use crate::wire::{self, Messages, Verdict};
+use crate::channel::Channel;
+use crate::fault::Fault;
 
 /// Ends connections, in the network namespace of the thread that opened it (`sock_diag`(7)).
 pub struct Connections {
     channel: Channel,
     sequence: u32,
     outgoing: Vec<u8>,
+    /// The kernel lists connections and ends none.
+    only_lists: bool,
+}
+
+/// What became of the connections of an address.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// So many were ended.
+    pub count: usize,
+    /// Both ends of each that was not, ours first: there was no time left, or the kernel cannot.
+    pub left: Vec<(SocketAddr, SocketAddr)>,
+    /// Why the kernel ends none; told once.
+    pub refused: Option<Error>,
 }
 
 /// A connection as `struct inet_diag_msg` and `struct inet_diag_req_v2` both name it: the family, and
-/// the kernel's own `struct inet_diag_sockid`, which is never looked into.
+/// the kernel's own `struct inet_diag_sockid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Connection {
     family: u8,
@@ -32,40 +46,37 @@ struct Connection {
 impl Connections {
     /// Opens one. To end connections needs CAP_NET_ADMIN and Linux 4.5, built with
     /// `INET_DIAG_DESTROY`.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says to a socket.
     pub fn open() -> Result<Self, Error> {
         let channel = Channel::open(NETLINK_SOCK_DIAG, BUFFER)
             .map_err(|source| Error::Socket { operation: "open a sock_diag socket".into(), source })?;
-        Ok(Self { channel, sequence: 1, outgoing: Vec::new() })
+        Ok(Self { channel, sequence: 1, outgoing: Vec::new(), only_lists: false })
     }
 
-    /// Ends every TCP connection of this host that has `address` on our side, and says how many. The
-    /// other sides get a reset, if the address is still here. Listening sockets stay.
+    /// Ends every TCP connection of this host that has `address` on our side. The other sides get a reset, if
+    /// the address is still here. Listening sockets stay.
     ///
     /// After `limit` no more are begun with, because whoever waits for this holds on to the address;
     /// some hundred are ended in any case.
     ///
     /// # Errors
     ///
-    /// What the kernel says: `EOPNOTSUPP` or, before Linux 4.5, `EINVAL` where it cannot do this.
-    pub fn end(&mut self, address: IpAddr, limit: Duration) -> Result<usize, Error> {
+    /// What the kernel says. That it cannot end connections is none: then they are all left.
+    pub fn end(&mut self, address: IpAddr, limit: Duration) -> Result<Ended, Error> {
         let operation = || format!("end the connections of {address}");
         let ended = self.end_all(address, limit);
         // What belongs to a request that was given up must not be taken for an answer later.
-        let drained = self.channel.drain();
-        match (ended, drained) {
-            (Ok(count), Ok(())) => Ok(count),
-            (Err(Fault::Refused(errno)), _) => {
-                Err(Error::Refused { operation: operation(), errno, kernel: None })
-            }
-            (Err(Fault::Malformed(detail)), _) => Err(Error::Malformed { operation: operation(), detail }),
-            (Err(Fault::Lost), _) => Err(Error::Overrun { operation: operation() }),
-            (Err(Fault::Socket(source)), _) | (Ok(_), Err(source)) => {
-                Err(Error::Socket { operation: operation(), source })
-            }
-        }
+        let drained = self.channel.drain().map_err(Fault::from);
+        let (mut ended, refused) =
+            ended.and_then(|ended| drained.map(|()| ended)).map_err(|fault| fault.error(operation()))?;
+        ended.refused = refused.map(|fault| fault.error(operation()));
+        Ok(ended)
     }
 
-    fn end_all(&mut self, address: IpAddr, limit: Duration) -> Result<usize, Fault> {
+    fn end_all(&mut self, address: IpAddr, limit: Duration) -> Result<(Ended, Option<Fault>), Fault> {
         let started = Instant::now();
         let mut found = Vec::new();
         // An IPv6 socket can carry an IPv4 connection; the condition fits both.
@@ -74,15 +85,23 @@ impl Connections {
                 self.list(number(family), address, &mut found)?;
             }
         }
-        let mut ended = 0;
+        let (mut count, mut refused) = (0, None);
         for batch in found.chunks(AT_ONCE) {
-            self.destroy(batch)?;
-            ended += batch.len();
-            if started.elapsed() >= limit {
+            if self.only_lists || (count > 0 && started.elapsed() >= limit) {
                 break;
             }
+            match self.destroy(batch) {
+                Ok(()) => count += batch.len(),
+                // Before Linux 4.5, or built without it.
+                Err(fault @ Fault::Refused(libc::EOPNOTSUPP | libc::EINVAL, _)) => {
+                    self.only_lists = true;
+                    refused = Some(fault);
+                }
+                Err(fault) => return Err(fault),
+            }
         }
-        Ok(ended)
+        let left = found[count..].iter().map(Connection::ends).collect();
+        Ok((Ended { count, left, refused: None }, refused))
     }
 
     /// Appends the connections of one family that have `address` on our side.
@@ -94,30 +113,11 @@ impl Connections {
         let flags = NLM_F_REQUEST | NLM_F_DUMP;
         append(&mut self.outgoing, SOCK_DIAG_BY_FAMILY, flags, self.sequence, any, &condition);
         self.channel.send(&self.outgoing)?;
-        loop {
-            let length = match self.channel.receive(Wait::Answer)? {
-                Received::Datagram(length) => length,
-                Received::Truncated(_) | Received::Overrun | Received::Nothing => return Err(Fault::Lost),
-            };
-            for message in Messages::new(self.channel.datagram(length)) {
-                let message = message.map_err(Fault::Malformed)?;
-                match message.kind {
-                    _ if message.sequence != self.sequence => {}
-                    NLMSG_DONE => {
-                        return match wire::dump_error(message.payload).map_err(Fault::Malformed)? {
-                            Some(errno) => Err(Fault::Refused(errno)),
-                            None => Ok(()),
-                        };
-                    }
-                    NLMSG_ERROR => match wire::verdict(&message).map_err(Fault::Malformed)? {
-                        Verdict::Refused(errno, _) => return Err(Fault::Refused(errno)),
-                        Verdict::Acknowledged => {}
-                    },
-                    NLMSG_OVERRUN => return Err(Fault::Lost),
-                    _ => found.push(parse(message.payload).map_err(Fault::Malformed)?),
-                }
-            }
-        }
+        let listed = self.channel.collect(self.sequence, |message| {
+            found.push(parse(message.payload)?);
+            Ok(ControlFlow::Continue(()))
+        });
+        listed.map(drop)
     }
 
     /// Ends these. The kernel answers only what it refuses.
@@ -128,37 +128,23 @@ impl Connections {
             append(&mut self.outgoing, SOCK_DESTROY, NLM_F_REQUEST, self.sequence, connection, &[]);
         }
         self.channel.send(&self.outgoing)?;
-        loop {
-            let length = match self.channel.receive(Wait::No)? {
-                Received::Datagram(length) => length,
-                Received::Nothing => return Ok(()),
-                Received::Truncated(_) | Received::Overrun => return Err(Fault::Lost),
-            };
-            for message in Messages::new(self.channel.datagram(length)) {
-                let message = message.map_err(Fault::Malformed)?;
-                if message.kind == NLMSG_ERROR
-                    && let Verdict::Refused(errno, _) = wire::verdict(&message).map_err(Fault::Malformed)?
-                    // It has ended by itself meanwhile.
-                    && errno != libc::ENOENT
-                {
-                    return Err(Fault::Refused(errno));
-                }
-            }
-        }
+        // Or it has ended by itself meanwhile.
+        self.channel.refusals(libc::ENOENT)
     }
 }
 
-#[derive(Debug)]
-enum Fault {
-    Refused(i32),
-    Socket(std::io::Error),
-    Lost,
-    Malformed(String),
-}
-
-impl From<std::io::Error> for Fault {
-    fn from(error: std::io::Error) -> Self {
-        Self::Socket(error)
+impl Connection {
+    /// Both ends, ours first.
+    fn ends(&self) -> (SocketAddr, SocketAddr) {
+        let port = |at: usize| u16::from_be_bytes([self.id[at], self.id[at + 1]]);
+        let address = |at: usize| -> IpAddr {
+            let octets: [u8; 16] = *self.id[at..].first_chunk().expect("within the id");
+            match i32::from(self.family) {
+                libc::AF_INET => Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]).into(),
+                _ => Ipv6Addr::from(octets).to_canonical(),
+            }
+        };
+        (SocketAddr::new(address(4), port(0)), SocketAddr::new(address(20), port(2)))
     }
 }
 
@@ -245,6 +231,7 @@ pub(crate) fn fuzz(payload: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::tests::hex;
 
     #[test]
     fn a_connection_that_was_cut_short_is_malformed() {
@@ -253,6 +240,23 @@ mod tests {
         payload.pop();
         assert!(parse(&payload).is_err());
         assert!(parse(&[]).is_err());
+    }
+
+    #[test]
+    fn both_ends_of_a_connection_are_read() {
+        // 192.0.2.201:443 and 192.0.2.9:50000, as a socket of each family has them.
+        let v4 = format!("02000000 01bb c350 c00002c9{0} c0000209{0}", "00".repeat(12));
+        let mapped = format!("0a000000 01bb c350 {0}c00002c9 {0}c0000209", "00000000000000000000ffff");
+        let v6 = format!("0a000000 01bb c350 20010db8{0}c9 20010db8{0}09", "00".repeat(11));
+        for (payload, ours, theirs) in [
+            (v4, "192.0.2.201:443", "192.0.2.9:50000"),
+            (mapped, "192.0.2.201:443", "192.0.2.9:50000"),
+            (v6, "[2001:db8::c9]:443", "[2001:db8::9]:50000"),
+        ] {
+            let payload = [hex(&payload), vec![0; 12]].concat();
+            let ends = parse(&payload).expect("whole").ends();
+            assert_eq!(ends, (ours.parse().expect("an address"), theirs.parse().expect("an address")));
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 
 use crate::ipv4_setting::Ipv4Settings;
 use crate::wire::{self, Messages};
-use crate::{AddressEntry, Event, LeftOver, Link, RouteEntry, Table, connections, nftables, requester};
+use crate::{AddressEntry, Event, LeftOver, Link, Neighbour, RouteEntry, Table};
+use crate::{connections, flows, nftables, requester, route};
 
 #[cfg(test)]
 #[path = "../../tests/fuzz/corpus.rs"]
@@ -29,7 +30,9 @@ pub fn datagram(octets: &[u8]) {
         for left_over in [LeftOver::parse_route(payload), LeftOver::parse_rule(payload)] {
             let _ = left_over.map(|left_over| left_over.map(|left_over| left_over.to_string()));
         }
+        let _ = (Neighbour::parse(payload), route::answer(payload));
         connections::fuzz(payload);
+        flows::fuzz(payload);
         requester::fuzz(&message);
         nftables::fuzz(&message);
     }

@@ -4,7 +4,7 @@
 //!   lists what there is. A verb that is already true has succeeded: [`Change::Unchanged`].
 //! * [`Monitor`] reports what changes, whoever changed it; [`RouteWatch`] wakes when routes or rules of
 //!   ours are gone.
-//! * [`Connections`] ends the TCP connections of an address.
+//! * [`Connections`] ends the TCP connections of an address; [`Flows`] are those that are only forwarded.
 //! * [`nftables`] keeps tables of our own in the packet filter.
 //! * [`Table`] is what we know from both, and says what differs after events were lost.
 //!
@@ -17,16 +17,20 @@
 //! answers, never fatal.
 
 mod address;
+mod answers;
 mod channel;
 mod connections;
+
 mod error;
 mod fault;
+mod flows;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod ipv4_setting;
 mod link;
 mod monitor;
+mod neighbour;
 pub mod nftables;
 mod own_route;
 mod request;
@@ -37,14 +41,16 @@ mod table;
 mod wire;
 
 pub use address::{Address, AddressEntry, AddressOptions, Lifetime, PROTOCOL, Scope};
-pub use connections::Connections;
+pub use connections::{Connections, Ended};
 pub use error::Error;
+pub use flows::{Flow, Flows, Listed};
 pub use ipv4_setting::{Ipv4Setting, Ipv4Settings};
 pub use link::{Link, LinkIndex};
 pub use monitor::{Event, Monitor};
+pub use neighbour::Neighbour;
 pub use own_route::{Denial, LeftOver, Route, Rule};
 pub use request::{Change, Netns, Request};
 pub use requester::Requester;
-pub use route::{Gateway, NextHop, RouteEntry};
+pub use route::{Gateway, NextHop, RouteEntry, Way};
 pub use route_watch::RouteWatch;
 pub use table::Table;

@@ -1,12 +1,13 @@
 //! Performs requests and lists what there is.
 
+use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NetlinkMessage,
-};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NLMSG_ERROR, NetlinkMessage};
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::route::{RouteMessage, RouteProtocol};
 use netlink_packet_route::rule::RuleMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -14,10 +15,11 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 
 use crate::channel::{Channel, Received, Wait};
 use crate::fault::Fault;
+use crate::route;
 use crate::wire::{self, Message, Messages, Verdict, append};
 use crate::{
-    AddressEntry, Change, Error, Gateway, Ipv4Settings, LeftOver, Link, LinkIndex, PROTOCOL, Request,
-    RouteEntry,
+    AddressEntry, Change, Error, Gateway, Ipv4Settings, LeftOver, Link, LinkIndex, Neighbour, PROTOCOL,
+    Request, RouteEntry, Way,
 };
 
 /// A socket for requests, in the network namespace of the thread that opened it.
@@ -124,6 +126,56 @@ impl Requester {
             }
         }
         Ok(gateways)
+    }
+
+    /// Which way a packet of this host to `destination` takes now.
+    ///
+    /// # Errors
+    ///
+    /// As for any list; that there is no route is none.
+    pub fn way_to(&mut self, destination: IpAddr) -> Result<Way, Error> {
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        let mut message = route::question(destination);
+        message.header.flags = NLM_F_REQUEST;
+        self.outgoing.clear();
+        append(&mut self.outgoing, message, sequence);
+        let mut way = Way::Nowhere;
+        let sent = self.channel.send(&self.outgoing).map_err(Fault::from);
+        let told = sent.and_then(|()| {
+            // The answer is one message, which no end of a list follows.
+            self.channel.collect(sequence, |message| {
+                if message.kind == libc::RTM_NEWROUTE {
+                    way = route::answer(message.payload)?;
+                }
+                Ok(ControlFlow::Break(()))
+            })
+        });
+        match told {
+            Ok(_) => Ok(way),
+            Err(Fault::Refused(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL, _)) => {
+                Ok(Way::Nowhere)
+            }
+            Err(fault) => {
+                let _ = self.channel.drain();
+                Err(fault.error(format!("ask for the route to {destination}")))
+            }
+        }
+    }
+
+    /// The stations of every link whose link-layer addresses are known, of one family.
+    ///
+    /// # Errors
+    ///
+    /// As for any list.
+    pub fn neighbours(&mut self, ipv6: bool) -> Result<Vec<Neighbour>, Error> {
+        let mut question = NeighbourMessage::default();
+        question.header.family = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        let question = RouteNetlinkMessage::GetNeighbour(question);
+        self.dump("list the neighbours", &question, |message| match message.kind {
+            libc::RTM_NEWNEIGH => Neighbour::parse(message.payload),
+            _ => Ok(None),
+        })
     }
 
     /// Every route and rule that carries our mark.
@@ -273,36 +325,12 @@ impl Requester {
         append(&mut self.outgoing, message, sequence);
         self.channel.send(&self.outgoing)?;
 
-        let (mut list, mut interrupted) = (Vec::new(), false);
-        loop {
-            let length = match self.channel.receive(Wait::Answer)? {
-                Received::Datagram(length) => length,
-                Received::Truncated(length) => return Err(Fault::Truncated(length)),
-                Received::Overrun => return Err(Fault::Overrun),
-                Received::Nothing => return Err(Fault::Timeout),
-            };
-            for message in Messages::new(self.channel.datagram(length)) {
-                let message = message.map_err(Fault::Malformed)?;
-                if message.sequence != sequence {
-                    continue;
-                }
-                interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
-                match message.kind {
-                    NLMSG_DONE => {
-                        return match wire::dump_error(message.payload).map_err(Fault::Malformed)? {
-                            Some(errno) => Err(Fault::Refused(errno, None)),
-                            None => Ok((!interrupted).then_some(list)),
-                        };
-                    }
-                    NLMSG_ERROR => match wire::verdict(&message).map_err(Fault::Malformed)? {
-                        Verdict::Refused(errno, words) => return Err(Fault::Refused(errno, words)),
-                        Verdict::Acknowledged => (),
-                    },
-                    NLMSG_OVERRUN => return Err(Fault::Overrun),
-                    _ => list.extend(read(&message).map_err(Fault::Malformed)?),
-                }
-            }
-        }
+        let mut list = Vec::new();
+        let interrupted = self.channel.collect(sequence, |message| {
+            list.extend(read(message)?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok((!interrupted).then_some(list))
     }
 }
 

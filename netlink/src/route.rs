@@ -2,8 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_route::AddressFamily;
-use netlink_packet_route::route::{RouteFlags, RouteHeader, RouteType};
+use netlink_packet_core::NetlinkMessage;
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::address::ip;
 use crate::{Address, LinkIndex, wire};
@@ -35,6 +38,17 @@ pub struct NextHop {
     pub link: LinkIndex,
     /// The router on the way; `None`: the network is on the link.
     pub router: Option<IpAddr>,
+}
+
+/// Which way a packet of this host takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To another one.
+    Out(NextHop),
+    /// It is for this host.
+    Here,
+    /// There is no route, or not to one station.
+    Nowhere,
 }
 
 impl RouteEntry {
@@ -101,6 +115,34 @@ impl Hop {
     fn next_hop(&self) -> Option<NextHop> {
         Some(NextHop { link: LinkIndex::new(self.link?), router: self.ip })
     }
+}
+
+/// Asks which way a packet to `destination` takes.
+pub(crate) fn question(destination: IpAddr) -> NetlinkMessage<RouteNetlinkMessage> {
+    let mut message = RouteMessage::default();
+    let (family, bits, to) = match destination {
+        IpAddr::V4(address) => (AddressFamily::Inet, 32, RouteAddress::Inet(address)),
+        IpAddr::V6(address) => (AddressFamily::Inet6, 128, RouteAddress::Inet6(address)),
+    };
+    message.header.address_family = family;
+    message.header.destination_prefix_length = bits;
+    message.attributes.push(RouteAttribute::Destination(to));
+    RouteNetlinkMessage::GetRoute(message).into()
+}
+
+/// Reads the answer, the payload of an `RTM_NEWROUTE` message.
+pub(crate) fn answer(payload: &[u8]) -> Result<Way, String> {
+    let header = RouteHeader::parse(payload).map_err(|error| error.to_string())?;
+    let mut hop = Hop::default();
+    wire::attributes(&payload[HEADER_LEN..], |kind, value| match kind {
+        libc::RTA_OIF => hop.link = wire::u32(value),
+        _ => hop.take(header.address_family, kind, value),
+    })?;
+    Ok(match (header.kind, hop.next_hop()) {
+        (RouteType::Unicast, Some(hop)) => Way::Out(hop),
+        (RouteType::Local, _) => Way::Here,
+        _ => Way::Nowhere,
+    })
 }
 
 /// Reads `RTA_MULTIPATH`: `struct rtnexthop` and its attributes, again and again.
@@ -187,6 +229,22 @@ mod tests {
         assert_eq!(gateways(&ONE.replace("fe030001", "fe030006")), [], "blackhole");
         assert_eq!(gateways(&ONE.replace("08000500c0000201", "")), [], "no router, only a link");
         assert_eq!(gateways(&ONE.replace("02000000 fe", "1c000000 fe")), [], "MPLS");
+    }
+
+    /// `ip route get 203.0.113.9`, by way of 192.0.2.1
+    const ANSWER: &str = "
+        02200000 fe000001 00020000 08000f00fe000000 08000100cb007109 0800040003000000
+        08000700c00002c1 08000500c0000201";
+
+    #[test]
+    fn reads_which_way_a_packet_takes() {
+        let read = |payload: &str| answer(&hex(payload)).expect("captured from a kernel");
+        let hop = |router| Way::Out(NextHop { link: LinkIndex::new(3), router });
+        assert_eq!(read(ANSWER), hop(Some([192, 0, 2, 1].into())));
+        assert_eq!(read(&ANSWER.replace("08000500c0000201", "")), hop(None));
+        assert_eq!(read(&ANSWER.replace("fe000001", "ff000002")), Way::Here);
+        assert_eq!(read(&ANSWER.replace("fe000001", "ff000003")), Way::Nowhere, "a broadcast");
+        assert!(damaged(&hex(ANSWER)).filter(|bytes| answer(bytes).is_err()).count() >= 12);
     }
 
     #[test]

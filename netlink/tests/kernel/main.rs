@@ -2,6 +2,7 @@
 
 mod addresses;
 mod connections;
+mod flows;
 mod lab;
 mod macvlan;
 mod monitor;
