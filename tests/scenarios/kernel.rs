@@ -1,6 +1,7 @@
 //! What the kernel, other programs and a crash do to the address.
 
 mod accept_mode;
+mod connections;
 
 use std::fs;
 

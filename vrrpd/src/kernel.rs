@@ -5,6 +5,7 @@
 //! that it needs. Netlink may make it wait for as long as it likes: nobody waits for it.
 
 mod acceptance;
+mod connections;
 mod fencing;
 mod place;
 mod record;
@@ -36,6 +37,8 @@ use crate::protocol::{self, Kernel};
 use crate::state_dir::StateDir;
 
 use acceptance::Acceptance;
+use connections::Teller;
+pub(crate) use connections::Told;
 pub(crate) use place::{Place, Placement, SecondPlace};
 use record::Record;
 use traces::Traces;
@@ -83,6 +86,8 @@ pub(crate) enum Note {
     Device { router: RouterId, trouble: Option<String> },
     /// TCP connections were ended because their address goes.
     Ended { address: Address, connections: usize },
+    /// What became of clients whose connections are only translated, or could not be ended.
+    Told(Told),
     /// Something happened to a route or rule of a router, or to what is always there.
     Way { router: Option<RouterId>, way: Way, fate: Fate },
     /// How they stand now.
@@ -136,8 +141,10 @@ struct Worker {
     fence_wanted: Option<bool>,
     notes: tokio::sync::mpsc::UnboundedSender<Note>,
     requester: Requester,
-    /// Absent where the kernel cannot end connections.
+    /// Absent where the kernel tells of no connections.
     connections: Option<Connections>,
+    /// Absent until there was somebody to tell.
+    teller: Option<Teller>,
     monitor: Monitor,
     route_watch: RouteWatch,
     table: Table,
@@ -261,6 +268,7 @@ impl Worker {
             notes,
             requester,
             connections: Connections::open().ok(),
+            teller: None,
             monitor,
             route_watch,
             table,
@@ -359,6 +367,7 @@ impl Worker {
                     // The table does not go by itself everywhere.
                     self.close_addresses();
                     self.keep_devices();
+                    self.teller.take().into_iter().for_each(Teller::finish);
                     return ControlFlow::Break(());
                 }
                 Message::Watch(interfaces) => {

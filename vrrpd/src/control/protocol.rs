@@ -22,7 +22,7 @@ use crate::history::Event;
 mod dns_update;
 mod statistics;
 
-pub use statistics::{Counted, Discarded};
+pub use statistics::{Connections, Counted, Discarded};
 
 pub use dns_update::{DnsState, DnsUpdate};
 pub use orders::{By, Done, Fitness, Frozen, Handover, Orders, PeerNode, Yielded};
@@ -243,6 +243,9 @@ pub struct State {
     /// Counters of the whole host under the names of RFC 8347.
     #[serde(default)]
     pub statistics: Counted<GlobalStatistics>,
+    /// What became of TCP connections to addresses that went, since the daemon started.
+    #[serde(default)]
+    pub connections: Connections,
     /// Interfaces that virtual routers run on.
     #[serde(default)]
     pub interfaces: Vec<Interface>,

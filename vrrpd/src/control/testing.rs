@@ -7,7 +7,7 @@ use vrrp_proto::{AdverInterval, Family, Priority, Vrid};
 
 use super::alarm::Alarm;
 use super::describe;
-use super::protocol::{Check, CheckState, Counted, Daemon, State, VERSION, VirtualRouter};
+use super::protocol::{Check, CheckState, Connections, Counted, Daemon, State, VERSION, VirtualRouter};
 use super::time::{Span, WallTime};
 use crate::config;
 
@@ -195,6 +195,7 @@ pub(crate) fn state(virtual_routers: Vec<VirtualRouter>) -> State {
         fixed: Vec::new(),
         interfaces: Vec::new(),
         peers: Vec::new(),
+        connections: Connections { ended: 3, told: 2, left_out: 0 },
         daemon: Daemon {
             loop_lateness_max_us: 120,
             reports_lost: 0,

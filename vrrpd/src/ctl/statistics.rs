@@ -33,7 +33,11 @@ pub(super) fn text(state: &State) -> String {
         section(&mut text, &title, counters(&interface.statistics));
         discarded(&mut text, &interface.discarded, state.time);
     }
-    section(&mut text, &format!("all of {}", state.node), counters(&state.statistics));
+    let mut lines = counters(&state.statistics);
+    lines.extend(
+        counters(&state.connections).into_iter().map(|(name, value)| (format!("connections_{name}"), value)),
+    );
+    section(&mut text, &format!("all of {}", state.node), lines);
     text
 }
 
@@ -103,6 +107,8 @@ mod tests {
             "  ! version_errors: 2 discarded, the last from 192.0.2.77 10 s ago: VRRP version is 2 where 3 is \
              configured",
             "all of bootstrap-a",
+            "  connections_ended       3",
+            "  connections_left_out    0",
             "  version_errors          2",
         ] {
             assert!(lines.contains(&line), "{line:?} is missing:\n{text}");

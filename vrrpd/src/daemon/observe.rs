@@ -18,8 +18,8 @@ use crate::control::describe;
 use crate::control::exit;
 use crate::control::facts::Facts;
 use crate::control::protocol::{
-    Answer, Check, CheckState, ConfigText, Counted, Daemon, Discarded, DnsUpdate, Interface, Refusal,
-    Request, State, SyncGroup, VERSION, VirtualMac, Way,
+    Answer, Check, CheckState, ConfigText, Connections, Counted, Daemon, Discarded, DnsUpdate, Interface,
+    Refusal, Request, State, SyncGroup, VERSION, VirtualMac, Way,
 };
 use crate::control::server::Call;
 use crate::control::time::{Span, WallTime};
@@ -54,6 +54,8 @@ pub(super) struct Observer {
     next_token: u64,
     /// Why routers have no device with their virtual MAC address.
     device_troubles: BTreeMap<RouterId, String>,
+    /// What became of connections when their addresses went.
+    pub(super) connections: Connections,
     rerun: mpsc::Sender<Call>,
     rerun_done: Option<mpsc::Receiver<Call>>,
 }
@@ -73,6 +75,7 @@ impl Observer {
             waiting: VecDeque::new(),
             next_token: HEARTBEAT + 1,
             device_troubles: BTreeMap::new(),
+            connections: Connections::default(),
             rerun,
             rerun_done: Some(rerun_done),
         };
@@ -369,6 +372,7 @@ impl Observer {
                 })
                 .collect(),
             peers: others.link.peers(),
+            connections: self.connections,
             daemon: Daemon {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),

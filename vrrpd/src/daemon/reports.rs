@@ -100,7 +100,9 @@ impl Daemon {
             }
             kernel::Note::Ended { address, connections } => {
                 info!(%address, connections, "TCP connections were ended because their address goes");
+                self.observer.connections.ended += count(connections);
             }
+            kernel::Note::Told(told) => self.told(&told),
             kernel::Note::Tracked { interface, state } => self.tracked(interface, state),
             kernel::Note::Ways { router, seen } => self.observer.ways(router, seen),
             kernel::Note::Way { router, way, fate } => {
@@ -122,6 +124,23 @@ impl Daemon {
             kernel::Note::Fence(standing) => self.fence(standing),
             kernel::Note::Trouble(message) => warn!("{message}"),
         }
+    }
+
+    /// Clients were made to ask who has the address of their connections now.
+    fn told(&mut self, told: &kernel::Told) {
+        let &kernel::Told { connections, left_out, .. } = told;
+        if connections > 0 {
+            info!(
+                connections,
+                "clients of TCP connections that go on elsewhere were told that the address moved"
+            );
+        }
+        if !told.troubles.is_empty() {
+            let why = told.troubles.iter().map(String::as_str).collect::<Vec<_>>().join("; ");
+            warn!(left_out, "some clients learn by themselves that their address has moved: {why}");
+        }
+        self.observer.connections.told += count(connections);
+        self.observer.connections.left_out += count(left_out);
     }
 
     /// What `accept_mode = false` forbids is accepted, or no longer.
@@ -406,4 +425,8 @@ pub(super) fn interface_word(state: InterfaceState) -> &'static str {
         InterfaceState::Down => "down",
         InterfaceState::Missing => "missing",
     }
+}
+
+fn count(connections: usize) -> u64 {
+    u64::try_from(connections).expect("no more than 64 bits")
 }

@@ -1,7 +1,6 @@
 //! What the protocol thread wants done to addresses: taken, kept, given up, given back.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use netlink::{Address, AddressOptions, Change, LinkIndex, Request};
 use vrrp_proto::action::{Outcome, Ownership};
@@ -12,6 +11,7 @@ use super::{Held, Note, Place, Tenure, Worker};
 impl Worker {
     /// Adds addresses, and says of each what became of it as soon as that is known.
     pub(super) fn acquire(&mut self, ownership: &Ownership) {
+        self.keep_clients(ownership.range.clone().map(|index| address_of(ownership, index)));
         if self.try_to_acquire(ownership, Attempt::First).is_err() {
             // By now the kernel has told, and the device is made anew.
             self.take_in();
@@ -167,8 +167,7 @@ impl Worker {
             self.set_down(device);
         }
         // While it is still here, the other side can be told.
-        let until = Instant::now() + FAREWELL;
-        ours.iter().for_each(|target| self.end_connections(target.address, until));
+        let left = self.end_connections(ours.iter().map(|target| target.address));
         for chunk in batches(&ours) {
             let requests: Vec<Request> = chunk.iter().map(Target::removal).collect();
             for (target, answer) in chunk.iter().zip(self.requester.perform(&requests)) {
@@ -188,24 +187,8 @@ impl Worker {
         }
         self.free_released(ownership);
         self.tell_outcome(ownership.router, ownership.ticket, Outcome::Released);
+        self.tell_clients(ours.iter().map(|target| target.address.ip).collect(), left);
         self.save_record();
-    }
-
-    /// Ends the TCP connections of an address that goes: who only receives would otherwise learn of it
-    /// from a time-out of his own.
-    fn end_connections(&mut self, address: Address, until: Instant) {
-        let Some(connections) = &mut self.connections else { return };
-        match connections.end(address.ip, until.saturating_duration_since(Instant::now())) {
-            Ok(0) => {}
-            Ok(connections) => drop(self.notes.send(Note::Ended { address, connections })),
-            Err(error) => {
-                drop(self.notes.send(Note::Trouble(error.to_string())));
-                // Before Linux 4.5, or built without it: told once.
-                if matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EINVAL)) {
-                    self.connections = None;
-                }
-            }
-        }
     }
 
     /// Gives ours a new lifetime.
@@ -339,6 +322,3 @@ pub(super) fn address_of(ownership: &Ownership, index: u16) -> Address {
 fn batches(targets: &[Target]) -> impl Iterator<Item = &[Target]> {
     targets.chunks(if targets.iter().any(|target| target.address.ip.is_ipv6()) { 16 } else { 64 })
 }
-
-/// Time for the connections of addresses that go, which another node may have by now.
-const FAREWELL: Duration = Duration::from_millis(20);

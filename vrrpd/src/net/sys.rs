@@ -21,14 +21,27 @@ pub(super) fn arp_address(index: u32) -> SockAddr {
 
 /// Address of a packet socket that receives what an interface has of one version of IP.
 pub(super) fn ip_address(index: u32, family: Family) -> SockAddr {
-    let protocol = match family {
+    packet_address(index, ip_protocol(family))
+}
+
+/// Address to send packets to on an interface: a station with this link-layer address, of which octets
+/// after the eighth do not fit; none on interfaces that have no such addresses.
+pub(crate) fn station_address(index: u32, family: Family, station: &[u8]) -> SockAddr {
+    build_address(index, ip_protocol(family), station)
+}
+
+fn ip_protocol(family: Family) -> libc::c_int {
+    match family {
         Family::Ipv4 => libc::ETH_P_IP,
         Family::Ipv6 => libc::ETH_P_IPV6,
-    };
-    packet_address(index, protocol)
+    }
 }
 
 fn packet_address(index: u32, protocol: libc::c_int) -> SockAddr {
+    build_address(index, protocol, &[])
+}
+
+fn build_address(index: u32, protocol: libc::c_int, station: &[u8]) -> SockAddr {
     let protocol = u16::try_from(protocol).expect("an EtherType").to_be();
     let family = libc::sa_family_t::try_from(libc::AF_PACKET).expect("AF_PACKET is 17");
     // SAFETY: the closure writes a sockaddr_ll, which fits a sockaddr_storage and of which every
@@ -39,6 +52,8 @@ fn packet_address(index: u32, protocol: libc::c_int) -> SockAddr {
             address.sll_family = family;
             address.sll_protocol = protocol;
             address.sll_ifindex = index.cast_signed();
+            address.sll_addr.iter_mut().zip(station).for_each(|(to, from)| *to = *from);
+            address.sll_halen = u8::try_from(station.len().min(address.sll_addr.len())).expect("8 at most");
             *length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).expect("20 octets");
             Ok(())
         })

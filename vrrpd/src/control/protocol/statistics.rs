@@ -35,6 +35,17 @@ impl<T> DerefMut for Counted<T> {
     }
 }
 
+/// TCP connections to addresses when this node gave these up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connections {
+    /// Of this host, ended with a reset.
+    pub ended: u64,
+    /// Translated, or of this host where its kernel ends none: their clients were made to ask the next owner.
+    pub told: u64,
+    /// As those, but their clients were not: no way to them was known, or there were too many.
+    pub left_out: u64,
+}
+
 /// Packets that were discarded for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Discarded {
