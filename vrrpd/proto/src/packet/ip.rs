@@ -236,6 +236,46 @@ mod tests {
         assert_eq!(Datagram::parse_ipv4(&packet), Err(ParseError::Truncated { received: 19, promised: 20 }));
     }
 
+    /// An IPv4 packet of this protocol with this payload.
+    fn packet(protocol: u8, payload: &[u8]) -> Vec<u8> {
+        let octets = IPV4_HEADER + payload.len();
+        let mut packet = vec![0; IPV4_HEADER];
+        (packet[0], packet[3]) = (0x45, u8::try_from(octets).expect("a short packet"));
+        (packet[8], packet[9]) = (255, protocol);
+        [&packet, payload].concat()
+    }
+
+    #[test]
+    fn a_packet_without_a_payload_is_one() {
+        let packet = packet(PROTOCOL, &[]);
+        assert_eq!(Datagram::parse_ipv4(&packet).map(|datagram| datagram.payload), Ok(&[][..]));
+    }
+
+    #[test]
+    fn what_is_behind_an_authentication_header_is_found_by_its_length() {
+        // Six words: two that are not counted, and twelve octets of digest with what goes before it.
+        let header = |next, words: u8| [&[next, words][..], &[0; 22], &[0x21, 51, 100, 1]].concat();
+        let parse = |protocol, payload: &[u8]| {
+            let packet = packet(protocol, payload);
+            Datagram::parse_sealed(&packet).map(|datagram| datagram.payload.to_vec())
+        };
+        assert_eq!(parse(AUTHENTICATION_HEADER, &header(PROTOCOL, 4)), Ok(vec![0x21, 51, 100, 1]));
+        assert_eq!(parse(AUTHENTICATION_HEADER, &header(PROTOCOL, 5)), Ok(vec![]));
+        assert_eq!(
+            parse(AUTHENTICATION_HEADER, &header(PROTOCOL, 6)),
+            Err(ParseError::Truncated { received: 28, promised: 32 })
+        );
+        assert_eq!(
+            parse(AUTHENTICATION_HEADER, &[PROTOCOL]),
+            Err(ParseError::Truncated { received: 1, promised: 2 })
+        );
+        for other in [6, AUTHENTICATION_HEADER] {
+            let refused = Err(ParseError::Protocol { found: other });
+            assert_eq!(parse(AUTHENTICATION_HEADER, &header(other, 4)), refused);
+        }
+        assert_eq!(parse(PROTOCOL, &header(PROTOCOL, 4)), Err(ParseError::Protocol { found: PROTOCOL }));
+    }
+
     #[test]
     fn addresses_of_two_families_make_no_datagram() {
         let [source, destination] = [Family::Ipv4.group(), Family::Ipv6.group()];
@@ -262,7 +302,9 @@ mod tests {
             assert!(source.is_ipv6() || words.sum::<u64>() % 0xffff == 0, "{packet:02x?}");
             let expected = Datagram { source, destination, hop_limit: 255, payload: &[0xaa; 8] };
             assert_eq!(datagram, Ok(expected));
-            assert_eq!(write_header(&mut packet[..header - 1], source, destination, 8), None);
+            for other in [header - 1, header + 1] {
+                assert_eq!(write_header(&mut packet[..other], source, destination, 8), None);
+            }
         }
     }
 }

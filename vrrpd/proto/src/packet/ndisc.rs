@@ -213,6 +213,20 @@ mod tests {
     }
 
     #[test]
+    fn each_flag_is_read_by_itself() {
+        use NeighborAdvertFlags::{Override, Router, Solicited};
+        let mut frame = [0; FRAME_LEN];
+        unsolicited_advertisement(&mut frame, MAC, ADDRESS, false);
+        assert_eq!(frame[ICMPV6 + 4], Override, "who is no router does not say so");
+        for flags in [0, Router, Solicited, Override] {
+            frame[ICMPV6 + 4] = flags;
+            let seen = NeighbourAdvertisement::parse_message(&frame[ICMPV6..]).expect("an advertisement");
+            let read = [seen.router, seen.solicited, seen.override_cached];
+            assert_eq!(read, [Router, Solicited, Override].map(|flag| flag == flags), "{flags:#x}");
+        }
+    }
+
+    #[test]
     fn options_are_walked_to_the_end() {
         let mac_after = |change: fn(&mut Vec<u8>)| seen_after(change).map(|seen| seen.mac);
         assert_eq!(mac_after(|message| message.truncate(OPTIONS)), Some(None), "no option");

@@ -140,5 +140,6 @@ mod tests {
         }
         assert_eq!(format!("{password:?}"), "Password(..)");
         assert_ne!(Some(password), Password::new(b"s3cr3"), "the beginning is not enough");
+        assert_eq!(Some(password), Password::new(b"s3cr3t"));
     }
 }

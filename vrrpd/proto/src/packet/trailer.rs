@@ -271,4 +271,18 @@ mod tests {
             assert_eq!(Some(&key) == Key::new(number, &[octet; 32]).as_ref(), same, "{number} {octet}");
         }
     }
+    #[test]
+    fn a_trailer_is_told_by_its_first_octets() {
+        let split = |first: [u8; 4]| {
+            let mut octets = [0xaa; TRAILER];
+            octets[..4].copy_from_slice(&first);
+            let trailer = Trailer::split(&octets, 0).expect("it is as long");
+            (trailer.is_likely(), trailer.check())
+        };
+        assert_eq!(split([SCHEME, 7, 0, 0]), (true, Ok(())));
+        assert_eq!(split([SCHEME, 0, 0, 0]), (false, Ok(())), "no key has this number");
+        assert_eq!(split([SCHEME, 7, 0, 1]), (false, Err(TrailerFault::Malformed)));
+        assert_eq!(split([2, 7, 0, 0]), (false, Err(TrailerFault::Scheme)));
+        assert_eq!(split([2, 0, 0, 0]), (false, Err(TrailerFault::Scheme)));
+    }
 }

@@ -285,3 +285,15 @@ fn a_replay_is_noticed_of_each_of_more_peers_than_before() {
     named.iter().for_each(|peer| scene.hear(peer, 200));
     assert_eq!((scene.statistics().advertisement_rcvd, scene.statistics().replay_errors), (10, 10));
 }
+
+#[test]
+fn as_many_octets_as_a_trailer_has_are_none_by_that_alone() {
+    let mut scene = backup(parameters());
+    let mut message = [0xaa; MESSAGE_MAX];
+    let length = scene.node.advertisement(ROUTER, Priority::new(150), ip("224.0.0.18"), &mut message);
+    let octets = length.expect("it can be sent") + 28;
+    message[octets - 28..octets].fill(0xaa);
+    scene.hear_octets(PEER, "224.0.0.18", &message[..octets]);
+    assert_eq!(scene.statistics().packet_length_errors, 1);
+    assert!(!scene.snapshot().alarms.contains(Alarm::AuthenticationMismatch));
+}
