@@ -184,7 +184,8 @@ struct Fence {
     /// The last advertisement of each router. The first of a tenure may be told before its addresses are.
     advertised: BTreeMap<RouterId, Instant>,
     tables: Option<Tables>,
-    wanted: bool,
+    /// `None`: nobody has said, and what an earlier daemon left is as it was.
+    wanted: Option<bool>,
     told: Standing,
     retry_at: Option<Clock>,
 }
@@ -218,7 +219,7 @@ impl Fence {
             holders: BTreeMap::new(),
             advertised: BTreeMap::new(),
             tables: None,
-            wanted: false,
+            wanted: None,
             told: Standing::Unwanted,
             retry_at: None,
         }
@@ -341,10 +342,10 @@ impl Fence {
     }
 
     fn want(&mut self, wanted: bool) {
-        if wanted == self.wanted && self.tables.is_some() == wanted {
+        if self.wanted == Some(wanted) && self.tables.is_some() == wanted {
             return;
         }
-        self.wanted = wanted;
+        self.wanted = Some(wanted);
         if wanted {
             self.make();
         } else {
@@ -356,7 +357,7 @@ impl Fence {
     /// Makes the tables with all that is to be in them, in place of those that are there.
     fn make(&mut self) {
         self.retry_at = None;
-        if !self.wanted {
+        if self.wanted != Some(true) {
             return;
         }
         match Tables::make(&self.name, &self.holders, clock::now()) {

@@ -233,6 +233,21 @@ fn what_a_daemon_leaves_is_taken_over_or_taken_away_by_the_next() {
 }
 
 #[test]
+fn what_a_daemon_leaves_silences_no_next_one_that_wants_no_fence() {
+    in_network_namespace(|| {
+        let mut killed = fence();
+        killed.guard(&["192.0.2.201"], Some(clock::now()));
+        drop(killed);
+        let (sender, notes) = tokio::sync::mpsc::unbounded_channel();
+        let fence = Fence::new(Mailbox::new(64).expect("an eventfd"), sender, NAME.to_owned());
+        let mut next = Fixture { fence, notes };
+        next.tell(Message::Wanted(false));
+        assert!(!nft(&format!("list table inet {NAME}")).0 && !nft(&format!("list table arp {NAME}")).0);
+        assert_eq!(next.standings(), [], "nothing of its own has changed");
+    });
+}
+
+#[test]
 fn each_state_directory_has_tables_of_its_own() {
     let name = |path: &str| table::name(Path::new(path));
     assert_eq!(name("/var/lib/vrrpd"), "vrrpd_fence");
