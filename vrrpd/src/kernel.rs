@@ -169,6 +169,8 @@ struct Worker {
     /// Events were lost, and the table has not been made anew since.
     stale: bool,
     ours: BTreeSet<(LinkIndex, Address)>,
+    /// Who asked for an address last. A reload may give one router what another has yet to release.
+    holders: BTreeMap<(LinkIndex, Address), RouterId>,
     record: Record,
     traces: Traces,
     /// Why interfaces below devices could not be kept quiet, as was told last.
@@ -284,6 +286,7 @@ impl Worker {
             news: false,
             stale: false,
             ours,
+            holders: BTreeMap::new(),
             record,
             traces,
             loud_parents: BTreeSet::new(),
@@ -407,6 +410,7 @@ impl Worker {
     /// Nothing of the router is left, nor is anything kept for it.
     fn forget(&mut self, router: RouterId) {
         self.places.remove(&router);
+        self.holders.retain(|_, holder| *holder != router);
         self.close_addresses();
         self.keep_devices();
         self.close_ways(Some(router));

@@ -94,7 +94,7 @@ impl Worker {
             return;
         }
         let held = placed.tenure.iter().flat_map(|tenure| &tenure.addresses);
-        let ours = held.filter(|(address, held)| self.ours.contains(&(held.link, **address)));
+        let ours = held.filter(|(address, held)| self.is_held_by(router, held.link, **address));
         let renewal = |(&address, held): (&Address, &super::Held)| Request::RenewAddress {
             link: held.link,
             address,
@@ -119,7 +119,8 @@ impl Worker {
     /// The fence of a daemon before goes on as it was.
     pub(super) fn adopt(&self, router: RouterId, placed: &Placed, renewed: Option<vrrp_proto::Instant>) {
         let Some(renewed) = renewed else { return };
-        let ours = |placement: &&place::Placement| placement.entry_of_ours(&self.table, &self.ours).is_some();
+        let is_left = |link, address| self.is_held_by(router, link, address);
+        let ours = |placement: &&place::Placement| placement.left_over(&self.table, is_left).is_some();
         let left = placed.place.addresses.iter().filter(ours).map(|placement| placement.address).collect();
         self.guard(router, left, Live::Since(renewed), None);
     }
@@ -170,7 +171,7 @@ impl Worker {
     fn split(&self, ownership: &Ownership) -> (Vec<Address>, Vec<Address>) {
         addresses(ownership).partition(|&address| {
             let link = self.whereabouts(ownership.router, address);
-            link.is_some_and(|link| self.ours.contains(&(link, address)))
+            link.is_some_and(|link| self.is_held_by(ownership.router, link, address))
         })
     }
 }

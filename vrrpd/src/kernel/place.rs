@@ -159,8 +159,12 @@ impl Place {
     /// When addresses of ours that an earlier daemon left were last renewed: the origin of the clock
     /// when some that are advertised are missing, or when they must not be kept: after too many crashes, without a lease,
     /// and where another lifetime than ours says that the role had been given up.
-    pub(super) fn left_over(&self, table: &Table, ours: &BTreeSet<(LinkIndex, Address)>) -> Option<Instant> {
-        let entry = |placement: &Placement| placement.entry_of_ours(table, ours);
+    pub(super) fn left_over(
+        &self,
+        table: &Table,
+        is_left: impl Fn(LinkIndex, Address) -> bool,
+    ) -> Option<Instant> {
+        let entry = |placement: &Placement| placement.left_over(table, &is_left);
         let found: Vec<&AddressEntry> = self.addresses.iter().filter_map(entry).collect();
         if found.is_empty() {
             return None;
@@ -216,14 +220,14 @@ impl Placement {
         table.link_by_name(&self.interface)
     }
 
-    /// The address, if it is there and ours.
-    pub(super) fn entry_of_ours<'a>(
+    /// The address, if it is there and an earlier daemon left it.
+    pub(super) fn left_over<'a>(
         &self,
         table: &'a Table,
-        ours: &BTreeSet<(LinkIndex, Address)>,
+        is_left: impl Fn(LinkIndex, Address) -> bool,
     ) -> Option<&'a AddressEntry> {
         let entry = table.address(self.link(table)?.index, self.address)?;
-        ours.contains(&(entry.link, entry.address)).then_some(entry)
+        is_left(entry.link, entry.address).then_some(entry)
     }
 
     /// Is the address there, whatever its prefix?

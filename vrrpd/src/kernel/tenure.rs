@@ -156,7 +156,7 @@ impl Worker {
         drop(self.notes.send(note));
     }
 
-    /// Removes what is ours.
+    /// Removes what is ours, and no other router's by now.
     pub(super) fn release(&mut self, ownership: &Ownership) {
         if self.gives_all(ownership) {
             self.close_ways(Some(ownership.router));
@@ -178,14 +178,8 @@ impl Worker {
                 }
             }
         }
-        if let Some(placed) = self.places.get_mut(&ownership.router)
-            && let Some(tenure) = &mut placed.tenure
-        {
-            for index in ownership.range.clone() {
-                tenure.addresses.remove(&address_of(ownership, index));
-            }
-        }
         self.free_released(ownership);
+        self.let_go(ownership);
         self.tell_outcome(ownership.router, ownership.ticket, Outcome::Released);
         self.tell_clients(ours.iter().map(|target| target.address.ip).collect(), left);
         self.save_record();
@@ -210,7 +204,7 @@ impl Worker {
         let mut removes = false;
         for (&address, held) in placed.tenure.iter().flat_map(|tenure| &tenure.addresses) {
             let (old, options) = (before.options_of(address), place.options_of(address));
-            if old == options || !self.ours.contains(&(held.link, address)) {
+            if old == options || !self.is_held_by(router, held.link, address) {
                 continue;
             }
             let target = Target { index: held.index, address, link: held.link, options };
@@ -241,6 +235,24 @@ impl Worker {
         let held = |target: &Target| (target.address, Held { index: target.index, link: target.link });
         tenure.addresses.extend(targets.iter().map(held));
         placed.tenure = Some(tenure);
+        let holder = |target: &Target| ((target.link, target.address), ownership.router);
+        self.holders.extend(targets.iter().map(holder));
+    }
+
+    /// The router holds these addresses no longer.
+    fn let_go(&mut self, ownership: &Ownership) {
+        for index in ownership.range.clone() {
+            let address = address_of(ownership, index);
+            if let Some(link) = self.whereabouts(ownership.router, address)
+                && self.holders.get(&(link, address)) == Some(&ownership.router)
+            {
+                self.holders.remove(&(link, address));
+            }
+            let tenure = self.places.get_mut(&ownership.router).and_then(|placed| placed.tenure.as_mut());
+            if let Some(tenure) = tenure {
+                tenure.addresses.remove(&address);
+            }
+        }
     }
 
     /// Is nothing left of the tenure after this release?
@@ -250,15 +262,26 @@ impl Worker {
         tenure.is_none_or(|tenure| tenure.addresses.keys().all(|address| given.contains(address)))
     }
 
-    /// Those of the addresses that are ours, and where they are.
+    /// Those of the addresses that are ours and this router's, and where they are.
     fn ours_among(&self, ownership: &Ownership) -> Vec<Target> {
         let target = |index| {
             let address = address_of(ownership, index);
             let link = self.whereabouts(ownership.router, address)?;
             let options = self.options(ownership.router, address);
-            self.ours.contains(&(link, address)).then_some(Target { index, address, link, options })
+            self.is_held_by(ownership.router, link, address).then_some(Target {
+                index,
+                address,
+                link,
+                options,
+            })
         };
         ownership.range.clone().filter_map(target).collect()
+    }
+
+    /// Is an address ours, and no other router's?
+    pub(super) fn is_held_by(&self, router: RouterId, link: LinkIndex, address: Address) -> bool {
+        let at = (link, address);
+        self.ours.contains(&at) && self.holders.get(&at).is_none_or(|holder| *holder == router)
     }
 
     /// Is an address that is there ours? The table may not have heard of it yet.

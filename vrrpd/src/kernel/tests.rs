@@ -349,6 +349,41 @@ fn a_lifetime_is_renewed_by_a_fresh_advertisement_and_follows_the_configuration(
 }
 
 #[test]
+fn an_address_that_a_reload_gives_to_another_router_outlives_its_release_by_the_first() {
+    in_network_namespace(|| {
+        add_eth0();
+        let mut worker = worker("handed");
+        let (one, two) = (ROUTER, RouterId(1));
+        worker.place(one, leased_on("eth0"));
+        worker.acquire(&ownership());
+        // What the table knows of our own additions it has from a list.
+        worker.stale = true;
+        worker.list_anew();
+        worker.place(two, leased_on("eth0"));
+        let facts = worker.places[&two].facts.expect("told");
+        assert_eq!(facts.left_over, None, "no earlier daemon left what a router of this one holds");
+
+        let second = Ownership { router: two, range: 0..1, ..ownership() };
+        worker.acquire(&second);
+        outcomes(&worker);
+        told_to_fence(&worker);
+        worker.renew(&ownership(), crate::clock::now());
+        worker.disclaim(&ownership());
+        worker.release(&ownership());
+        assert_eq!(lifetime(&mut worker, 202), None, "that one nobody else has");
+        let left = lifetime(&mut worker, 201);
+        assert!(matches!(left, Some(netlink::Lifetime::Seconds(..=2))), "neither gone nor disclaimed: {left:?}");
+        ip("address del 192.0.2.201/24 dev eth0");
+        worker.watch();
+        assert_eq!(outcomes(&worker), [Outcome::Released, Outcome::Lost { index: 0 }], "the second heeds it");
+
+        worker.acquire(&second);
+        worker.release(&second);
+        assert_eq!(lifetime(&mut worker, 201), None);
+    });
+}
+
+#[test]
 fn what_an_earlier_daemon_left_is_guarded_since_its_last_renewal() {
     in_network_namespace(|| {
         add_eth0();

@@ -118,7 +118,8 @@ impl Worker {
             let Some(placed) = self.places.get(&router) else { continue };
             let mut facts = placed.place.facts(&self.table, &virtual_addresses, placed.facts);
             if placed.facts.is_none() {
-                facts.left_over = placed.place.left_over(&self.table, &self.ours);
+                let is_left = |link, address| self.is_held_by(router, link, address);
+                facts.left_over = placed.place.left_over(&self.table, is_left);
                 self.adopt(router, placed, facts.left_over);
             }
             let (link, family) = (placed.place.link, placed.place.family);
