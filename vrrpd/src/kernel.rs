@@ -22,7 +22,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use netlink::{Address, AddressOptions, Connections, LinkIndex, Monitor, Requester, RouteWatch, Table};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -46,8 +46,8 @@ pub(crate) use virtual_mac::Device;
 use ways::Ways;
 pub(crate) use ways::{Fate, Seen, Standing, Way};
 
-/// How soon sockets that could not be opened are tried again, in milliseconds.
-const RETRY_MS: u16 = 1000;
+/// How soon what could not be had is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What the other threads tell the kernel thread.
 pub(crate) enum Message {
@@ -162,8 +162,10 @@ struct Worker {
     tracked: BTreeMap<String, Option<InterfaceState>>,
     /// When the groups are reported next.
     report_at: Instant,
-    /// Sockets could not be opened, or nothing could be listed; try again soon.
-    retry: bool,
+    /// When what could not be had is tried again: sockets, lists, devices, tables.
+    retry_at: Option<Instant>,
+    /// Why it could not be had, as far as that has been told.
+    told: BTreeSet<String>,
     /// The table has changed, and what follows from that has not been done.
     news: bool,
     /// Events were lost, and the table has not been made anew since.
@@ -282,7 +284,8 @@ impl Worker {
             interfaces: BTreeMap::new(),
             tracked: BTreeMap::new(),
             report_at: Instant::now() + membership::INTERVAL,
-            retry: false,
+            retry_at: None,
+            told: BTreeSet::new(),
             news: false,
             stale: false,
             ours,
@@ -325,21 +328,40 @@ impl Worker {
             if self.reports_due().is_some_and(|due| due <= Instant::now()) {
                 self.report_memberships();
             }
-            if std::mem::take(&mut self.retry) {
-                self.close_addresses();
-                self.list_anew();
-                self.keep_devices();
-                self.tell_all_facts();
+            if self.retry_at.is_some_and(|due| due <= Instant::now()) {
+                self.retry();
             }
+        }
+    }
+
+    /// Tries again what could not be had.
+    fn retry(&mut self) {
+        self.retry_at = None;
+        self.close_addresses();
+        self.list_anew();
+        self.keep_devices();
+        self.tell_all_facts();
+        if self.retry_at.is_none() {
+            self.told.clear();
+        }
+    }
+
+    /// Something could not be had: it is tried again soon, however many messages come until then.
+    fn try_again(&mut self) {
+        self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
+    }
+
+    /// The same, with the reason, which is told once until everything could be had.
+    fn try_again_because(&mut self, trouble: String) {
+        self.try_again();
+        if self.told.insert(trouble.clone()) {
+            drop(self.notes.send(Note::Trouble(trouble)));
         }
     }
 
     /// How long there is nothing to do unless somebody says so.
     fn timeout(&self) -> PollTimeout {
-        if self.retry {
-            return PollTimeout::from(RETRY_MS);
-        }
-        let due = [self.ways_due(), self.reports_due()].into_iter().flatten().min();
+        let due = [self.ways_due(), self.reports_due(), self.retry_at].into_iter().flatten().min();
         let Some(due) = due else { return PollTimeout::NONE };
         // Rounded up, or it would wake too early again and again.
         let left = due.saturating_duration_since(Instant::now()).as_millis() + 1;

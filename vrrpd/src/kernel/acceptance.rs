@@ -80,7 +80,9 @@ impl Worker {
     }
 
     fn tell_acceptance(&mut self, error: Option<Error>) {
-        self.retry |= error.is_some();
+        if error.is_some() {
+            self.try_again();
+        }
         let trouble = error.map(|error| error.to_string());
         if self.acceptance.trouble != trouble {
             self.acceptance.trouble.clone_from(&trouble);

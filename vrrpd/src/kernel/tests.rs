@@ -195,18 +195,51 @@ fn an_interface_below_that_could_not_be_kept_quiet_is_told_once_and_tried_again(
         worker.places.get_mut(&ROUTER).expect("placed").place.device = Some(device());
         std::iter::from_fn(|| told.try_recv().ok()).for_each(drop);
         for _ in 0..2 {
-            worker.retry = false;
+            worker.retry_at = None;
             worker.keep_parents();
-            assert!(worker.retry);
+            assert!(worker.retry_at.is_some());
         }
         let troubles = std::iter::from_fn(|| told.try_recv().ok());
         assert_eq!(troubles.filter(|note| matches!(note, Note::Trouble(_))).count(), 1);
         worker.table.apply(&Event::LinkChanged(link));
-        worker.retry = false;
+        worker.retry_at = None;
         worker.keep_parents();
-        assert!(!worker.retry);
+        assert_eq!(worker.retry_at, None);
         let set = std::fs::read_to_string("/proc/sys/net/ipv4/conf/eth0/arp_ignore").expect("eth0 is there");
         assert_eq!(set.trim(), "1");
+    });
+}
+
+#[test]
+fn what_cannot_be_had_is_told_once_and_tried_at_its_time_whatever_else_there_is_to_do() {
+    in_network_namespace(|| {
+        add_eth0();
+        let mut worker = worker("retry");
+        let (notes, mut told) = tokio::sync::mpsc::unbounded_channel();
+        worker.notes = notes;
+        // The kernel knows no link of this number: the sockets cannot be bound to it.
+        let link = worker.table.link_by_name("eth0").expect("made").clone();
+        worker.table.apply(&Event::LinkGone { index: link.index, name: link.name.clone() });
+        worker.table.apply(&Event::LinkChanged(Link { index: LinkIndex::new(4711), ..link.clone() }));
+        worker.place(ROUTER, place_on("eth0"));
+        let due = worker.retry_at.expect("it is tried again");
+        worker.renew(&ownership(), crate::clock::now());
+        worker.place(ROUTER, place_on("eth0"));
+        assert_eq!(worker.retry_at, Some(due), "not sooner, nor later");
+        worker.retry();
+        assert!(worker.retry_at.is_some_and(|again| again > due));
+        let troubles = |told: &mut tokio::sync::mpsc::UnboundedReceiver<Note>| {
+            std::iter::from_fn(|| told.try_recv().ok())
+                .filter(|note| matches!(note, Note::Trouble(_)))
+                .count()
+        };
+        assert_eq!(troubles(&mut told), 1);
+
+        worker.table.apply(&Event::LinkGone { index: LinkIndex::new(4711), name: link.name.clone() });
+        worker.table.apply(&Event::LinkChanged(link));
+        worker.retry();
+        assert_eq!((worker.retry_at, worker.sockets.len(), troubles(&mut told)), (None, 1, 0));
+        assert!(worker.told.is_empty(), "it would be told again");
     });
 }
 
@@ -372,7 +405,10 @@ fn an_address_that_a_reload_gives_to_another_router_outlives_its_release_by_the_
         worker.release(&ownership());
         assert_eq!(lifetime(&mut worker, 202), None, "that one nobody else has");
         let left = lifetime(&mut worker, 201);
-        assert!(matches!(left, Some(netlink::Lifetime::Seconds(..=2))), "neither gone nor disclaimed: {left:?}");
+        assert!(
+            matches!(left, Some(netlink::Lifetime::Seconds(..=2))),
+            "neither gone nor disclaimed: {left:?}"
+        );
         ip("address del 192.0.2.201/24 dev eth0");
         worker.watch();
         assert_eq!(outcomes(&worker), [Outcome::Released, Outcome::Lost { index: 0 }], "the second heeds it");

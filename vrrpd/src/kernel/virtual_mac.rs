@@ -87,7 +87,9 @@ impl Worker {
             Err(Trouble::Kernel(error)) if error.errno() == Some(libc::ENODEV) => return,
             result => result.err().map(|trouble| trouble.to_string()),
         };
-        self.retry |= trouble.is_some();
+        if trouble.is_some() {
+            self.try_again();
+        }
         let Some(placed) = self.places.get_mut(&router) else { return };
         if placed.device_trouble != trouble {
             placed.device_trouble.clone_from(&trouble);
@@ -301,7 +303,9 @@ impl Worker {
         for link in &links {
             loud.extend(self.traces.quieten(&mut self.requester, link).err());
         }
-        self.retry |= !loud.is_empty();
+        if !loud.is_empty() {
+            self.try_again();
+        }
         let mut troubles: Vec<String> = loud.difference(&self.loud_parents).cloned().collect();
         self.loud_parents = loud;
         if self.complete {

@@ -70,8 +70,7 @@ impl Worker {
                 missing.into_iter().for_each(|(link, address)| self.gone(link, address));
             }
             (Err(error), _) | (_, Err(error)) => {
-                drop(self.notes.send(Note::Trouble(error.to_string())));
-                self.retry = true;
+                self.try_again_because(error.to_string());
             }
         }
     }
@@ -195,8 +194,7 @@ impl Worker {
                     self.protocol.push_waiting(protocol::Message::Announcer { link, announcer });
                 }
                 Err(error) => {
-                    self.retry = true;
-                    drop(self.notes.send(Note::Trouble(format!("{interface}: {error}"))));
+                    self.try_again_because(format!("{interface}: {error}"));
                 }
             }
         }
@@ -270,8 +268,7 @@ impl Worker {
                 true
             }
             Err(error) => {
-                self.retry = true;
-                drop(self.notes.send(Note::Trouble(format!("{interface}: {error}"))));
+                self.try_again_because(format!("{interface}: {error}"));
                 false
             }
         }
