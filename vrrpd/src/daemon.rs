@@ -119,7 +119,13 @@ pub fn run(path: &Path) -> ExitCode {
 /// Runs, and says what to exit with.
 fn start(path: &Path, config: Config, secrets: Secrets) -> io::Result<u8> {
     let launcher = Launcher::start(Allowed::of_file(path, &config)?)?;
-    let control = listening::open(&config.daemon).map_err(io::Error::other)?;
+    let control = match listening::open(&config.daemon) {
+        Ok(control) => control,
+        Err(refused) => {
+            error!("{refused}");
+            return Ok(refused.exit_code());
+        }
+    };
     // After the fork: the names must go when this process does.
     let mut berths = Berths::default();
     if let Err(taken) = berths.take(&config) {

@@ -212,7 +212,12 @@ fn only_what_passes_by_itself_is_worth_another_attempt() {
     for errno in [libc::EACCES, libc::ENOENT, libc::ENOTDIR, libc::ENAMETOOLONG, libc::EINVAL] {
         assert!(!refused(errno).may_pass(), "{}", refused(errno));
     }
-    assert!(!BindError::Living("/run/vrrpd/control.sock".into()).may_pass());
+    let living = BindError::Living("/run/vrrpd/control.sock".into());
+    assert!(!living.may_pass());
+    assert_eq!(living.exit_code(), 78, "as when the other daemon has one of the virtual routers");
+    let denied = std::io::ErrorKind::PermissionDenied.into();
+    let denied = BindError::Create { path: "/run/vrrpd/control.sock".into(), source: denied };
+    assert_eq!((denied.may_pass(), denied.exit_code()), (false, 77));
 }
 
 #[test]

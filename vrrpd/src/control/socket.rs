@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Group;
 use socket2::{Domain, SockAddr, Type};
 
-use super::io_words;
+use super::{exit, io_words};
 
 /// Mode of the socket: root and the group that may read.
 const MODE: u32 = 0o660;
@@ -52,6 +52,17 @@ impl BindError {
         let Self::Create { source, .. } = self else { return false };
         let passing = [EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS];
         passing.iter().any(|errno| source.raw_os_error() == Some(*errno as i32))
+    }
+
+    /// What the daemon exits with when this does not pass: 77 where it is not permitted, else 78, since
+    /// `control_socket` has to be another one, or the other daemon to go.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Create { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                exit::NOT_PERMITTED
+            }
+            _ => exit::CONFIG,
+        }
     }
 }
 
