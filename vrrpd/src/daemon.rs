@@ -49,8 +49,9 @@ use crate::launcher::{Allowed, Launcher, LauncherHandle};
 use crate::mailbox::Mailbox;
 use crate::peer_link::{self, PeerLink};
 use crate::protocol::{self, Note, ProtocolThread, Wires};
+use crate::sandbox::{self, Lack};
 use crate::state_dir::StateDir;
-use crate::{logging, privilege, sandbox};
+use crate::{logging, privilege};
 
 use berths::Berths;
 use commands::Commands;
@@ -139,7 +140,12 @@ fn start(path: &Path, config: Config, secrets: Secrets) -> io::Result<u8> {
     }
     let of_socket = config.daemon.control_socket.parent().unwrap_or(Path::new("/"));
     let less = sandbox::enter(&[&config.daemon.state_dir, of_socket], realtime)?;
-    less.iter().for_each(|sentence| info!("{sentence}"));
+    for lack in less {
+        match lack {
+            Lack::OfKernel(sentence) => info!("{sentence}"),
+            Lack::Directory(sentence) => warn!("{sentence}"),
+        }
+    }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
     runtime.block_on(async {

@@ -25,19 +25,28 @@ mod calls;
 mod files;
 mod rights;
 
+/// What [`enter`] could not do, in a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// This kernel cannot take something away. The rest holds.
+    OfKernel(String),
+    /// A directory cannot be used, and will not be until the daemon is started again.
+    Directory(String),
+}
+
 /// Gives up what the daemon does not need, for good. `writable`: directories whose files it writes, made
 /// where they are missing. `realtime`: it may ask for realtime scheduling.
 ///
-/// Gives a sentence for each thing that this kernel cannot take away.
+/// Says what could not be done.
 ///
 /// # Errors
 ///
 /// When the kernel refuses to take rights away, which it has no reason to.
-pub fn enter(writable: &[&Path], realtime: bool) -> io::Result<Vec<String>> {
+pub fn enter(writable: &[&Path], realtime: bool) -> io::Result<Vec<Lack>> {
     rights::keep(realtime)?;
     prctl::set_no_new_privs()?;
     let mut told = files::restrict(writable);
-    told.extend(calls::forbid());
+    told.extend(calls::forbid().into_iter().map(Lack::OfKernel));
     Ok(told)
 }
 

@@ -9,11 +9,13 @@ use landlock::{
     RulesetError, RulesetStatus,
 };
 
+use super::Lack;
+
 /// The settings of the network, of which vrrpd writes those of its interfaces.
 const SETTINGS: &str = "/proc/sys/net";
 
 /// Restricts this thread, and says what could not be done.
-pub(super) fn restrict(writable: &[&Path]) -> Vec<String> {
+pub(super) fn restrict(writable: &[&Path]) -> Vec<Lack> {
     let mut told = Vec::new();
     let own = AccessFs::WriteFile
         | AccessFs::Truncate
@@ -26,23 +28,25 @@ pub(super) fn restrict(writable: &[&Path]) -> Vec<String> {
     for &directory in writable {
         match fs::create_dir_all(directory).and_then(|()| open(directory)) {
             Ok(place) => places.push((place, own)),
-            Err(error) => told.push(format!(
+            Err(error) => told.push(Lack::Directory(format!(
                 "cannot use {}: {error}; once that is over, vrrpd has to be started again to write there",
                 directory.display()
-            )),
+            ))),
         }
     }
     places.extend(
         open(Path::new(SETTINGS)).ok().map(|place| (place, AccessFs::WriteFile | AccessFs::Truncate)),
     );
     match apply(&places) {
-        Ok(RulesetStatus::NotEnforced) => told.push(
+        Ok(RulesetStatus::NotEnforced) => told.push(Lack::OfKernel(
             "this kernel has no landlock (Linux 5.13, in the list of its lsm=): what files vrrpd may write is \
              left to their owners"
                 .to_owned(),
-        ),
+        )),
         Ok(_) => {}
-        Err(error) => told.push(format!("what files vrrpd may write is left to their owners: {error}")),
+        Err(error) => told.push(Lack::OfKernel(format!(
+            "what files vrrpd may write is left to their owners: {error}"
+        ))),
     }
     // A rule is for an inode, and the kernel forgets those of /proc when nobody has them open.
     std::mem::forget(places);
