@@ -58,7 +58,7 @@ fn give_demo(options: &demo::Options) -> ExitCode {
 }
 
 fn check(file: &std::path::Path) -> ExitCode {
-    match config::load(file) {
+    match config::load_once(file) {
         Ok((config, warnings)) => {
             eprint!("{warnings}");
             for finding in examine::machine(&config) {

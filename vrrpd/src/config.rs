@@ -45,7 +45,7 @@ pub use differences::{Change, Difference, KeyChange, Section, differences};
 pub use digest::Sha256;
 pub use dns_update::{DnsUpdate, Tsig, TsigAlgorithm};
 pub use keys::{Key, Support, TABLES};
-pub use load::{load, parse};
+pub use load::{load, load_once, parse};
 pub(crate) use probe::http::compile;
 pub(crate) use probe::registry::{is_repository, is_tag};
 pub use probe::{

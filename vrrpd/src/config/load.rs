@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use toml::de::DeTable;
@@ -20,11 +21,25 @@ const MOST_SYNTAX_FAULTS: usize = 1000;
 ///
 /// # Errors
 ///
-/// Every fault of the file at once, or why it cannot be read: missing, a directory, larger than
+/// Every fault of the file at once, or why it cannot be read: missing, not a regular file, larger than
 /// 1 MiB, not UTF-8.
 pub fn load(path: &Path) -> Result<(Config, Warnings), Diagnostics> {
+    validated(path, read_file(path))
+}
+
+/// As [`load`], also from what can be read but once, such as `/dev/stdin`: for who only wants to check it.
+/// Waits for the end of it.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_once(path: &Path) -> Result<(Config, Warnings), Diagnostics> {
+    validated(path, File::open(path).map_err(|error| words(&error)).and_then(read))
+}
+
+fn validated(path: &Path, text: Result<String, String>) -> Result<(Config, Warnings), Diagnostics> {
     let name = path.display().to_string();
-    match read(path) {
+    match text {
         Ok(text) => parse(&name, &text),
         Err(message) => Err(Diagnostics::of_file(&name, message)),
     }
@@ -49,16 +64,32 @@ pub fn parse(name: &str, text: &str) -> Result<(Config, Warnings), Diagnostics> 
     }
 }
 
-fn read(path: &Path) -> Result<String, String> {
-    let failed = |error: std::io::Error| match error.kind() {
+/// A file that is there when it is read again: at a reload, and by the launcher.
+fn read_file(path: &Path) -> Result<String, String> {
+    // A pipe would be waited for already here.
+    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|error| words(&error))?;
+    let kind = file.metadata().map_err(|error| words(&error))?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(String::from(
+            "this is not a regular file, and vrrpd reads it again at each reload; vrrpd --check takes a pipe",
+        ));
+    }
+    read(file)
+}
+
+fn words(error: &std::io::Error) -> String {
+    match error.kind() {
         ErrorKind::NotFound => String::from("there is no such file"),
         ErrorKind::PermissionDenied => String::from("this user may not read the file"),
         ErrorKind::IsADirectory => String::from("this is a directory, not a file"),
         _ => format!("the file cannot be read: {error}"),
-    };
-    let file = File::open(path).map_err(failed)?;
+    }
+}
+
+fn read(file: File) -> Result<String, String> {
     let mut octets = Vec::new();
-    file.take(LARGEST_OCTETS as u64 + 1).read_to_end(&mut octets).map_err(failed)?;
+    file.take(LARGEST_OCTETS as u64 + 1).read_to_end(&mut octets).map_err(|error| words(&error))?;
     if octets.len() > LARGEST_OCTETS {
         return Err(String::from("the file is larger than 1 MiB and cannot be a configuration"));
     }
@@ -149,6 +180,16 @@ mod tests {
         };
         assert!(fault_of(&dir.join("missing")).ends_with("missing: error: there is no such file\n"));
         assert!(fault_of(&dir).ends_with(": error: this is a directory, not a file\n"));
+        let pipe = dir.join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("the directory can be written");
+        assert!(fault_of(&pipe).contains("not a regular file"), "nobody writes to it: it is not waited for");
+        let writer = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::write(pipe, "vrid = ")
+        });
+        let read = load_once(&pipe).expect_err("half a line").to_string();
+        assert!(read.contains("1 | vrid ="), "{read}");
+        writer.join().expect("it does not panic").expect("somebody reads");
         assert!(fault_of(&file("latin1", b"a = 1\nb = \"\xfc\"\n")).ends_with("line 2 is not UTF-8 text\n"));
         assert!(fault_of(&file("large", &vec![b' '; LARGEST_OCTETS + 1])).contains("larger than 1 MiB"));
         let largest = fault_of(&file("largest", &vec![b' '; LARGEST_OCTETS]));

@@ -21,7 +21,7 @@ struct Checked<'a> {
 
 /// Every fault and warning of a file: 0 when it can be used, otherwise 78.
 pub(super) fn check(file: &Path, json: bool) -> Output {
-    let (valid, diagnostics) = match config::load(file) {
+    let (valid, diagnostics) = match config::load_once(file) {
         Ok((_, warnings)) => (true, warnings.to_string()),
         Err(faults) => (false, faults.to_string()),
     };
@@ -36,7 +36,7 @@ pub(super) fn check(file: &Path, json: bool) -> Output {
 
 /// A file with every default filled in, as a file that means the same.
 pub(super) fn show(file: &Path, expanded: bool, json: bool) -> Output {
-    match config::load(file) {
+    match config::load_once(file) {
         Ok((config, warnings)) => {
             let config = ConfigText::new(&config, expanded);
             let text = if json { to_json(&config) } else { print::harmless(&config.toml) };
