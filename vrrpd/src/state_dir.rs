@@ -75,7 +75,15 @@ pub(crate) struct StateDir {
 #[derive(Debug)]
 struct Unwritten {
     octets: Vec<u8>,
+    refusal: Refusal,
+}
+
+/// Why a file could not be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal {
     why: String,
+    /// It is this user who may not, which does not pass by itself.
+    denied: bool,
 }
 
 /// Trouble with a file, for `vrrpctl state`.
@@ -83,8 +91,13 @@ struct Unwritten {
 pub(crate) enum Trouble {
     /// It could not be read at a start; it lies here until somebody removes it.
     SetAside(StateFile, PathBuf),
-    /// It could not be written, for this reason, and is tried again.
-    Unwritten(String),
+    /// It could not be written, and is tried again.
+    Unwritten {
+        /// For this reason.
+        why: String,
+        /// What to do about it.
+        remedy: String,
+    },
 }
 
 impl StateDir {
@@ -137,7 +150,7 @@ impl StateDir {
     /// A sentence that names the file. The old one is still there, and is not tried to replace again.
     pub(crate) fn write(&self, file: StateFile, octets: &[u8]) -> Result<(), String> {
         let mut unwritten = self.lock(file);
-        self.replace(file, octets)?;
+        self.replace(file, octets).map_err(|refusal| self.sentence(&refusal))?;
         *unwritten = None;
         Ok(())
     }
@@ -146,10 +159,12 @@ impl StateDir {
     /// Gives the reason when this is the first time that it fails.
     pub(crate) fn keep(&self, file: StateFile, octets: &[u8]) -> Option<String> {
         let mut unwritten = self.lock(file);
-        let why = self.replace(file, octets).err();
+        let refusal = self.replace(file, octets).err();
         let known = unwritten.take().is_some();
-        *unwritten = why.clone().map(|why| Unwritten { octets: octets.to_owned(), why });
-        why.filter(|_| !known).map(|why| format!("{why}; it is tried again"))
+        let told = refusal.as_ref().filter(|_| !known);
+        let told = told.map(|refusal| format!("{}; it is tried again", self.sentence(refusal)));
+        *unwritten = refusal.map(|refusal| Unwritten { octets: octets.to_owned(), refusal });
+        told
     }
 
     /// As [`keep`](Self::keep), for what a reboot makes untrue.
@@ -175,10 +190,10 @@ impl StateDir {
         for file in StateFile::ALL {
             // Whoever holds it is writing.
             let Ok(mut unwritten) = self.unwritten[file as usize].try_lock() else { continue };
-            if let Some(Unwritten { octets, why }) = &mut *unwritten {
+            if let Some(Unwritten { octets, refusal }) = &mut *unwritten {
                 match self.replace(file, octets) {
                     Ok(()) => (*unwritten, written) = (None, true),
-                    Err(now) => *why = now,
+                    Err(now) => *refusal = now,
                 }
             }
         }
@@ -198,7 +213,7 @@ impl StateDir {
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => continue,
             };
-            troubles.extend(unwritten.iter().map(|it| Trouble::Unwritten(it.why.clone())));
+            troubles.extend(unwritten.iter().map(|it| self.trouble(&it.refusal)));
         }
         troubles
     }
@@ -207,7 +222,21 @@ impl StateDir {
         self.unwritten[file as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn replace(&self, file: StateFile, octets: &[u8]) -> Result<(), String> {
+    fn trouble(&self, refusal: &Refusal) -> Trouble {
+        let remedy = match refusal.denied {
+            true => self.let_in(),
+            false => "df and mount show whether its disk is full or read-only; it is tried again by itself"
+                .to_owned(),
+        };
+        Trouble::Unwritten { why: refusal.why.clone(), remedy }
+    }
+
+    fn sentence(&self, refusal: &Refusal) -> String {
+        let remedy = refusal.denied.then(|| format!("; {}", self.let_in()));
+        refusal.why.clone() + &remedy.unwrap_or_default()
+    }
+
+    fn replace(&self, file: StateFile, octets: &[u8]) -> Result<(), Refusal> {
         let path = self.path.join(file.name());
         let beside = path.with_extension("new");
         let written = fs::create_dir_all(&self.path)
@@ -220,17 +249,22 @@ impl StateDir {
             .and_then(|()| if file.outlives_power() { File::open(&self.path)?.sync_all() } else { Ok(()) });
         written.map_err(|error| {
             let _ = fs::remove_file(&beside);
-            format!("cannot write {}: {}", path.display(), self.words(&error))
+            let why = format!("cannot write {}: {error}", path.display());
+            Refusal { why, denied: error.kind() == ErrorKind::PermissionDenied }
         })
     }
 
-    /// An error, with the remedy where it is that this user may not. Root as well: it has no rights here.
+    /// An error, with the remedy where it is that this user may not.
     fn words(&self, error: &io::Error) -> String {
-        if error.kind() != ErrorKind::PermissionDenied {
-            return error.to_string();
-        }
+        let denied = error.kind() == ErrorKind::PermissionDenied;
+        self.sentence(&Refusal { why: error.to_string(), denied })
+    }
+
+    /// The remedy where this user may not; root may not either, who has no rights here. A directory that
+    /// was not there at the start may not be written until the next one, whosever it is by then.
+    fn let_in(&self) -> String {
         let (path, uid) = (self.path.display(), geteuid());
-        format!("{error}; stop vrrpd, chown -R {uid} {path}, and start it again")
+        format!("stop vrrpd, mkdir -p {path}, chown -R {uid} {path}, and start it again")
     }
 }
 
@@ -348,6 +382,12 @@ pub(crate) mod tests {
             denied.ends_with(&format!("chown -R {} /var/lib/vrrpd, and start it again", geteuid())),
             "{denied}"
         );
+        let refused = |denied| Refusal { why: "cannot write it".to_owned(), denied };
+        let Trouble::Unwritten { why, remedy } = state.trouble(&refused(true)) else { panic!("it is") };
+        assert_eq!(why, "cannot write it");
+        assert!(remedy.contains("chown") && !remedy.contains("by itself"), "{remedy}");
+        let Trouble::Unwritten { remedy, .. } = state.trouble(&refused(false)) else { panic!("it is") };
+        assert!(!remedy.contains("chown") && remedy.contains("by itself"), "{remedy}");
         assert!(!state.words(&ErrorKind::StorageFull.into()).contains("chown"));
     }
 
@@ -359,7 +399,7 @@ pub(crate) mod tests {
         assert!(state.keep(Starts, b"good 1").expect("told").starts_with("cannot write "));
         assert_eq!(state.keep(Starts, b"good 2"), None, "told before");
         assert!(!state.retry() && state.is_behind());
-        assert!(matches!(&state.troubles()[..], [Trouble::Unwritten(why)] if why.contains("starts")));
+        assert!(matches!(&state.troubles()[..], [Trouble::Unwritten { why, .. }] if why.contains("starts")));
         fs::remove_dir(&blocking).expect("it is empty");
         assert!(state.retry());
         assert_eq!(state.troubles(), []);

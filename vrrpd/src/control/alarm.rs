@@ -176,10 +176,10 @@ impl Alarm {
             Trouble::SetAside(file, aside) => {
                 ("state_damaged", file.set_aside(aside), "look into it, then remove it")
             }
-            Trouble::Unwritten(why) => (
+            Trouble::Unwritten { why, remedy } => (
                 "state_not_written",
                 format!("{why}: a restart would not know what has happened since"),
-                "df and mount show whether its disk is full or read-only; it is tried again by itself",
+                remedy.as_str(),
             ),
         };
         Self::new(name, Level::Degraded, message, remedy)
