@@ -42,7 +42,7 @@ impl VirtualRouter {
             self.begin_to_ask_client_lan(cx.now);
         }
         if before.witness != self.parameters.witness {
-            self.witnesses_reconfigured(cx);
+            self.witnesses_reconfigured(before.witness.as_ref(), cx);
         }
         let interval_changed = before.interval != self.parameters.interval;
         if interval_changed && [before.version(), self.parameters.version()].contains(&Version::V2) {

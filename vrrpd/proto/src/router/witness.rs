@@ -100,6 +100,20 @@ impl Witnessing {
         }
     }
 
+    /// What is known of those who are still asked stays known, and a node that was cut off with them is cut
+    /// off until one of the new ones answers.
+    fn inherit(&mut self, now: &Witness, known: Self, before: &Witness) {
+        let of_before = |station| before.stations().position(|other| other == station);
+        for (station, slot) in now.stations().zip(&mut self.stations) {
+            *slot = of_before(station).and_then(|at| known.stations.get(at)).copied().unwrap_or_default();
+        }
+        let answered = |stations: &[Station]| stations.iter().any(|station| station.answered.is_some());
+        let (peers, witnesses) = self.stations.split_at(now.peers.len());
+        let side = |known: Side, stations| if answered(stations) { known } else { Side::default() };
+        let (peers, witnesses) = (side(known.peers, peers), side(known.witnesses, witnesses));
+        *self = Self { stations: std::mem::take(&mut self.stations), peers, witnesses, ..known };
+    }
+
     fn is_silent(&self) -> bool {
         self.unanswered >= SILENT
     }
@@ -184,10 +198,16 @@ impl VirtualRouter {
     }
 
     /// Others are to be asked, or the policy is another one.
-    pub(super) fn witnesses_reconfigured(&mut self, cx: &mut Context<'_>) {
-        self.witnessing = Witnessing::new(self.parameters.witness.as_ref());
-        self.over(Alarm::Isolated, cx);
-        self.over(Alarm::WitnessSilent, cx);
+    pub(super) fn witnesses_reconfigured(&mut self, before: Option<&Witness>, cx: &mut Context<'_>) {
+        let now = self.parameters.witness.as_ref();
+        let known = std::mem::replace(&mut self.witnessing, Witnessing::new(now));
+        if let (Some(before), Some(now)) = (before, now) {
+            self.witnessing.inherit(now, known, before);
+            self.tell_of_witnesses(cx);
+        } else {
+            self.over(Alarm::Isolated, cx);
+            self.over(Alarm::WitnessSilent, cx);
+        }
     }
 
     /// A question is due: counts the answers to the one before, and does what follows from it.

@@ -619,6 +619,32 @@ fn a_reload_that_takes_witnesses_ends_what_they_showed() {
     assert_eq!(scene.state(), StateName::Active, "as without witnesses");
 }
 
+#[test]
+fn who_is_cut_off_stays_so_when_others_are_asked_beside_those_who_fell_silent() {
+    const NEW: &str = "192.0.2.253";
+    let asking = |arp: &[&str]| {
+        let arp = arp.iter().map(|station| ip(station)).collect();
+        Parameters { witness: Some(Witness { arp, ..witness(WitnessPolicy::Claim) }), ..parameters() }
+    };
+    let cut_off = || {
+        let mut scene = backup(by_default(), &BOTH);
+        scene.run_for(20 * A);
+        assert_eq!(scene.reason(), Reason::Isolated);
+        scene
+    };
+    let mut scene = cut_off();
+    scene.configure(asking(&[NEW, GATEWAY]));
+    assert!(scene.snapshot().alarms.contains(Alarm::Isolated));
+    assert_eq!(until_it_moves(&mut scene, &[], 50 * A), None);
+    let within = A + rounded_up(listening());
+    assert!(until_it_moves(&mut scene, &[NEW], within).is_some(), "its network is there again");
+
+    let mut scene = cut_off();
+    scene.configure(asking(&[NEW]));
+    assert!(!scene.snapshot().alarms.contains(Alarm::Isolated), "of that one nothing is known");
+    assert!(until_it_moves(&mut scene, &[], 10 * A).is_some());
+}
+
 /// The tests look each millisecond.
 fn rounded_up(time: Duration) -> Duration {
     Duration::from_millis(u64::try_from(time.as_nanos().div_ceil(1_000_000)).expect("short"))
