@@ -36,6 +36,7 @@ mod sys;
 #[cfg(test)]
 mod testing;
 mod wire;
+mod witnesses;
 
 /// How a finding came out, from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -165,10 +166,11 @@ impl Case {
 
 /// Looks at everything. Takes some seconds, because questions that nobody answers have to be waited for.
 pub fn examine(case: &Case) -> Vec<Finding> {
-    let groups: [fn(&Case) -> Vec<Finding>; 11] = [
+    let groups: [fn(&Case) -> Vec<Finding>; 12] = [
         wire::examine,
         firewall::examine,
         addresses::examine,
+        witnesses::examine,
         names::examine,
         certificates::examine,
         election::examine,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use netlink::{Requester, Table};
+use netlink::{LinkIndex, Requester, Table};
 use vrrp_proto::snapshot::StateName;
 use vrrp_proto::{Family, MacAddress};
 
@@ -27,7 +27,21 @@ pub(super) fn examine(case: &Case) -> Vec<Finding> {
     findings
 }
 
-fn table() -> Result<Table, String> {
+/// The interface of a router, to ask on.
+pub(super) fn link_of(router: &VirtualRouter, table: &Table) -> Result<(LinkIndex, Link), String> {
+    let interface = &router.interface;
+    let link = table.link_by_name(interface).and_then(|link| {
+        let mut locals = table.addresses_of(link.index).filter_map(|entry| match entry.address.ip {
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => Some(ip),
+            _ => None,
+        });
+        let link_local = locals.find(|&ip| !router.addresses.iter().any(|address| address.ip == ip));
+        Some((link.index, Link { index: link.index.get(), mac: MacAddress::new(link.mac?), link_local }))
+    });
+    link.ok_or_else(|| format!("there is no Ethernet interface {interface} to ask on"))
+}
+
+pub(super) fn table() -> Result<Table, String> {
     let list = || {
         let mut requester = Requester::open()?;
         let mut table = Table::new();
@@ -40,20 +54,9 @@ fn table() -> Result<Table, String> {
 
 /// Asks the link for each address, and for the Active node, whose MAC address they should have.
 fn on_the_link(case: &Case, router: &VirtualRouter, table: &Table) -> Vec<Finding> {
-    let interface = &router.interface;
-    let link = table.link_by_name(interface).and_then(|link| {
-        let mut locals = table.addresses_of(link.index).filter_map(|entry| match entry.address.ip {
-            IpAddr::V6(ip) if ip.is_unicast_link_local() => Some(ip),
-            _ => None,
-        });
-        let link_local = locals.find(|&ip| !router.addresses.iter().any(|address| address.ip == ip));
-        Some((link.index, Link { index: link.index.get(), mac: MacAddress::new(link.mac?), link_local }))
-    });
-    let Some((index, link)) = link else {
-        return vec![Finding::unknown(
-            ANSWERS,
-            format!("there is no Ethernet interface {interface} to ask on"),
-        )];
+    let (index, link) = match link_of(router, table) {
+        Ok(link) => link,
+        Err(why) => return vec![Finding::unknown(ANSWERS, why)],
     };
     let running = case.running(router).ok();
     let active = running.and_then(|running| running.active_router).filter(|active| !active.this_node);
