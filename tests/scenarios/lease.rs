@@ -1,14 +1,14 @@
 //! The kernel silences the addresses of a daemon that does not advertise any more, before the other node
 //! claims them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use lab::story::{PRIMARY, SECONDARY, SKEW_NS, VIP, VIP6, web, web6};
-use lab::{Capture, DEADLINE, Daemon, Kind, Lab, Node, Pair, Prober, now_ns, wait_for};
-
-fn web6_of(node: &Node) -> String {
-    web6(if node.name() == "a" { PRIMARY } else { SECONDARY }, "")
-}
+use lab::{Capture, DEADLINE, Daemon, Kind, Lab, Namespace, Node, Pair, Prober, now_ns, wait_for};
 
 fn fenced(node: &Node) -> bool {
     node.router("web").is_some_and(|router| router["fence"] == "280ms")
@@ -16,7 +16,16 @@ fn fenced(node: &Node) -> bool {
 
 /// A pair at intervals of 100 ms whose fences are in force.
 fn pair(address: &str) -> Option<Pair> {
-    let pair = if address == VIP { Pair::open("")? } else { Pair::with_address(address, web6_of)? };
+    pair_with(address, "")
+}
+
+/// The same with further keys.
+fn pair_with(address: &str, more: &str) -> Option<Pair> {
+    let config = |node: &Node| {
+        let priority = if node.name() == "a" { PRIMARY } else { SECONDARY };
+        if address == VIP { web(priority, more) } else { web6(priority, more) }
+    };
+    let pair = Pair::with_address(address, config)?;
     for node in [&pair.a, &pair.b] {
         wait_for("a fence", DEADLINE, || fenced(node).then_some(()));
     }
@@ -72,20 +81,27 @@ fn assert_only_b_answers(lab: &Lab, address: &str, capture: &Capture, since_ns: 
     }
 }
 
-fn killed(address: &str) {
-    let Some(Pair { lab, a, b: _b, primary, secondary: _secondary }) = pair(address) else { return };
+fn killed(address: &str, more: &str) {
+    let pair = pair_with(address, more);
+    let Some(Pair { lab, a, b: _b, primary, secondary: _secondary }) = pair else { return };
     a_is_silent_before_b_claims(&lab, &a, address, || primary.kill_first());
     lab.settles_on(address, "b", 3);
 }
 
 #[test]
 fn a_killed_daemon_is_silent_before_the_backup_claims() {
-    killed(VIP);
+    killed(VIP, "");
 }
 
 #[test]
 fn a_killed_daemon_is_silent_about_its_ipv6_address_too() {
-    killed(VIP6);
+    killed(VIP6, "");
+}
+
+/// The device with the virtual MAC address stays, up and with its addresses, until their lifetime ends.
+#[test]
+fn a_killed_daemon_with_a_virtual_mac_is_silent_before_the_backup_claims() {
+    [VIP, VIP6].iter().for_each(|address| killed(address, "virtual_mac = true"));
 }
 
 /// `stop` stands in the way of `a` until what it returns is dropped.
@@ -110,6 +126,109 @@ fn a_stopped_daemon_is_silent_before_the_backup_claims_and_answers_when_it_is_ba
 #[test]
 fn a_daemon_whose_protocol_thread_hangs_is_silent_though_the_others_go_on() {
     stopped(|daemon| daemon.wedge("vrrp-protocol"), |_, wedge| drop(wedge));
+}
+
+/// A container of a node: what comes for port 7 of [`VIP`] is forwarded there, and answered with its name.
+struct Container {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Container {
+    fn behind(node: &Node) -> Self {
+        let inside = Namespace::new().expect("the lab has made some");
+        node.ip(&format!("link add container type veth peer name eth0 netns {}", inside.path()));
+        node.namespace().ip("link set container up\naddr add 198.51.100.1/24 dev container\n");
+        inside
+            .ip("link set eth0 up\naddr add 198.51.100.2/24 dev eth0\nroute add default via 198.51.100.1\n");
+        node.namespace().sysctl(&[("net/ipv4/ip_forward", "1")]);
+        node.namespace().nft(&format!(
+            "table ip mapping {{\nchain ports {{\ntype nat hook prerouting priority dstnat\n\
+             ip daddr {VIP} udp dport 7 dnat to 198.51.100.2:7\n}}\n}}\n"
+        ));
+        let socket = inside.enter(|| UdpSocket::bind("198.51.100.2:7")).expect("nobody else is there");
+        socket.set_read_timeout(Some(Duration::from_millis(50))).expect("it is not zero");
+        let (stop, name) = (Arc::new(AtomicBool::new(false)), node.name().to_owned());
+        let thread = std::thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let mut question = [0; 8];
+                    if let Ok((octets, client)) = socket.recv_from(&mut question) {
+                        let _ = socket.send_to(&[&question[..octets], name.as_bytes()].concat(), client);
+                    }
+                }
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// A client of the mapped port, always with the same connection.
+struct Caller(UdpSocket);
+
+impl Caller {
+    fn from(node: &Node) -> Self {
+        let socket = node.namespace().enter(|| UdpSocket::bind("0.0.0.0:0")).expect("a port is free");
+        socket.set_read_timeout(Some(Duration::from_millis(5))).expect("it is not zero");
+        Self(socket)
+    }
+
+    /// Who answers a question that is put now, within 5 ms.
+    fn ask(&self) -> Option<String> {
+        let question = now_ns().to_be_bytes();
+        // Nobody may have the address just now.
+        self.0.send_to(&question, (VIP, 7)).ok()?;
+        let mut answer = [0; 64];
+        while let Ok((octets, _)) = self.0.recv_from(&mut answer) {
+            // An earlier question's answer may be late.
+            if let Some(name) = answer[..octets].strip_prefix(&question) {
+                return Some(String::from_utf8_lossy(name).into_owned());
+            }
+        }
+        None
+    }
+
+    fn wait_for(&self, who: &str) {
+        wait_for(&format!("{who} behind the port"), DEADLINE, || (self.ask()? == who).then_some(()));
+    }
+}
+
+/// What is forwarded is rewritten behind the fence, which so has seen the address.
+#[test]
+fn a_port_that_a_stopped_node_forwards_to_a_container_is_silent_before_the_backup_claims() {
+    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = pair(VIP) else { return };
+    let _containers = [&a, &b].map(|node| Container::behind(node));
+    let (client, capture) = (lab.client(), lab.capture());
+    let caller = Caller::from(client);
+    caller.wait_for("a");
+    let stopped_ns = now_ns();
+    primary.freeze();
+    let mut answered_ns = 0;
+    let claim_ns = wait_for("a claim", DEADLINE, || {
+        let asked_ns = now_ns();
+        if caller.ask().is_some_and(|who| who == "a") {
+            answered_ns = asked_ns;
+        }
+        capture.adverts_of("b").iter().map(|frame| frame.time_ns).find(|&claimed_ns| claimed_ns > stopped_ns)
+    });
+    assert!(answered_ns < claim_ns - SKEW_NS / 2, "a answers just before the claim, or after it");
+    caller.wait_for("b");
+    client.ip(&format!("neigh replace {VIP} lladdr {} dev eth0 nud permanent", a.mac()));
+    for _ in 0..50 {
+        assert_eq!(caller.ask(), None, "a goes on forwarding");
+    }
+    client.ip(&format!("neigh del {VIP} dev eth0"));
+    primary.thaw();
+    lab.settles_on(VIP, "a", 3);
+    caller.wait_for("a");
 }
 
 #[test]
