@@ -231,6 +231,44 @@ fn a_port_that_a_stopped_node_forwards_to_a_container_is_silent_before_the_backu
     caller.wait_for("a");
 }
 
+/// Who is asked learns from the question where the asker's address is, and sends there.
+#[test]
+fn a_stopped_node_that_asks_from_the_address_turns_nobody_back() {
+    for address in [VIP, VIP6] {
+        let Some(Pair { lab, a, b: _b, primary, secondary: _secondary }) = pair(address) else { return };
+        let client = lab.client();
+        let to = if address == VIP { client.ipv4() } else { client.ipv6() };
+        a.namespace().sysctl(&[
+            ("net/ipv4/neigh/eth0/retrans_time_ms", "20"),
+            ("net/ipv6/neigh/eth0/retrans_time_ms", "20"),
+        ]);
+        let capture = lab.capture();
+        let stopped_ns = now_ns();
+        primary.freeze();
+        let claim_ns = capture.wait_for_advert("b", stopped_ns).time_ns;
+        // For as long as the test looks; the fence is silent for some seconds more than the lifetime.
+        let length = if address == VIP { 32 } else { 128 };
+        a.ip(&format!("address replace {address}/{length} dev eth0 valid_lft forever preferred_lft forever"));
+        a.ip("neigh flush all");
+        let said = a.namespace().enter(|| UdpSocket::bind((address, 0))?.send_to(b"", (&*to, 9)));
+        // A neighbour that is not found is an error of the next one only.
+        said.expect("it has the address");
+        wait_for("the end of its questions", DEADLINE, || {
+            a.ip(&format!("neigh show {to} dev eth0")).contains("FAILED").then_some(())
+        });
+        let source: IpAddr = address.parse().expect("an address");
+        let asked = capture.frames().into_iter().find(|frame| {
+            let from_it = match frame.kind {
+                Kind::Arp { sender, .. } => sender == source,
+                // The source of an IPv6 packet behind the Ethernet header.
+                _ => matches!(source, IpAddr::V6(ip) if frame.octets.get(22..38) == Some(&ip.octets()[..])),
+            };
+            frame.interface == "a" && frame.time_ns > claim_ns && from_it
+        });
+        assert!(asked.is_none(), "{asked:?}");
+    }
+}
+
 #[test]
 fn a_fence_that_somebody_flushes_silences_nobody_and_is_put_back() {
     let Some(Pair { lab, a, b, primary, secondary: _secondary }) = pair(VIP) else { return };

@@ -47,6 +47,8 @@ pub enum Field {
     Ipv4Destination,
     /// Destination address of an IPv6 packet.
     Ipv6Destination,
+    /// Source address of an IPv6 packet.
+    Ipv6Source,
     /// Name of the interface that it came in on.
     InputInterface,
     /// The protocol that the link layer names: IPv4, IPv6 or ARP.
@@ -55,6 +57,8 @@ pub enum Field {
     NeighbourTarget,
     /// Target of an ARP packet about IPv4 addresses.
     ArpTarget,
+    /// Sender of an ARP packet about IPv4 addresses.
+    ArpSender,
 }
 
 impl Field {
@@ -62,16 +66,16 @@ impl Field {
     const fn len(self) -> u32 {
         match self {
             Self::Protocol => 2,
-            Self::Ipv4Destination | Self::ArpTarget => 4,
-            Self::Ipv6Destination | Self::InputInterface | Self::NeighbourTarget => 16,
+            Self::Ipv4Destination | Self::ArpTarget | Self::ArpSender => 4,
+            Self::Ipv6Destination | Self::Ipv6Source | Self::InputInterface | Self::NeighbourTarget => 16,
         }
     }
 
     /// The number under which nft(8) knows the type, to print elements as people write them.
     const fn nft_type(self) -> u32 {
         match self {
-            Self::Ipv4Destination | Self::ArpTarget => 7,
-            Self::Ipv6Destination | Self::NeighbourTarget => 8,
+            Self::Ipv4Destination | Self::ArpTarget | Self::ArpSender => 7,
+            Self::Ipv6Destination | Self::Ipv6Source | Self::NeighbourTarget => 8,
             Self::Protocol => 10,
             Self::InputInterface => 41,
         }
@@ -81,10 +85,12 @@ impl Field {
         match self {
             Self::Ipv4Destination => payload(NETWORK_HEADER, 16, self.len(), register),
             Self::Ipv6Destination => payload(NETWORK_HEADER, 24, self.len(), register),
+            Self::Ipv6Source => payload(NETWORK_HEADER, 8, self.len(), register),
             Self::InputInterface => meta(MetaKey::Iifname, register),
             Self::Protocol => meta(MetaKey::EtherTypeProtocol, register),
             Self::NeighbourTarget => payload(TRANSPORT_HEADER, 8, self.len(), register),
             Self::ArpTarget => payload(NETWORK_HEADER, 24, self.len(), register),
+            Self::ArpSender => payload(NETWORK_HEADER, 14, self.len(), register),
         }
     }
 }

@@ -133,15 +133,19 @@ pub enum Hook {
     Prerouting,
     /// Those for this host itself. In tables of ARP: all that come in.
     Input,
+    /// Those that this host itself sends, but not those of packet sockets.
+    Output,
 }
 
 impl Hook {
     fn number(self, family: Family) -> u32 {
         match (family, self) {
-            // `NF_ARP_IN`
+            // `NF_ARP_OUT` and `NF_ARP_IN`
+            (Family::Arp, Self::Output) => 1,
             (Family::Arp, _) => 0,
             (Family::Inet, Self::Prerouting) => InetHookNumber::PreRouting.into(),
             (Family::Inet, Self::Input) => InetHookNumber::LocalIn.into(),
+            (Family::Inet, Self::Output) => InetHookNumber::LocalOut.into(),
         }
     }
 }

@@ -294,7 +294,12 @@ fn nft_can_read_what_is_made() {
         let mut filter = Nftables::open().expect("sockets can be had");
         const TARGETS: &str = "targets";
         const TARGET: &[Field] = &[Field::InputInterface, Field::NeighbourTarget];
+        const SOURCES: &str = "sources";
+        const SOURCE: &[Field] = &[Field::Ipv6Source];
         const ARP: &[Field] = &[Field::ArpTarget];
+        const ARP_SENDER: &[Field] = &[Field::ArpSender];
+        let way_out = Step::AddChain { chain: "way_out", hook: Hook::Output, priority: -300 };
+        let rule_out = |matches| Step::AddRule { chain: "way_out".into(), matches, fate: Fate::Mapped };
         let mut inet = gate();
         inet.extend(fence(&["192.0.2.10"], "live"));
         let matches = vec![Match::Icmpv6Type(135..=135), Match::Mapped { map: TARGETS, key: TARGET }];
@@ -308,6 +313,9 @@ fn nft_can_read_what_is_made() {
                 elements: vec![Element::on_interface("eth0", ip("fe80::10"))],
                 chain: "inner_live".to_owned(),
             },
+            Step::AddMap { map: SOURCES, key: SOURCE },
+            way_out.clone(),
+            rule_out(vec![Match::Ipv6, Match::Mapped { map: SOURCES, key: SOURCE }]),
         ]);
         let matches = vec![Match::ArpOfIpv4, Match::Mapped { map: MAP, key: ARP }];
         let mut arp = vec![
@@ -315,6 +323,8 @@ fn nft_can_read_what_is_made() {
             Step::AddChain { chain: "gate", hook: Hook::Input, priority: 0 },
             Step::AddMap { map: MAP, key: ARP },
             Step::AddRule { chain: "gate".into(), matches, fate: Fate::Mapped },
+            way_out,
+            rule_out(vec![Match::ArpOfIpv4, Match::Mapped { map: MAP, key: ARP_SENDER }]),
         ];
         arp.extend(fence(&["192.0.2.10"], "live"));
         filter.commit_all(TABLE, &[(Family::Inet, &inet), (Family::Arp, &arp)]).expect("ours");
@@ -323,6 +333,9 @@ fn nft_can_read_what_is_made() {
             "ip daddr vmap @map",
             "icmpv6 type nd-neighbor-solicit iifname . @th,64,128 vmap @targets",
             "arp daddr ip vmap @map",
+            "ip6 saddr vmap @sources",
+            "arp saddr ip vmap @map",
+            "type filter hook output priority",
             "meta protocol @live return",
         ] {
             assert!(listed.contains(line), "{line}:\n{listed}");

@@ -22,12 +22,16 @@ const FAMILIES: &[Family] = &[Family::Inet, Family::Arp];
 /// Before anything rewrites where a packet goes (`NF_IP_PRI_RAW`), as port mappings of containers do.
 const PRIORITY: i32 = -300;
 const CHAIN: &str = "fence";
+/// Who asks for a neighbour tells it where to find the address that it asks from.
+const OUTPUT: &str = "fence_output";
 
 const IPV4: &str = "guarded_ipv4";
 const IPV4_KEY: &[Field] = &[Field::Ipv4Destination];
 const ARP_KEY: &[Field] = &[Field::ArpTarget];
+const ARP_SENDER_KEY: &[Field] = &[Field::ArpSender];
 const IPV6: &str = "guarded_ipv6";
 const IPV6_KEY: &[Field] = &[Field::Ipv6Destination];
+const IPV6_SOURCE_KEY: &[Field] = &[Field::Ipv6Source];
 const SOLICITED_KEY: &[Field] = &[Field::NeighbourTarget];
 const LINK_LOCAL: &str = "guarded_link_local";
 const LINK_LOCAL_KEY: &[Field] = &[Field::InputInterface, Field::Ipv6Destination];
@@ -192,9 +196,12 @@ impl Tables {
 /// Both tables, from nothing, with nobody in them: what is there is in the way, what is not is no error.
 fn whole() -> Steps {
     let anew = [Step::AddTable { owned: false }, Step::RemoveTable, Step::AddTable { owned: false }];
-    let rule = |matches| Step::AddRule { chain: CHAIN.into(), matches, fate: Fate::Mapped };
+    let rule_of =
+        |chain: &'static str, matches| Step::AddRule { chain: chain.into(), matches, fate: Fate::Mapped };
+    let rule = |matches| rule_of(CHAIN, matches);
     let mapped = |map, key| Match::Mapped { map, key };
     let solicited = |map, key| rule(vec![Match::Icmpv6Type(SOLICITATION), mapped(map, key)]);
+    let output = Step::AddChain { chain: OUTPUT, hook: Hook::Output, priority: PRIORITY };
     let mut steps = Steps { inet: anew.to_vec(), arp: anew.to_vec() };
     steps.inet.extend([
         Step::AddChain { chain: CHAIN, hook: Hook::Prerouting, priority: PRIORITY },
@@ -206,11 +213,15 @@ fn whole() -> Steps {
         rule(vec![Match::Ipv6, mapped(LINK_LOCAL, LINK_LOCAL_KEY)]),
         solicited(IPV6, SOLICITED_KEY),
         solicited(LINK_LOCAL, LINK_LOCAL_SOLICITED_KEY),
+        output.clone(),
+        rule_of(OUTPUT, vec![Match::Icmpv6Type(SOLICITATION), mapped(IPV6, IPV6_SOURCE_KEY)]),
     ]);
     steps.arp.extend([
         Step::AddChain { chain: CHAIN, hook: Hook::Input, priority: PRIORITY },
         Step::AddMap { map: IPV4, key: ARP_KEY },
         rule(vec![Match::ArpOfIpv4, mapped(IPV4, ARP_KEY)]),
+        output,
+        rule_of(OUTPUT, vec![Match::ArpOfIpv4, mapped(IPV4, ARP_SENDER_KEY)]),
     ]);
     steps
 }
