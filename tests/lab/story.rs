@@ -96,11 +96,12 @@ impl Pair {
     pub fn with_address(address: &str, config: impl Fn(&Node) -> String) -> Option<Self> {
         let lab = Lab::open()?;
         let (a, b) = (lab.node("a"), lab.node("b"));
-        let adverts = lab.capture_adverts(&[&a]);
+        // With a virtual MAC address they have another source than the node.
+        let capture = lab.capture();
         let (primary, secondary) = (a.vrrpd(&config(&a)), b.vrrpd(&config(&b)));
         lab.wait_for_holder(address, "a");
         // Who is stopped before its first advertisement has promised nobody anything.
-        adverts.wait_for_advert("a", 0);
+        capture.wait_for_advert("a", 0);
         Some(Self { primary, secondary, a, b, lab })
     }
 }
