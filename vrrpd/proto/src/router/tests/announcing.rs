@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::scene::{A, OTHER, OWN, ROUTER, Scene, addresses, facts, ms, parameters};
-use crate::action::{Input, Order, OrderOutcome, OrderRefusal};
+use crate::action::{Input, Order, OrderOutcome, OrderRefusal, Outcome};
 use crate::parameters::{Announcements, Parameters, RouterId, VirtualAddress};
 use crate::snapshot::StateName;
 use crate::{Family, Instant, Priority, Vrid};
@@ -297,4 +297,52 @@ fn without_a_distance_any_more_nothing_waits_while_an_order_does() {
     }
     assert_eq!(scene.orders(), [OrderOutcome::NobodyFollowed]);
     assert!(scene.timeout().is_some_and(|next| next > Duration::ZERO), "it would spin");
+}
+
+/// Active, with all announced that was there.
+fn spaced_and_settled(list: &[&str]) -> Scene {
+    let mut scene = Scene::backup(spaced(addresses(list), ms(50)));
+    while scene.state() != StateName::Active {
+        scene.next_timeout();
+    }
+    scene.run_for(ms(500));
+    scene.forget();
+    scene
+}
+
+fn ranges(scene: &Scene) -> Vec<u16> {
+    scene.announced().into_iter().map(|(_, range)| range.start).collect()
+}
+
+#[test]
+fn an_address_that_a_reload_adds_waits_for_its_turn_as_well() {
+    let mut scene = spaced_and_settled(&["192.0.2.1", "192.0.2.4"]);
+    scene.configure(spaced(addresses(&["192.0.2.1", "192.0.2.4", "192.0.2.5"]), ms(50)));
+    scene.run_for(ms(500));
+    assert_eq!(ranges(&scene), [2]);
+}
+
+#[test]
+fn the_address_that_was_announced_last_comes_last() {
+    let mut scene = spaced_and_settled(&["192.0.2.1", "192.0.2.4", "192.0.2.5"]);
+    for index in [0, 2, 0] {
+        scene.outcome(Outcome::Lost { index });
+    }
+    scene.run_for(ms(500));
+    assert_eq!(ranges(&scene), [0, 2, 0]);
+}
+
+#[test]
+fn a_losing_advertisement_adds_nothing_to_a_burst_and_begins_one_between_two() {
+    let mut scene = Scene::backup(Parameters { announcements: DEFAULTS, ..parameters() });
+    scene.next_timeout();
+    scene.run_for(ms(250));
+    scene.hear("192.0.2.2", 100);
+    scene.run_for(2 * A);
+    assert_eq!(scene.count("announce"), 5);
+    scene.run_for(10 * A);
+    scene.forget();
+    scene.hear("192.0.2.2", 100);
+    scene.run_for(2 * A);
+    assert_eq!(scene.count("announce"), usize::from(DEFAULTS.lower_priority_count));
 }

@@ -131,6 +131,21 @@ fn another_time_is_an_alarm_from_half_the_window_on_and_refused_beyond_it() {
 }
 
 #[test]
+fn half_of_the_window_is_no_alarm_yet() {
+    for (away, alarm) in [(2, false), (3, true)] {
+        let replay = Replay::Time { window: Duration::from_secs(4) };
+        let mut scene = backup(keyed(KeyMode::Enforce, replay));
+        hear(&mut scene, 1, Duration::from_secs(away));
+        let shown = scene.snapshot().alarms.get(Alarm::ClockSkew).map(|raised| raised.evidence.ours);
+        assert_eq!(shown, alarm.then_some(Value::Number(4)), "{away} s");
+    }
+    let mut refused = backup(enforcing());
+    hear(&mut refused, 1, Duration::from_secs(60));
+    let shown = refused.snapshot().alarms.get(Alarm::ClockSkew).expect("it is told").evidence;
+    assert_eq!((shown.theirs, shown.ours), (Value::Number(60), Value::Number(5)));
+}
+
+#[test]
 fn what_waited_in_the_socket_is_judged_by_when_it_came() {
     let mut scene = backup(enforcing());
     scene.seal = Some((key(1), Sequence::at(unix(&scene, ms(0)))));
@@ -203,6 +218,10 @@ fn each_advertisement_is_after_the_last_and_its_copies_are_alike() {
     scene.run_for(A);
     let (_, then, _) = sent(&scene, PEER);
     assert!(then.is_after(at_first));
+    assert_eq!(then.distance(unix(&scene, ms(0))), Duration::ZERO);
+    scene.run_for(60 * A);
+    let (_, then, _) = sent(&scene, PEER);
+    assert!(then.distance(unix(&scene, ms(0))) <= A, "it goes with the clock, or nobody would believe it");
     // People set their clock back: time stands still for those who listen, and goes on.
     set_clock(&mut scene, ORIGIN.saturating_sub(Duration::from_secs(3600)));
     scene.run_for(A);

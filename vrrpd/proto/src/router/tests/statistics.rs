@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::scene::{
-    A, LINK, OTHER, OWN, PEER, ROUTER, Scene, facts, ip, ms, parameters, unicast, with_addresses,
-    with_priority,
+    A, LINK, OTHER, OWN, PEER, ROUTER, Scene, down_interval, facts, ip, ms, parameters, unicast,
+    with_addresses, with_priority,
 };
 use crate::action::{Input, Report};
 use crate::packet::{Datagram, DiscardReason, ParseError};
@@ -256,4 +256,38 @@ fn announcements_that_did_not_leave_are_errors() {
     let after = scene.statistics();
     assert_eq!(after.announcements_sent - before.announcements_sent, 1);
     assert_eq!(after.send_errors - before.send_errors, 2);
+}
+
+#[test]
+fn a_transition_tells_how_long_the_dead_router_was_silent_and_no_other_does() {
+    let silent = |scene: &Scene| {
+        let of_transition = |report| match report {
+            Report::Transition { to: StateName::Active, silent, .. } => Some(silent),
+            _ => None,
+        };
+        scene.reports().into_iter().find_map(of_transition).expect("it took the role")
+    };
+    let mut dead = Scene::backup(parameters());
+    dead.hear(OTHER, 200);
+    let heard_at = dead.now;
+    dead.run_for(5 * A);
+    assert_eq!(silent(&dead), Some(dead.now - heard_at - (5 * A - down_interval(150))));
+    let mut resigned = Scene::backup(parameters());
+    resigned.hear(OTHER, 200);
+    resigned.hear(OTHER, 0);
+    resigned.run_for(A);
+    assert_eq!(silent(&resigned), None);
+}
+
+#[test]
+fn who_was_active_knows_the_network_though_nobody_else_was_heard() {
+    assert!(Scene::active(parameters()).snapshot().heard);
+}
+
+#[test]
+fn no_delay_is_shown_that_is_over() {
+    let mut scene = Scene::backup(Parameters { preempt_delay: 2 * A, ..parameters() });
+    scene.hear(PEER, 100);
+    scene.pass(2 * A);
+    assert_eq!(scene.snapshot().preempt_in, None);
 }

@@ -3,10 +3,14 @@
 
 use std::time::Duration;
 
-use super::scene::{A, OTHER, OWN, PEER, VRID, addresses, down_interval, facts, ip, ms, parameters};
+use super::scene::{
+    A, OTHER, OTHER_MAC, OWN, PEER, VRID, addresses, down_interval, facts, ip, ms, parameters,
+};
 use crate::action::{Action, Input, Order, OrderOutcome, OrderRefusal, Outcome, Report};
-use crate::packet::{ChecksumForm, Datagram, encode};
-use crate::parameters::{Facts, GroupId, InterfaceState, LinkId, Parameters, RouterId};
+use crate::packet::{ChecksumForm, Datagram, Sighting, encode};
+use crate::parameters::{
+    Facts, GroupId, InterfaceState, LinkId, Parameters, RouterId, SecondPath, SecondPeer,
+};
 use crate::snapshot::{Phase, Standing, StateName};
 use crate::tracking::{Effect, TrackerId, TrackerState, Tracking};
 use crate::{AdverInterval, Instant, Node, Priority, Vrid};
@@ -18,6 +22,17 @@ const BOTH: [RouterId; 2] = [FIRST, SECOND];
 
 fn address_of(router: RouterId) -> String {
     format!("198.51.100.{}", 1 + router.0)
+}
+
+/// A member with these parameters, but for what is its own.
+fn member(router: RouterId, parameters: Parameters) -> Parameters {
+    Parameters {
+        link: LinkId(router.0),
+        vrid: Vrid::new(VRID + router.0 as u8).expect("not zero"),
+        addresses: addresses(&[&address_of(router)]),
+        sync_group: Some(GroupId(3)),
+        ..parameters
+    }
 }
 
 /// A node with a group of two, each member on a link of its own; and its kernel.
@@ -34,17 +49,7 @@ impl Pair {
     fn backup(parameters: Parameters) -> Self {
         let now = Instant::from_nanos(1_000_000_000_000);
         let mut pair = Self { node: Node::new(), now, mute: None, actions: Vec::new() };
-        for router in BOTH {
-            let number = router.0 as u8;
-            let parameters = Parameters {
-                link: LinkId(router.0),
-                vrid: Vrid::new(VRID + number).expect("not zero"),
-                addresses: addresses(&[&address_of(router)]),
-                sync_group: Some(GroupId(3)),
-                ..parameters.clone()
-            };
-            pair.input(Input::Configure { router, parameters: Box::new(parameters) });
-        }
+        BOTH.into_iter().for_each(|router| pair.configure(router, parameters.clone()));
         BOTH.into_iter().for_each(|router| pair.input(Input::Facts { router, facts: facts(OWN) }));
         pair
     }
@@ -56,6 +61,10 @@ impl Pair {
         assert_eq!(pair.states(), [StateName::Active; 2]);
         pair.actions.clear();
         pair
+    }
+
+    fn configure(&mut self, router: RouterId, parameters: Parameters) {
+        self.input(Input::Configure { router, parameters: Box::new(member(router, parameters)) });
     }
 
     fn input(&mut self, input: Input<'_>) {
@@ -129,6 +138,10 @@ impl Pair {
 
     fn states(&self) -> [StateName; 2] {
         BOTH.map(|router| self.node.snapshot(router, self.now).expect("it is configured").state)
+    }
+
+    fn priorities(&self) -> [u8; 2] {
+        BOTH.map(|router| self.node.snapshot(router, self.now).expect("it is configured").priority.get())
     }
 
     fn phases(&self) -> [Phase; 2] {
@@ -414,4 +427,95 @@ fn an_absence_is_told_however_many_routers_listen_after_it() {
     pair.turn();
     let told = pair.actions.iter().filter(|action| matches!(action, Action::Report(Report::Away(_)))).count();
     assert_eq!(told, 1);
+}
+
+#[test]
+fn a_member_says_which_other_one_it_waits_for() {
+    let mut pair = Pair::backup(parameters());
+    for _ in 0..8 {
+        pair.hear(SECOND, OTHER, 200);
+        pair.run_for(A / 2);
+    }
+    let waits_for = BOTH.map(|router| pair.node.snapshot(router, pair.now).and_then(|it| it.waits_for));
+    assert_eq!(waits_for, [Some(SECOND), None]);
+}
+
+#[test]
+fn who_is_left_when_the_other_leaves_waits_for_nobody() {
+    for reload in [false, true] {
+        let mut pair = Pair::backup(parameters());
+        pair.input(Input::Shutdown { router: SECOND });
+        if reload {
+            pair.configure(FIRST, Parameters { priority: Priority::new(160), ..parameters() });
+        }
+        pair.run_for(down_interval(150));
+        assert_eq!(pair.states(), [StateName::Active, StateName::Initialize], "reload: {reload}");
+    }
+}
+
+#[test]
+fn who_leaves_its_group_by_reload_waits_for_nobody() {
+    let mut pair = Pair::backup(parameters());
+    pair.input(Input::Configure {
+        router: FIRST,
+        parameters: Box::new(Parameters { sync_group: None, ..member(FIRST, parameters()) }),
+    });
+    pair.input(Input::Facts {
+        router: SECOND,
+        facts: Facts { interface: InterfaceState::Down, ..facts(OWN) },
+    });
+    pair.run_for(down_interval(150));
+    assert_eq!(pair.states(), [StateName::Active, StateName::Initialize]);
+}
+
+/// Until it has shown whether it can be Active here, the others do not mind it.
+#[test]
+fn who_comes_to_a_group_by_reload_moves_nobody_before_it_has_heard_a_better_one() {
+    let mut pair = Pair::backup(parameters());
+    let alone = Parameters { sync_group: None, ..member(SECOND, parameters()) };
+    pair.input(Input::Configure { router: SECOND, parameters: Box::new(alone) });
+    for _ in 0..6 {
+        pair.hear(SECOND, OTHER, 200);
+        pair.run_for(A);
+    }
+    assert_eq!(pair.states(), [StateName::Active, StateName::Backup]);
+    pair.configure(SECOND, parameters());
+    assert_eq!(pair.states(), [StateName::Active, StateName::Backup]);
+    pair.hear(SECOND, OTHER, 200);
+    assert_eq!(pair.states(), [StateName::Backup; 2]);
+}
+
+// --- the LAN of the clients ------------------------------------------------------------------------
+
+/// Both have a second path, and the first of them to ask has been answered on these links.
+fn asking(answered: &[RouterId]) -> Pair {
+    let gateway = ip("192.0.2.254");
+    let peers = [SecondPeer { router: ip(PEER), address: ip("203.0.113.2") }].into();
+    let second_path = SecondPath { link: LinkId(7), peers, witnesses: [gateway].into() };
+    let mut pair = Pair::backup(Parameters { second_path: Some(second_path), ..parameters() });
+    let up = Facts { second_source: Some(ip("203.0.113.3")), ..facts(OWN) };
+    BOTH.into_iter().for_each(|router| pair.input(Input::Facts { router, facts: up }));
+    let end = pair.now + 5 * A;
+    while pair.now < end {
+        pair.run_for(A / 10);
+        for router in answered {
+            let sighting = Sighting { address: gateway, mac: OTHER_MAC, announced: false, answer: true };
+            pair.input(Input::Sighted { link: LinkId(router.0), sighting, arrived: pair.now });
+        }
+    }
+    pair
+}
+
+#[test]
+fn routers_whose_lan_falls_silent_in_the_same_instant_all_ask() {
+    let mut pair = asking(&BOTH);
+    assert_eq!((pair.states(), pair.priorities()), ([StateName::Active; 2], [150; 2]));
+    pair.run_for(4 * A);
+    assert_eq!(pair.priorities(), [15; 2]);
+}
+
+#[test]
+fn the_lan_of_one_member_counts_for_all() {
+    assert_eq!(asking(&[FIRST]).priorities(), [15; 2]);
+    assert_eq!(asking(&[SECOND]).priorities(), [15; 2]);
 }

@@ -2,6 +2,7 @@
 
 use super::scene::{A, OTHER, PEER, Scene, ip, parameters, unicast};
 use crate::Family;
+use crate::packet::ChecksumForm;
 use crate::parameters::{Network, Parameters};
 use crate::snapshot::{Alarm, StateName};
 
@@ -81,4 +82,13 @@ fn a_group_of_its_own_is_where_it_speaks_and_listens() {
     assert!(scene.node.destinations(super::scene::ROUTER).eq([Family::Ipv4.group()]));
     scene.hear(PEER, 200);
     assert_eq!(scene.statistics().advertisement_rcvd, 2);
+}
+
+#[test]
+fn of_three_peers_each_is_spoken_to_in_its_own_form() {
+    const THIRD: &str = "192.0.2.10";
+    let mut scene = Scene::active(unicast(&[PEER, OTHER, THIRD]));
+    scene.hear_form(OTHER, 100, ChecksumForm::MessageOnly);
+    let forms = [PEER, OTHER, THIRD].map(|peer| scene.form_towards(peer));
+    assert_eq!(forms, [ChecksumForm::PseudoHeader, ChecksumForm::MessageOnly, ChecksumForm::PseudoHeader]);
 }

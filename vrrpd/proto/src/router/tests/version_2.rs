@@ -1,7 +1,7 @@
 //! VRRPv2 (RFC 3768), where it differs.
 
 use super::scene::{A, OTHER, PEER, ROUTER, Scene, addresses, ip, ms, parameters, unicast, with_addresses};
-use crate::packet::{ChecksumForm, Password};
+use crate::packet::{ChecksumForm, Key, Password, Sequence};
 use crate::parameters::{Authentication, Parameters};
 use crate::snapshot::{Alarm, Evidence, StateName, Value};
 use crate::{AdverInterval, Priority, Version};
@@ -240,4 +240,44 @@ fn with_another_interval_the_active_router_is_still_known_and_with_another_versi
         scene.configure(Parameters { interval, ..parameters() });
         assert_eq!(scene.snapshot().active_router.is_some(), known, "{interval:?}");
     }
+}
+
+/// Only two that agree on everything else have that to settle.
+#[test]
+fn what_is_behind_an_authentication_header_and_wrong_otherwise_is_counted_for_that() {
+    let mut scene = Scene::backup(version_2());
+    scene.in_header = true;
+    scene.hop_limit = 254;
+    scene.hear_interval(PEER, 200, 200);
+    assert_eq!((scene.statistics().ip_ttl_errors, scene.statistics().auth_errors), (1, 0));
+    assert!(!scene.snapshot().alarms.contains(Alarm::AuthenticationMismatch));
+    // What a password would have to be does not come before the header that it is behind.
+    scene.hop_limit = 255;
+    scene.password = Password::new(b"s3cr3t");
+    scene.hear_interval(PEER, 200, 200);
+    let shown = scene.snapshot().alarms.get(Alarm::AuthenticationMismatch).expect("told of").evidence;
+    assert_eq!(shown.theirs, Value::Word("header (AH)"));
+}
+
+#[test]
+fn another_password_and_a_trailer_are_named() {
+    let mut scene = Scene::backup(Parameters { authentication: password("s3cr3t"), ..version_2() });
+    let shown = |scene: &Scene| {
+        let evidence = scene.snapshot().alarms.get(Alarm::AuthenticationMismatch).expect("told of").evidence;
+        (evidence.theirs, evidence.ours)
+    };
+    scene.password = Password::new(b"other");
+    scene.hear_interval(PEER, 200, 200);
+    assert_eq!(shown(&scene), (Value::Word("another password"), Value::Word("password")));
+    let key = Key::new(1, &[1; 32]).expect("32 octets");
+    scene.seal = Some((key, Sequence::default()));
+    scene.hear_interval(PEER, 200, 200);
+    assert_eq!(shown(&scene), (Value::Word("hmac-sha256"), Value::Word("password")));
+}
+
+#[test]
+fn who_resigns_to_an_owner_is_no_second_active_router() {
+    let mut scene = Scene::active(Parameters { priority: Priority::OWNER, ..version_2() });
+    scene.hear_interval(PEER, 0, 200);
+    assert!(!scene.snapshot().alarms.contains(Alarm::TwoActiveRouters));
 }
