@@ -9,9 +9,10 @@ use super::scene::{
 use crate::action::{Action, Input, Order, OrderOutcome, OrderRefusal, Outcome, Report};
 use crate::packet::{ChecksumForm, Datagram, Sighting, encode};
 use crate::parameters::{
-    Facts, GroupId, InterfaceState, LinkId, Parameters, RouterId, SecondPath, SecondPeer,
+    Facts, GroupId, InterfaceState, LinkId, Parameters, RouterId, SecondPath, SecondPeer, Witness,
+    WitnessPolicy,
 };
-use crate::snapshot::{Phase, Standing, StateName};
+use crate::snapshot::{Phase, Reason, Standing, StateName};
 use crate::tracking::{Effect, TrackerId, TrackerState, Tracking};
 use crate::{AdverInterval, Instant, Node, Priority, Vrid};
 
@@ -229,6 +230,34 @@ fn a_willing_member_whose_priority_sinks_is_content_with_the_router_that_it_igno
     pair.hear(SECOND, OTHER, 0);
     pair.run_for(2 * A);
     assert_eq!((pair.acquired(), pair.states()), (0, [StateName::Backup; 2]));
+}
+
+#[test]
+fn a_willing_member_that_is_cut_off_keeps_the_group_from_claiming() {
+    let gateway = ip("192.0.2.254");
+    let stations = [ip(PEER), gateway];
+    let policy = WitnessPolicy::default();
+    let witness = Witness { peers: [stations[0]].into(), arp: [gateway].into(), tcp: [].into(), policy };
+    let mut pair = Pair::backup(Parameters { witness: Some(witness), ..parameters() });
+    for tenth in 0..80 {
+        for router in BOTH {
+            let answers = router == SECOND || tenth < 40;
+            for address in stations.into_iter().filter(|_| answers) {
+                let sighting = Sighting { address, mac: OTHER_MAC, announced: false, answer: true };
+                pair.input(Input::Sighted { link: LinkId(router.0), sighting, arrived: pair.now });
+            }
+        }
+        if tenth % 10 == 0 {
+            pair.hear(SECOND, OTHER, 200);
+        }
+        pair.run_for(A / 10);
+    }
+    assert_eq!(pair.states(), [StateName::Backup; 2]);
+    let reason = pair.node.snapshot(FIRST, pair.now).map(|first| first.reason);
+    assert_eq!(reason, Some(Reason::Isolated), "it was willing until then");
+    pair.hear(SECOND, OTHER, 0);
+    pair.run_for(A);
+    assert_eq!(pair.acquired(), 0);
 }
 
 // --- tenures ---------------------------------------------------------------------------------------

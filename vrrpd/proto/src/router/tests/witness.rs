@@ -574,6 +574,52 @@ fn a_dead_witness_does_not_make_another_one_not_count_that_is_asked_less_often()
     }
 }
 
+/// It is not asked each time, and what it is not asked it does not fail to answer.
+#[test]
+fn a_witness_that_is_asked_less_often_is_not_missed_in_between() {
+    let short = AdverInterval::from_centiseconds(10).expect("100 ms");
+    let mut scene = Scene::backup(Parameters { interval: short, ..remote() });
+    for _ in 0..50 {
+        reached_for(&mut scene, A / 10, true, &[PEER]);
+        assert!(!scene.snapshot().alarms.contains(Alarm::WitnessSilent));
+    }
+}
+
+#[test]
+fn the_caller_has_two_intervals_for_its_question() {
+    let mut scene = Scene::backup(remote());
+    reached_for(&mut scene, 2 * A, true, &[PEER]);
+    let within = scene.reports().into_iter().find_map(|report| match report {
+        Report::AskWitnesses { within, .. } => Some(within),
+        _ => None,
+    });
+    assert_eq!(within, Some(2 * A));
+}
+
+/// One answer to each question that the caller has to be asked for is lost.
+#[test]
+fn a_side_that_answers_in_between_counts() {
+    let address = format!("{OTHER}:443").parse().expect("an address and a port");
+    let both = Witness { tcp: [address].into(), ..witness(WitnessPolicy::Claim) };
+    let interval = AdverInterval::from_centiseconds(10).expect("100 ms");
+    let mut scene = Scene::backup(Parameters { interval, witness: Some(both), ..parameters() });
+    let end = scene.now + 10 * A;
+    while scene.now < end {
+        let (asked, remote) = (scene.count("ask"), scene.count("ask_witnesses"));
+        scene.next_timeout();
+        let first = end - scene.now > 9 * A;
+        if scene.count("ask") > asked {
+            answer(&mut scene, PEER);
+            if first || scene.count("ask_witnesses") == remote {
+                answer(&mut scene, GATEWAY);
+            }
+        }
+    }
+    assert_eq!(scene.state(), StateName::Active);
+    scene.run_for(A);
+    assert_eq!((scene.state(), scene.reason()), (StateName::Backup, Reason::Isolated));
+}
+
 // --- what else happens to a router ------------------------------------------------------------------
 
 #[test]
@@ -648,4 +694,54 @@ fn who_is_cut_off_stays_so_when_others_are_asked_beside_those_who_fell_silent() 
 /// The tests look each millisecond.
 fn rounded_up(time: Duration) -> Duration {
     Duration::from_millis(u64::try_from(time.as_nanos().div_ceil(1_000_000)).expect("short"))
+}
+
+#[test]
+fn a_side_that_is_silent_for_three_questions_while_the_other_answers_counts_no_more() {
+    for (questions, reason) in [(2, Reason::Isolated), (3, Reason::NoResponse)] {
+        let mut scene = active(by_default(), &BOTH);
+        while scene.count("ask") < questions {
+            let asked = scene.count("ask");
+            scene.next_timeout();
+            if scene.count("ask") > asked {
+                answer(&mut scene, GATEWAY);
+            }
+        }
+        scene.run_for(10 * A);
+        assert_eq!(scene.reason(), reason, "{questions} questions");
+    }
+}
+
+#[test]
+fn the_questions_of_an_active_router_leave_with_its_advertisements() {
+    let mut scene = active(by_default(), &BOTH);
+    answered_for(&mut scene, 3 * A, &BOTH);
+    assert_eq!(scene.snapshot().witness.map(|it| it.verdict), Some(Verdict::Answered));
+    for _ in 0..20 {
+        scene.forget();
+        scene.next_timeout();
+        assert_eq!(scene.deeds(), ["advertise 150", "ask"]);
+        BOTH.iter().for_each(|station| answer(&mut scene, station));
+    }
+}
+
+#[test]
+fn a_router_that_starts_again_asks_before_it_takes_itself_for_cut_off() {
+    let mut scene = active(by_default(), &BOTH);
+    scene.run_for(20 * A);
+    assert_eq!(scene.reason(), Reason::Isolated);
+    scene.facts(Facts { interface: InterfaceState::Down, ..facts(OWN) });
+    scene.facts(facts(OWN));
+    assert_ne!(scene.snapshot().witness.map(|it| it.verdict), Some(Verdict::Isolated));
+}
+
+#[test]
+fn who_is_answered_again_listens_from_then_on_whenever_that_is() {
+    for tenth in 0..20 {
+        let mut scene = backup(by_default(), &BOTH);
+        scene.run_for(20 * A + tenth * A / 10);
+        answer(&mut scene, GATEWAY);
+        let moved = until_it_moves(&mut scene, &BOTH, 10 * A).expect("it claims");
+        assert!(moved >= listening(), "{tenth}: {moved:?}");
+    }
 }
