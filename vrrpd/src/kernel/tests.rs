@@ -180,6 +180,15 @@ fn a_device_that_could_not_be_removed_is_removed_later() {
     });
 }
 
+/// Has the worker know eth0 by a number that the kernel does not have, as of a link that is about to go;
+/// gives it as it is.
+fn misnumbered(worker: &mut Worker) -> Link {
+    let link = worker.table.link_by_name("eth0").expect("made").clone();
+    worker.table.apply(&Event::LinkGone { index: link.index, name: link.name.clone() });
+    worker.table.apply(&Event::LinkChanged(Link { index: LinkIndex::new(4711), ..link.clone() }));
+    link
+}
+
 #[test]
 fn an_interface_below_that_could_not_be_kept_quiet_is_told_once_and_tried_again() {
     in_network_namespace(|| {
@@ -188,10 +197,7 @@ fn an_interface_below_that_could_not_be_kept_quiet_is_told_once_and_tried_again(
         let (notes, mut told) = tokio::sync::mpsc::unbounded_channel();
         worker.notes = notes;
         worker.place(ROUTER, place_on("eth0"));
-        let link = worker.table.link_by_name("eth0").expect("made").clone();
-        // The kernel does not know the number of a link that is about to go.
-        worker.table.apply(&Event::LinkGone { index: link.index, name: link.name.clone() });
-        worker.table.apply(&Event::LinkChanged(Link { index: LinkIndex::new(4711), ..link.clone() }));
+        let link = misnumbered(&mut worker);
         worker.places.get_mut(&ROUTER).expect("placed").place.device = Some(device());
         std::iter::from_fn(|| told.try_recv().ok()).for_each(drop);
         for _ in 0..2 {
@@ -217,10 +223,8 @@ fn what_cannot_be_had_is_told_once_and_tried_at_its_time_whatever_else_there_is_
         let mut worker = worker("retry");
         let (notes, mut told) = tokio::sync::mpsc::unbounded_channel();
         worker.notes = notes;
-        // The kernel knows no link of this number: the sockets cannot be bound to it.
-        let link = worker.table.link_by_name("eth0").expect("made").clone();
-        worker.table.apply(&Event::LinkGone { index: link.index, name: link.name.clone() });
-        worker.table.apply(&Event::LinkChanged(Link { index: LinkIndex::new(4711), ..link.clone() }));
+        // To that number no socket can be bound.
+        let link = misnumbered(&mut worker);
         worker.place(ROUTER, place_on("eth0"));
         let due = worker.retry_at.expect("it is tried again");
         worker.renew(&ownership(), crate::clock::now());
