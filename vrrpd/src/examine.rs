@@ -18,8 +18,10 @@ pub(crate) fn machine(config: &Config) -> Vec<String> {
     }
     for check in &config.checks {
         for (what, file) in check.probe.files() {
-            if !file.exists() {
-                findings.push(format!("check.{}: the {what} {} does not exist", check.name, file.display()));
+            let missing = format!("check.{}: the {what} {} does not exist", check.name, file.display());
+            // A check of two services may name one file for both.
+            if !file.exists() && !findings.contains(&missing) {
+                findings.push(missing);
             }
         }
     }
@@ -90,7 +92,7 @@ mod tests {
     fn what_is_missing_is_named_and_what_is_there_is_not() {
         let text = "[virtual_router.a]\ninterface = \"nosuch0\"\nvrid = 7\npriority = 150\naddresses = [\"192.0.2.7\"]\n\
                     garp = { interfaces = [\"nosuch1\"] }\n\
-                    checks = [\"missing\", \"there\"]\n\
+                    checks = [\"missing\", \"there\", \"twice\"]\n\
                     [dns_update.d]\nvirtual_router = \"a\"\nserver = \"192.0.2.192\"\nzone = \"example.net\"\n\
                     name = \"example.net\"\nvalue = \"192.0.2.193\"\n\
                     tsig = { name = \"k\", secret_file = \"/no/such/key\" }\n\
@@ -98,13 +100,16 @@ mod tests {
                     authentication = { type = \"pass\", password_file = \"/no/such/password\" }\n\
                     [peer_link]\nlisten = \"192.0.2.193:9112\"\npeers = [\"192.0.2.194:9112\"]\n\
                     key_file = \"/no/such/peer.key\"\n\
-                    [check.missing]\nexec = [\"/no/such/program\"]\n[check.there]\nexec = [\"/bin/sh\"]\n";
+                    [check.missing]\nexec = [\"/no/such/program\"]\n[check.there]\nexec = [\"/bin/sh\"]\n\
+                    [check.twice]\nregistry_parity = { url = \"https://192.0.2.193\", ca_file = \"/no/such/ca\", \
+                    peer = { url = \"https://192.0.2.194\", ca_file = \"/no/such/ca\" } }\n";
         let (config, _) = crate::config::parse("test.toml", text).expect("a valid configuration");
         let findings = machine(&config);
         let missing = [
             "nosuch1",
             "nosuch0",
             "/no/such/program",
+            "/no/such/ca",
             "/no/such/key",
             "/no/such/password",
             "/no/such/peer.key",
