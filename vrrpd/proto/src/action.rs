@@ -230,8 +230,8 @@ pub enum OrderRefusal {
     NoActiveRouter,
     /// The Active Router does not rank lower.
     Outranked,
-    /// The role cannot be had now: checks have not decided yet, the kernel refused an address, or the
-    /// attempt was overtaken by another router.
+    /// The role cannot be had now: checks have not decided yet, the kernel refused an address, this node was
+    /// away and listens first, or the attempt was overtaken by another router.
     NotReady,
     /// Another order, or a handover, is under way.
     Busy,

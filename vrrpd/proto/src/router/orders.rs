@@ -153,7 +153,7 @@ impl VirtualRouter {
                 Some(OrderRefusal::Outranked)
             }
             (State::Backup { .. } | State::Willing, _)
-                if self.health().pending || now < self.back_off.over_at() =>
+                if self.health().pending || now < self.back_off.over_at().max(self.listens_until) =>
             {
                 Some(OrderRefusal::NotReady)
             }

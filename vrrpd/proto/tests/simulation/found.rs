@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use vrrp_proto::AdverInterval;
-use vrrp_proto::action::{Order, OrderOutcome, Outcome};
+use vrrp_proto::action::{Order, OrderOutcome, OrderRefusal, Outcome};
 use vrrp_proto::parameters::Parameters;
 use vrrp_proto::snapshot::StateName;
 use vrrp_proto::tracking::Effect;
@@ -237,4 +237,26 @@ fn a_resignation_that_comes_too_soon_for_an_answer_is_answered_soon() {
     assert_eq!(scene.advertised(), [150]);
     scene.run_for(A - Duration::from_nanos(1));
     assert_eq!(scene.advertised(), [150], "the interval counts from there");
+}
+
+/// Seed 1007463: it was paused, and taking the role back by order, it preempted a router that it had heard
+/// before, without a word from the one that was Active by now.
+#[test]
+fn who_was_away_takes_nothing_back_before_it_has_listened() {
+    let mut scene = Scene::backup(parameters());
+    scene.order(Order::Yield);
+    scene.hear(PEER, 100);
+    scene.pass(10 * A);
+    scene.woke();
+    scene.hear(PEER, 100);
+    scene.forget();
+    scene.order(Order::TakeBack);
+    assert_eq!(scene.orders(), [OrderOutcome::Refused(OrderRefusal::NotReady)]);
+    for _ in 0..2 {
+        scene.run_for(A);
+        scene.hear(PEER, 100);
+    }
+    scene.order(Order::TakeBack);
+    scene.run_for(A);
+    assert_eq!((scene.state(), scene.orders().last()), (StateName::Active, Some(&OrderOutcome::Done)));
 }

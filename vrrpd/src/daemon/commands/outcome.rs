@@ -243,7 +243,8 @@ fn failure(config: &config::VirtualRouter, command: &str, outcome: OrderOutcome)
                 format!("the Active Router does not rank below this node; run vrrpctl switchover {name} there")
             }
             OrderRefusal::NotReady => format!(
-                "cannot have the role now: checks have not reported, or the kernel refused an address; vrrpctl state {name}"
+                "cannot have the role now: checks have not reported, the kernel refused an address, or this node was \
+                 away and listens first; vrrpctl state {name}"
             ),
             OrderRefusal::Busy => "a handover is under way; try again when it is over".to_owned(),
         },
