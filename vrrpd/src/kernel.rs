@@ -373,7 +373,7 @@ impl Worker {
         self.messages.acknowledge();
         while let Some(message) = self.messages.pop() {
             match message {
-                Message::Kernel(Kernel::Acquire(ownership)) => self.acquire(&ownership),
+                Message::Kernel(Kernel::Acquire(ownership, at)) => self.acquire(&ownership, at),
                 Message::Kernel(Kernel::Release(ownership)) => self.release(&ownership),
                 Message::Kernel(Kernel::Fence(ownership, at)) => self.fence_off(&ownership, at),
                 Message::Kernel(Kernel::Renew(ownership, at)) => self.renew(&ownership, at),

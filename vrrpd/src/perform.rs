@@ -85,7 +85,7 @@ impl Performer {
             }
             Action::AskClientLan { router } => self.ask_client_lan(router, node),
             Action::Probe { router } => self.probe(router, node),
-            Action::Acquire(ownership) => self.tell_kernel(Kernel::Acquire(ownership)),
+            Action::Acquire(ownership) => self.tell_kernel(Kernel::Acquire(ownership, clock::now())),
             Action::Release(ownership) => self.tell_kernel(Kernel::Release(ownership)),
             Action::Renew(ownership) => self.renew(ownership),
             Action::Fence(ownership) => self.tell_kernel(Kernel::Fence(ownership, clock::now())),

@@ -448,8 +448,8 @@ pub(crate) fn socket_number(link: LinkId, family: Family) -> u64 {
 pub(crate) enum Kernel {
     /// [`Action::Fence`], and when it was decided.
     Fence(Ownership, Instant),
-    /// [`Action::Acquire`].
-    Acquire(Ownership),
+    /// [`Action::Acquire`], and when it was decided.
+    Acquire(Ownership, Instant),
     /// [`Action::Release`].
     Release(Ownership),
     /// [`Action::Renew`], and when the advertisement left.

@@ -42,20 +42,20 @@ impl Worker {
     }
 
     /// Has the fence guard what is there through us, and nothing else.
-    pub(super) fn guard_held(&mut self, ownership: &Ownership) {
+    pub(super) fn guard_held(&mut self, ownership: &Ownership, decided_at: vrrp_proto::Instant) {
         let (ours, others) = self.split(ownership);
-        if let Some(live) = self.claimed(ownership.router) {
+        if let Some(live) = self.claimed(ownership.router, decided_at) {
             self.guard(ownership.router, ours, live, None);
         }
         self.free(ownership.router, others);
     }
 
-    /// Since when a router that holds its addresses from now on is live, where it has a fence. Nobody has
+    /// Since when a router that decided then to hold its addresses is live, where it has a fence. Nobody has
     /// heard of the claim yet, so that others make theirs when they would have: without an advertisement
-    /// it soon ends.
-    fn claimed(&self, router: RouterId) -> Option<Live> {
+    /// it soon ends, and what the kernel was late for is no part of it.
+    fn claimed(&self, router: RouterId, decided_at: vrrp_proto::Instant) -> Option<Live> {
         let live = self.places.get(&router)?.place.fence?;
-        Some(Live::Since(clock::now().saturating_sub(live - (live / 12).max(LEAST_CLAIM).min(live))))
+        Some(Live::Since(decided_at.saturating_sub(live - (live / 12).max(LEAST_CLAIM).min(live))))
     }
 
     /// What could not be removed is guarded until it goes.

@@ -10,7 +10,7 @@ use super::{Held, Note, Place, Tenure, Worker};
 
 impl Worker {
     /// Adds addresses, and says of each what became of it as soon as that is known.
-    pub(super) fn acquire(&mut self, ownership: &Ownership) {
+    pub(super) fn acquire(&mut self, ownership: &Ownership, decided_at: vrrp_proto::Instant) {
         self.keep_clients(ownership.range.clone().map(|index| address_of(ownership, index)));
         if self.try_to_acquire(ownership, Attempt::First).is_err() {
             // By now the kernel has told, and the device is made anew.
@@ -18,7 +18,7 @@ impl Worker {
             // The last attempt takes what it gets.
             let _ = self.try_to_acquire(ownership, Attempt::Last);
         }
-        self.guard_held(ownership);
+        self.guard_held(ownership, decided_at);
         // Routes may need the addresses; who preempts has them as well before it says a word.
         self.open_ways(ownership.router);
         self.tell_outcome(ownership.router, ownership.ticket, Outcome::Acquired);

@@ -106,7 +106,7 @@ fn an_address_that_goes_with_one_that_is_put_anew_is_told_as_lost() {
         std::fs::write("/proc/sys/net/ipv4/conf/lo/promote_secondaries", "0").expect("ours to set");
         let mut worker = worker("refit");
         worker.place(ROUTER, place_on("lo"));
-        worker.acquire(&ownership());
+        worker.acquire(&ownership(), crate::clock::now());
         let held = [0, 1].map(|index| Outcome::Added { index, foreign: false });
         assert_eq!(outcomes(&worker), [held[0], held[1], Outcome::Acquired]);
 
@@ -141,7 +141,7 @@ fn a_device_with_an_address_that_somebody_else_put_there_stays_up_while_it_is_he
         worker.watch();
         assert!(!is_up(&worker), "nobody holds them");
 
-        worker.acquire(&ownership());
+        worker.acquire(&ownership(), crate::clock::now());
         let held = [0, 1].map(|index| Outcome::Added { index, foreign: true });
         assert_eq!(outcomes(&worker), [held[0], held[1], Outcome::Acquired]);
         worker.watch();
@@ -331,7 +331,7 @@ fn the_fence_guards_what_is_about_to_be_put_behind_a_living_router_and_nothing_o
         let ours = "[Everywhere(192.0.2.201)]";
         assert_eq!(told_to_fence(&worker), ["wanted: true".to_owned(), format!("guard {ours}, live: false")]);
         assert_eq!(lifetime(&mut worker, 201), None, "it is guarded first");
-        worker.acquire(&ownership());
+        worker.acquire(&ownership(), crate::clock::now());
         let foreign = "free [Everywhere(192.0.2.202)]".to_owned();
         assert_eq!(told_to_fence(&worker), [format!("guard {ours}, live: true"), foreign]);
         worker.release(&ownership());
@@ -347,7 +347,7 @@ fn a_claim_is_live_for_a_short_time_before_anybody_has_heard_of_it() {
         add_eth0();
         let mut worker = worker("claim");
         worker.place(ROUTER, leased_on("eth0"));
-        worker.acquire(&ownership());
+        worker.acquire(&ownership(), crate::clock::now());
         let live_since = std::iter::from_fn(|| worker.fence.pop()).find_map(|message| match message {
             fence::Message::Guard { live: fence::Live::Since(at), .. } => Some(at),
             _ => None,
@@ -358,6 +358,24 @@ fn a_claim_is_live_for_a_short_time_before_anybody_has_heard_of_it() {
     });
 }
 
+/// Seed 25511 of the simulation: the kernel was busy, the daemon had been stopped meanwhile.
+#[test]
+fn a_claim_that_waited_for_the_kernel_is_live_for_no_longer_than_if_it_had_not() {
+    in_network_namespace(|| {
+        add_eth0();
+        let mut worker = worker("late");
+        worker.place(ROUTER, leased_on("eth0"));
+        let live = worker.places[&ROUTER].place.fence.expect("a fence is wanted");
+        let decided_at = crate::clock::now().saturating_sub(live);
+        worker.acquire(&ownership(), decided_at);
+        let live_since = std::iter::from_fn(|| worker.fence.pop()).find_map(|message| match message {
+            fence::Message::Guard { live: fence::Live::Since(at), .. } => Some(at),
+            _ => None,
+        });
+        assert!(live_since.expect("it is guarded") < decided_at);
+    });
+}
+
 #[test]
 fn a_lifetime_is_renewed_by_a_fresh_advertisement_and_follows_the_configuration() {
     in_network_namespace(|| {
@@ -365,7 +383,7 @@ fn a_lifetime_is_renewed_by_a_fresh_advertisement_and_follows_the_configuration(
         add_eth0();
         let mut worker = worker("renewal");
         worker.place(ROUTER, leased_on("eth0"));
-        worker.acquire(&ownership());
+        worker.acquire(&ownership(), crate::clock::now());
         assert!(matches!(lifetime(&mut worker, 201), Some(Seconds(_))));
         ip("address replace 192.0.2.201/24 dev eth0");
         let now = crate::clock::now();
@@ -392,7 +410,7 @@ fn an_address_that_a_reload_gives_to_another_router_outlives_its_release_by_the_
         let mut worker = worker("handed");
         let (one, two) = (ROUTER, RouterId(1));
         worker.place(one, leased_on("eth0"));
-        worker.acquire(&ownership());
+        worker.acquire(&ownership(), crate::clock::now());
         // What the table knows of our own additions it has from a list.
         worker.stale = true;
         worker.list_anew();
@@ -401,7 +419,7 @@ fn an_address_that_a_reload_gives_to_another_router_outlives_its_release_by_the_
         assert_eq!(facts.left_over, None, "no earlier daemon left what a router of this one holds");
 
         let second = Ownership { router: two, range: 0..1, ..ownership() };
-        worker.acquire(&second);
+        worker.acquire(&second, crate::clock::now());
         outcomes(&worker);
         told_to_fence(&worker);
         worker.renew(&ownership(), crate::clock::now());
@@ -417,7 +435,7 @@ fn an_address_that_a_reload_gives_to_another_router_outlives_its_release_by_the_
         worker.watch();
         assert_eq!(outcomes(&worker), [Outcome::Released, Outcome::Lost { index: 0 }], "the second heeds it");
 
-        worker.acquire(&second);
+        worker.acquire(&second, crate::clock::now());
         worker.release(&second);
         assert_eq!(lifetime(&mut worker, 201), None);
     });
@@ -430,7 +448,7 @@ fn what_an_earlier_daemon_left_is_guarded_since_its_last_renewal() {
         {
             let mut killed = worker("adopted");
             killed.place(ROUTER, leased_on("eth0"));
-            killed.acquire(&ownership());
+            killed.acquire(&ownership(), crate::clock::now());
         }
         let mut worker = worker("adopted");
         worker.place(ROUTER, leased_on("eth0"));

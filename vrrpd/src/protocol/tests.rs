@@ -105,7 +105,7 @@ struct Others {
 impl Others {
     fn answer(&self) {
         while let Some(message) = self.wires.kernel.pop() {
-            if let crate::kernel::Message::Kernel(Kernel::Acquire(ownership)) = message {
+            if let crate::kernel::Message::Kernel(Kernel::Acquire(ownership, _)) = message {
                 for outcome in [Outcome::Added { index: 0, foreign: false }, Outcome::Acquired] {
                     let (router, ticket) = (ownership.router, ownership.ticket);
                     self.tell(Message::Input(Input::Outcome { router, ticket, outcome }));

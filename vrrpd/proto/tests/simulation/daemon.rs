@@ -211,7 +211,7 @@ impl World {
                 if self.bug == Some(Bug::AnnouncedEarly) {
                     self.announce(host, ownership.range.clone(), false);
                 }
-                self.request(host, Request::Acquire(ownership));
+                self.request(host, Request::Acquire(ownership, self.now));
             }
             Action::Release(ownership) => self.request(host, Request::Release(ownership)),
             Action::Fence(ownership) => self.request(host, Request::Fence(ownership, self.now)),
@@ -236,7 +236,7 @@ impl World {
         let delay = 1 + self.random.below(self.settings.kernel_delay);
         let life = self.hosts[host].life;
         if self.bug == Some(Bug::OutcomesEarly)
-            && let Request::Acquire(ownership) = &request
+            && let Request::Acquire(ownership, _) = &request
         {
             for (ticket, outcome) in super::host::pretend(ownership) {
                 self.tell(host, News::Outcome(ticket, outcome));

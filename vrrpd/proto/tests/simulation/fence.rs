@@ -57,13 +57,13 @@ impl Fence {
         }
     }
 
-    /// Addresses are put on the interface. Nobody has heard of that yet.
-    pub(crate) fn guard(&mut self, now: u64) {
+    /// Addresses are put on the interface, as was decided then. Nobody has heard of that yet.
+    pub(crate) fn guard(&mut self, decided_at: u64) {
         if !std::mem::replace(&mut self.guards, true) {
             self.granted = self.term.unwrap_or_default();
             let claim = (self.granted / 12).max(LEAST_CLAIM).min(self.granted);
             let advertised = self.advertised_at.map(|at| at + self.granted);
-            self.live_until = advertised.unwrap_or_default().max(now + claim);
+            self.live_until = advertised.unwrap_or_default().max(decided_at + claim);
         }
     }
 

@@ -17,9 +17,9 @@ const FAREWELL: u64 = 4 * SECOND;
 /// A request that waits for the worker.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
-    /// And when that was decided.
+    /// This and the next: and when that was decided.
     Fence(Ownership, u64),
-    Acquire(Ownership),
+    Acquire(Ownership, u64),
     Release(Ownership),
     Renew(Ownership),
     Disclaim(Ownership),
@@ -123,7 +123,7 @@ impl Kernel {
 
     /// Has it been asked for addresses that it has not tried to add yet?
     pub(crate) fn is_adding(&self) -> bool {
-        self.requests.iter().any(|request| matches!(request, Request::Acquire(_)))
+        self.requests.iter().any(|request| matches!(request, Request::Acquire(..)))
     }
 
     /// The daemon died: what it had not handed to the kernel yet is gone with it. Was the news that
@@ -141,7 +141,7 @@ impl Kernel {
     pub(crate) fn serve(&mut self, now: u64, random: &mut Random, bug: Option<Bug>) -> Vec<Answer> {
         let Some(request) = self.requests.pop_front() else { return Vec::new() };
         let (Request::Fence(ownership, _)
-        | Request::Acquire(ownership)
+        | Request::Acquire(ownership, _)
         | Request::Release(ownership)
         | Request::Renew(ownership)
         | Request::Disclaim(ownership)) = &request;
@@ -151,8 +151,8 @@ impl Kernel {
         match request {
             Request::Fence(..) if bug == Some(Bug::FenceNotClosed) => {}
             Request::Fence(_, decided_at) => self.fence.close(decided_at),
-            Request::Acquire(_) => {
-                self.fence.guard(now);
+            Request::Acquire(_, decided_at) => {
+                self.fence.guard(decided_at);
                 for index in range {
                     answers.push((ticket, self.add(index, now, random)));
                 }
