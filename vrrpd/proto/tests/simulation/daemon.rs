@@ -122,6 +122,9 @@ impl World {
         }
         for news in news {
             self.note(|| format!("{host}  ?  {news:?}"));
+            if let News::Configure(parameters) = &news {
+                self.hosts[host].preempts = parameters.preempt_mode;
+            }
             self.input(host, news.input());
         }
         self.input(host, Input::Drained);

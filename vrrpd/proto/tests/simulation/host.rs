@@ -98,6 +98,8 @@ pub(crate) struct Host {
     pub(crate) health: [TrackerState; 3],
     /// What the daemon was told of its checks.
     pub(crate) told: [TrackerState; 3],
+    /// Preempt_Mode, as the daemon was told last.
+    pub(crate) preempts: bool,
     pub(crate) orders: Orders,
     pub(crate) gone: bool,
     /// By when a daemon that was told to stop must be gone.
@@ -160,6 +162,7 @@ impl Host {
             send_fails: false,
             health: [TrackerState::Passing; 3],
             told: [TrackerState::Pending; 3],
+            preempts: false,
             orders: Orders::default(),
             gone: false,
             gone_by: None,

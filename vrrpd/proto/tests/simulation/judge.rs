@@ -133,7 +133,7 @@ fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
         if claimant.orders.yielded && !back {
             return world.violate(format!("host {host} handed over to host {other} and preempts it"));
         }
-        if !claimant.parameters.preempt_mode && !back || heard.priority >= priority {
+        if !claimant.preempts && !back || heard.priority >= priority {
             let ago = (now - heard.at) as f64 / MS as f64;
             return world.violate(format!(
                 "host {host} (priority {priority}, {reason:?}) takes over from host {other}, heard {ago} ms ago"
@@ -188,7 +188,7 @@ fn silence(world: &mut World, claimant: usize) {
             && host.spoke_at > 0
             && !host.resigned;
         let awake = host.slept.1 < host.spoke_at;
-        let preempts = world.hosts[claimant].parameters.preempt_mode;
+        let preempts = world.hosts[claimant].preempts;
         let outranked =
             preempts && world.hosts[claimant].priority.is_some_and(|own| own.get() > heard.priority);
         if away
@@ -204,16 +204,15 @@ fn silence(world: &mut World, claimant: usize) {
     }
 }
 
-/// Who does not claim from a living holder has waited for another Active_Down_Interval since it was answered.
+/// Who does not claim from a living holder has waited for two Active_Down_Intervals, at its priority now,
+/// since it began to count.
 fn contradiction(world: &mut World, claimant: usize) {
     let host = &world.hosts[claimant];
-    let Some(at) = host.contradicted_at.filter(|_| host.parameters.on_conflict == OnConflict::Hold) else {
-        return;
-    };
+    let holds = host.parameters.on_conflict == OnConflict::Hold;
     let last = host.overheard.iter().map(|heard| heard.at).max().unwrap_or_default();
-    let silence = 3 * shortest(world);
-    let early = world.now + world.settings.tolerance(silence) < at + silence;
-    if at > last.max(host.since) && early {
+    let (from, silence) = (last.max(host.since), 6 * shortest(world));
+    let early = world.now + world.settings.tolerance(silence) < from + silence;
+    if holds && early && host.contradicted_at.is_some_and(|at| at > from) {
         world.violate(format!("host {claimant} claims as soon as it was told that somebody answers"));
     }
 }
