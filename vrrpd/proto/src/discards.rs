@@ -19,7 +19,11 @@ const QUIET: Duration = Duration::from_secs(60);
 
 /// Of one Virtual Router, or of one interface.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Discarded([Option<Record>; DiscardReason::ALL.len()]);
+pub(crate) struct Discarded {
+    records: [Option<Record>; DiscardReason::ALL.len()],
+    /// How many of them have something to tell. Without any, which is nearly always, none is looked at.
+    untold: usize,
+}
 
 /// Of one reason.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +59,8 @@ impl Discarded {
     pub(crate) fn add_many(&mut self, source: Option<IpAddr>, error: ParseError, packets: u64, now: Instant) {
         let fresh =
             Record { packets: 0, error, source, at: now, untold: 0, not_before: now, spacing: SPACING };
-        let record = self.0[error.reason() as usize].get_or_insert(fresh);
+        let record = self.records[error.reason() as usize].get_or_insert(fresh);
+        self.untold += usize::from(record.untold == 0 && packets > 0);
         if now >= record.not_before + QUIET {
             (record.not_before, record.spacing) = (now, SPACING);
         }
@@ -67,7 +72,11 @@ impl Discarded {
     /// One of those that may be told now. Called again until there is none.
     pub(crate) fn tell(&mut self, now: Instant) -> Option<Told> {
         let due = |record: &&mut Record| record.due_at().is_some_and(|at| at <= now);
-        let record = self.0.iter_mut().flatten().find(due)?;
+        if self.untold == 0 {
+            return None;
+        }
+        let record = self.records.iter_mut().flatten().find(due)?;
+        self.untold -= 1;
         let packets = std::mem::take(&mut record.untold);
         record.not_before = now + record.spacing;
         record.spacing = (record.spacing * 2).min(SPACING_MAX);
@@ -76,13 +85,13 @@ impl Discarded {
 
     /// When there is something to tell.
     pub(crate) fn due_at(&self) -> Option<Instant> {
-        self.0.iter().flatten().filter_map(Record::due_at).min()
+        self.records.iter().flatten().filter(|_| self.untold > 0).filter_map(Record::due_at).min()
     }
 
     /// What an observer may see.
     pub(crate) fn snapshot(&self, now: Instant) -> Discards {
         let mut discards = Discards::default();
-        for (reason, record) in DiscardReason::ALL.into_iter().zip(&self.0) {
+        for (reason, record) in DiscardReason::ALL.into_iter().zip(&self.records) {
             let shown = |&Record { packets, error, source, at, .. }: &Record| Discard {
                 packets,
                 error,

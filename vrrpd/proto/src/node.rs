@@ -1,6 +1,7 @@
 //! This host: all its Virtual Routers, and the trackers that they share. Bytes in, bytes out.
 
 mod grouping;
+mod routers;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,7 +11,9 @@ use crate::absence::{self, Absence, Ahead, Away};
 use crate::action::{Action, Input, Order, OrderOutcome, Report};
 use crate::discards::{Discarded, Told};
 use crate::packet::ip::{self, ETHERNET_HEADER};
-use crate::packet::{Advert, Datagram, DiscardReason, ParseError, Rules, TRAILER, arp, ndisc, peek_vrid};
+use crate::packet::{
+    Advert, Datagram, DiscardReason, ParseError, Rules, Sighting, TRAILER, arp, ndisc, peek_vrid,
+};
 use crate::parameters::{LinkId, Parameters, RouterId, SecondPath, Witness};
 pub use crate::router::Way;
 use crate::router::{Context, Event, REPORT_SPACING, VirtualRouter};
@@ -18,6 +21,7 @@ use crate::snapshot::{AddressSnapshot, Discards, GlobalStatistics, LinkStatistic
 use crate::sync_group::Group;
 use crate::tracking::{Assessment, Effect, TrackerId, TrackerState, Tracking};
 use crate::{Family, Instant, MacAddress, Priority, Vrid};
+use routers::Routers;
 
 /// The longest VRRP message: 255 IPv6 addresses, and a keyed trailer.
 pub const MESSAGE_MAX: usize = 8 + 255 * 16 + TRAILER;
@@ -32,13 +36,15 @@ const TIMEOUTS_AT_ONCE: usize = 8;
 /// to a buffer that the caller owns and empties; in the steady state neither allocates.
 #[derive(Clone, Debug, Default)]
 pub struct Node {
-    routers: Vec<Option<VirtualRouter>>,
+    routers: Routers,
     by_key: BTreeMap<(LinkId, Family, Vrid), RouterId>,
     trackers: Vec<TrackerState>,
     links: Vec<LinkRecord>,
     statistics: GlobalStatistics,
     /// Announcements keep a distance somewhere.
     spaced: bool,
+    /// Some router asks stations whether they are there.
+    asks: bool,
     groups: Vec<Group>,
     /// Time since 1970 at the origin of the clock.
     wall: Duration,
@@ -106,7 +112,8 @@ impl Node {
             Input::Drained if self.puts_timers_off(now) => {}
             Input::Drained => {
                 self.ask_stations(cx);
-                self.routers.iter_mut().flatten().for_each(|router| timeouts(router, cx));
+                self.routers.refresh(now);
+                self.serve_timers(cx);
                 // A router that has just started asks for the first time.
                 self.ask_stations(cx);
                 self.settle_groups(cx);
@@ -123,10 +130,7 @@ impl Node {
                 self.all_discarded(link, None, ParseError::Unread { reason }, packets, cx);
             }
             Input::Sighted { link, sighting, arrived } => {
-                let on_link = |router: &&mut VirtualRouter| router.parameters().link == link;
-                for router in self.routers.iter_mut().flatten().filter(on_link) {
-                    router.handle(Event::Sighted { sighting, arrived: arrived.min(now) }, cx);
-                }
+                self.sighted(link, sighting, arrived.min(now), cx);
             }
             Input::Facts { router, facts } => {
                 self.with(router, cx, |router, cx| router.handle(Event::Facts(facts), cx));
@@ -170,17 +174,17 @@ impl Node {
         if self.spaced {
             self.announce_in_turn(cx);
         }
+        self.routers.refresh(now);
     }
 
     /// When [`Input::Woke`] and [`Input::Drained`] are due at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let timers = |router: &VirtualRouter| {
-            [router.poll_timeout(), router.waits_to_announce().then(|| self.announce_from(router))]
-        };
-        let routers = self.routers.iter().flatten().flat_map(timers).flatten();
+        let waiting =
+            self.routers.iter().flatten().filter(|router| self.spaced && router.waits_to_announce());
+        let turns = waiting.map(|router| self.announce_from(router));
         let groups = self.groups.iter().filter_map(|group| group.poll_timeout(&self.routers));
         let told = self.links.iter().filter_map(|record| record.discards.due_at());
-        routers.chain(groups).chain(told).min()
+        self.routers.first_due().into_iter().chain(turns).chain(groups).chain(told).min()
     }
 
     /// Where the advertisements of a router go to now: the group or each peer, and each peer on the
@@ -346,11 +350,48 @@ impl Node {
         let away = ahead.woke(before, cx.now, || self.poll_timeout());
         self.ahead = ahead;
         let mut absent = false;
-        for router in self.routers.iter_mut().flatten() {
-            absent |= away.is_some_and(|away| router.was_away(away, cx));
-            router.woke(cx);
+        if let Some(away) = away {
+            self.routers.iter_mut().flatten().for_each(|router| absent |= router.was_away(away, cx));
+            self.routers.refresh(cx.now);
         }
+        self.each_due(cx, VirtualRouter::woke);
         self.absences.note(away.filter(|_| absent).map(Away::longest), cx);
+    }
+
+    fn serve_timers(&mut self, cx: &mut Context<'_>) {
+        self.each_due(cx, timeouts);
+    }
+
+    /// Does something to each router that has something to do by now.
+    fn each_due(&mut self, cx: &mut Context<'_>, act: impl Fn(&mut VirtualRouter, &mut Context<'_>)) {
+        let mut from = 0;
+        while let Some(id) = self.routers.next_due(from, cx.now) {
+            if let Some(Some(router)) = self.routers.slot(id) {
+                act(router, cx);
+            }
+            from = usize::from(id.0) + 1;
+        }
+    }
+
+    /// What is said about an address concerns whoever has it, and those who wait for an answer of anybody.
+    fn sighted(&mut self, link: LinkId, sighting: Sighting, arrived: Instant, cx: &mut Context<'_>) {
+        let event = Event::Sighted { sighting, arrived };
+        if self.asks {
+            let on_link = |router: &&mut VirtualRouter| router.parameters().link == link;
+            return self
+                .routers
+                .iter_mut()
+                .flatten()
+                .filter(on_link)
+                .for_each(|router| router.handle(event.clone(), cx));
+        }
+        let mut from = Some(0);
+        while let Some(id) = from.and_then(|from| self.routers.next_minding(link, sighting.address, from)) {
+            if let Some(router) = self.router_mut(id) {
+                router.handle(event.clone(), cx);
+            }
+            from = id.0.checked_add(1);
+        }
     }
 
     /// Was the loop away in the middle of this turn? What came in meanwhile is read in the next one,
@@ -443,35 +484,58 @@ impl Node {
     }
 
     fn configure(&mut self, id: RouterId, parameters: Parameters, cx: &mut Context<'_>) {
-        let index = usize::from(id.0);
-        if self.routers.len() <= index {
-            self.routers.resize_with(index + 1, || None);
-        }
-        self.by_key.retain(|_, router| *router != id);
+        self.routers.extend_to(id);
+        self.forget_keys(id);
+        self.routers.ignore_addresses(id);
         let second = parameters.second_path.as_ref().map(|path| path.link);
         for link in second.into_iter().chain([parameters.link]) {
             self.link_record(link);
             self.by_key.insert((link, parameters.family, parameters.vrid), id);
         }
         let group = parameters.sync_group;
-        if let Some(router) = &mut self.routers[index] {
+        if let Some(router) = self.router_mut(id) {
             router.trust_new_checks();
             router.reconfigure(parameters, cx);
         } else {
             let states = tracked_by(&parameters.tracking, &self.trackers, None);
             let priority = self.configured_priority(&parameters);
             let assessment = Assessment::new(priority, states);
-            self.routers[index] = Some(VirtualRouter::new(id, parameters, assessment, cx.now));
+            let router = VirtualRouter::new(id, parameters, assessment, cx.now);
+            *self.routers.slot(id).expect("room was made for it above") = Some(router);
         }
+        self.routers.mind_addresses(id);
         self.gather_group_of(id, group, cx);
-        let spacing = |router: &VirtualRouter| router.parameters().announcements.spacing;
-        self.spaced = self.routers.iter().flatten().any(|router| !spacing(router).is_zero());
+        self.note_habits(id);
+    }
+
+    /// What a turn of the loop has to do for some routers, and leaves out while there are none of them.
+    fn note_habits(&mut self, changed: RouterId) {
+        let spaced = |router: &VirtualRouter| !router.parameters().announcements.spacing.is_zero();
+        let any = |habit: &dyn Fn(&VirtualRouter) -> bool, before: bool| match self.router(changed) {
+            Some(router) if habit(router) => true,
+            _ => before && self.routers.iter().flatten().any(habit),
+        };
+        (self.spaced, self.asks) = (any(&spaced, self.spaced), any(&VirtualRouter::asks_stations, self.asks));
+    }
+
+    /// Packets find the router no longer by what it was configured with so far.
+    fn forget_keys(&mut self, id: RouterId) {
+        let Some(router) = self.router(id) else { return };
+        let &Parameters { link, family, vrid, ref second_path, .. } = router.parameters();
+        let links = [Some(link), second_path.as_ref().map(|path| path.link)];
+        for key in links.into_iter().flatten().map(|link| (link, family, vrid)) {
+            // Another one may have it by now.
+            if self.by_key.get(&key) == Some(&id) {
+                self.by_key.remove(&key);
+            }
+        }
     }
 
     /// Where announcements keep a distance, one of those that wait leaves each interface that may be
     /// sent on: the routers of it take turns, so that each gets its first address out early.
     fn announce_in_turn(&mut self, cx: &mut Context<'_>) {
         let (now, Self { routers, links, .. }) = (cx.now, self);
+        let routers: &mut [Option<VirtualRouter>] = routers;
         let free = links.iter_mut().enumerate().filter(|(_, record)| record.announce_from <= now);
         for (link, record) in free {
             let count = routers.len();
@@ -510,10 +574,12 @@ impl Node {
     }
 
     fn remove(&mut self, id: RouterId, cx: &mut Context<'_>) {
-        self.by_key.retain(|_, router| *router != id);
-        if let Some(slot) = self.routers.get_mut(usize::from(id.0)) {
+        self.forget_keys(id);
+        self.routers.ignore_addresses(id);
+        if let Some(slot) = self.routers.slot(id) {
             *slot = None;
         }
+        self.note_habits(id);
         self.regroup(cx);
         self.settle_groups(cx);
     }
@@ -533,6 +599,9 @@ impl Node {
 
     /// Puts the questions that are due, and tells the routers what has come of those before.
     fn ask_stations(&mut self, cx: &mut Context<'_>) {
+        if !self.asks {
+            return;
+        }
         let mut changed = false;
         for router in self.routers.iter_mut().flatten() {
             router.ask_client_lan(cx);
@@ -572,7 +641,7 @@ impl Node {
     }
 
     fn router_mut(&mut self, id: RouterId) -> Option<&mut VirtualRouter> {
-        self.routers.get_mut(usize::from(id.0))?.as_mut()
+        self.routers.slot(id)?.as_mut()
     }
 }
 

@@ -44,7 +44,7 @@ use std::time::Duration;
 use crate::action::{Action, Order, Outcome, Report};
 use crate::discards::Discarded;
 use crate::packet::Sighting;
-use crate::parameters::{Facts, Parameters, RouterId, VirtualAddress};
+use crate::parameters::{Facts, LinkId, Parameters, RouterId, VirtualAddress};
 use crate::snapshot::{LastEvent, NewMasterReason, Reason, Standing, StateName, Statistics};
 use crate::sync_group::Membership;
 use crate::tracking::{Assessment, Health, TrackerId, TrackerState};
@@ -135,6 +135,8 @@ pub(crate) struct VirtualRouter {
     new_master_reason: NewMasterReason,
     last_adv_source: Option<IpAddr>,
     lateness: Lateness,
+    /// The advertisements have begun anew, and not fallen in step with those of other routers.
+    new_beat: bool,
     /// When the wall clock alone made it listen last.
     suspected_at: Option<Instant>,
     /// No claim before that: the loop was away.
@@ -291,6 +293,7 @@ impl VirtualRouter {
             new_master_reason: NewMasterReason::NotMaster,
             last_adv_source: None,
             lateness: Lateness::default(),
+            new_beat: false,
             suspected_at: None,
             listens_until: Instant::ZERO,
             statistics: Statistics::default(),
@@ -450,6 +453,36 @@ impl VirtualRouter {
             self.parameters.vrid.mac(self.parameters.family)
         } else {
             self.facts.mac
+        }
+    }
+
+    /// Whether it has to hear of answers of others than those that have its addresses.
+    pub(crate) fn asks_stations(&self) -> bool {
+        self.parameters.second_path.is_some() || self.parameters.witness.is_some()
+    }
+
+    /// The addresses of its own about which it wants to know who shows them, and where.
+    pub(crate) fn minded(&self) -> impl Iterator<Item = (LinkId, IpAddr, RouterId)> + '_ {
+        let at_home = self.parameters.addresses.iter().filter(|address| address.interface.is_none());
+        at_home.map(|address| (self.parameters.link, address.ip, self.id))
+    }
+
+    /// When the next advertisement is due, while they leave regularly.
+    pub(crate) fn beat(&self) -> Option<Instant> {
+        let State::Active { adver } = self.state else { return None };
+        Some(adver)
+    }
+
+    /// Interval and next advertisement of a router whose advertisements have begun anew.
+    pub(crate) fn take_new_beat(&mut self) -> Option<(AdverInterval, Instant)> {
+        let new = std::mem::take(&mut self.new_beat);
+        self.beat().filter(|_| new).map(|beat| (self.parameters.interval, beat))
+    }
+
+    /// The next advertisement leaves earlier than after a whole interval.
+    pub(crate) fn advertise_next_at(&mut self, at: Instant) {
+        if let State::Active { adver } = self.state {
+            self.state = State::Active { adver: adver.min(at) };
         }
     }
 

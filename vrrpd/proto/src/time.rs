@@ -14,6 +14,8 @@ pub struct Instant(u64);
 impl Instant {
     /// The origin of the clock.
     pub const ZERO: Self = Self(0);
+    /// The end of the clock, 585 years later.
+    pub(crate) const MAX: Self = Self(u64::MAX);
 
     /// The point `nanoseconds` after the origin.
     pub const fn from_nanos(nanoseconds: u64) -> Self {

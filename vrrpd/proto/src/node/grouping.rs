@@ -14,7 +14,9 @@ impl Node {
         if let Some(group) = group.filter(|&group| !self.groups.iter().any(|known| known.id() == group)) {
             self.groups.push(Group::new(group));
         }
-        self.regroup(cx);
+        if !self.groups.is_empty() {
+            self.regroup(cx);
+        }
         self.reassess(id, cx);
         self.settle_groups(cx);
     }
@@ -56,20 +58,21 @@ impl Node {
         let Some(membership) = router.membership() else { return };
         // Not by `group_of`: the group and the routers are borrowed apart.
         if let Some(group) = self.groups.iter_mut().find(|group| group.id() == membership.group) {
-            group.settle(&mut self.routers, cx);
+            self.routers.touch_all(group.members());
+            group.settle(self.routers.said(), cx);
         }
     }
 
     pub(super) fn settle_groups(&mut self, cx: &mut Context<'_>) {
         for group in &mut self.groups {
             for _ in 0..TIMEOUTS_AT_ONCE {
-                if !group.settle(&mut self.routers, cx) {
+                self.routers.touch_all(group.members());
+                if !group.settle(self.routers.said(), cx) {
                     break;
                 }
                 // Who was called back may be willing again at once.
-                for router in group.members() {
-                    if let Some(router) = self.routers.get_mut(usize::from(router.0)).and_then(Option::as_mut)
-                    {
+                for &id in group.members() {
+                    if let Some(Some(router)) = self.routers.slot(id) {
                         timeouts(router, cx);
                     }
                 }

@@ -14,6 +14,7 @@ impl VirtualRouter {
     /// The role is taken: advertisement and announcements leave together.
     pub(super) fn become_active(&mut self, why: Reason, cx: &mut Context<'_>) {
         self.state = State::Active { adver: cx.now + self.parameters.interval.duration() };
+        self.new_beat = true;
         self.begin_asking(cx.now);
         self.note_takeover(why, cx.now);
         self.lower_ignored = false;

@@ -32,6 +32,8 @@ const UNHEARD: [Alarm; 5] = [
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
     alarms: [Condition; Alarm::ALL.len()],
+    /// A condition is there, or not told. Without any, which is nearly always, none is looked at.
+    any: bool,
     form: Paced<ChecksumForm>,
 }
 
@@ -92,7 +94,7 @@ impl Shown {
             since: Instant::ZERO,
             seen: Instant::ZERO,
         };
-        Self { alarms: [none; Alarm::ALL.len()], form: Paced::new(form) }
+        Self { alarms: [none; Alarm::ALL.len()], any: false, form: Paced::new(form) }
     }
 
     /// The peers are others now.
@@ -120,8 +122,12 @@ impl Shown {
 
     /// When [`VirtualRouter::tell_shown`] has something to tell.
     pub(super) fn due_at(&self) -> Option<Instant> {
+        self.conditions_due_at().into_iter().chain(self.form.due_at()).min()
+    }
+
+    fn conditions_due_at(&self) -> Option<Instant> {
         let each = |condition: &Condition| [condition.raised.due_at(), condition.ends_at()];
-        self.alarms.iter().flat_map(each).flatten().chain(self.form.due_at()).min()
+        self.alarms.iter().filter(|_| self.any).flat_map(each).flatten().min()
     }
 }
 
@@ -133,6 +139,7 @@ impl VirtualRouter {
         condition.seen = cx.now;
         if !condition.raised.now {
             condition.raised.now = true;
+            self.shown.any = true;
             condition.since = cx.now;
             self.tell_shown(cx);
         }
@@ -261,7 +268,8 @@ impl VirtualRouter {
     /// Tells what has changed, as far as it is not too soon.
     pub(crate) fn tell_shown(&mut self, cx: &mut Context<'_>) {
         let router = self.id;
-        for (alarm, condition) in Alarm::ALL.into_iter().zip(&mut self.shown.alarms) {
+        let conditions = Alarm::ALL.into_iter().zip(&mut self.shown.alarms).filter(|_| self.shown.any);
+        for (alarm, condition) in conditions {
             if condition.ends_at().is_some_and(|at| at <= cx.now) {
                 condition.raised.now = false;
             }
@@ -269,6 +277,7 @@ impl VirtualRouter {
                 cx.report(Report::Alarm { router, alarm, raised, evidence: condition.evidence });
             }
         }
+        self.shown.any = self.shown.conditions_due_at().is_some();
         self.tell_discards(self.parameters.link, cx);
         if let Some(form) = self.shown.form.tell(cx.now, FORM_SPACING) {
             cx.report(Report::ChecksumForm { router, form });

@@ -72,6 +72,7 @@ impl VirtualRouter {
     pub(super) fn advertise_and_rearm(&mut self, cx: &mut Context<'_>) {
         self.advertise(cx);
         self.state = State::Active { adver: cx.now + self.parameters.interval.duration() };
+        self.new_beat = true;
     }
 
     /// Tells the others that the role is free. The addresses go on answering until somebody takes it.

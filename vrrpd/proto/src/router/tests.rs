@@ -20,6 +20,7 @@ mod reconfiguring;
 mod resuming;
 mod second_path;
 mod sending;
+mod several;
 mod statistics;
 mod stranger;
 mod together;
