@@ -274,7 +274,7 @@ fn a_fence_that_somebody_flushes_silences_nobody_and_is_put_back() {
     let Some(Pair { lab, a, b, primary, secondary: _secondary }) = pair(VIP) else { return };
     let prober = Prober::start(lab.client(), VIP);
     prober.wait_for_answer();
-    for rules in ["flush ruleset", "flush set inet TABLE live_0", "delete table arp TABLE"] {
+    for rules in ["flush ruleset", "flush set inet TABLE live", "delete table arp TABLE"] {
         let listed = a.namespace().run("nft", &["list", "tables"]);
         let table = listed.lines().find_map(|line| line.strip_prefix("table inet ")).expect("a table");
         let told = a.vrrpctl("history --json");

@@ -91,8 +91,8 @@ pub(crate) enum Live {
 pub(crate) struct Term {
     /// For so long after an advertisement the addresses answer.
     pub(crate) live: Duration,
-    /// For so long they are silent at most. By then the kernel has removed them: what is on its way to
-    /// another node must not be stopped here for ever.
+    /// For so long they are silent at least, and at most twice as long. By then the kernel has removed them:
+    /// what is on its way to another node must not be stopped here for ever.
     pub(crate) silent: Duration,
 }
 
@@ -181,6 +181,8 @@ struct Fence {
     /// Of the tables.
     name: String,
     holders: BTreeMap<RouterId, Holder>,
+    /// Whose each guarded address is.
+    owners: BTreeMap<Guarded, RouterId>,
     /// The last advertisement of each router. The first of a tenure may be told before its addresses are.
     advertised: BTreeMap<RouterId, Instant>,
     tables: Option<Tables>,
@@ -196,9 +198,20 @@ struct Holder {
     addresses: BTreeSet<Guarded>,
     /// Its last advertisement in this tenure.
     live_since: Option<Instant>,
+    /// So far its addresses are silent when it is not live.
+    silenced_until: Option<Instant>,
 }
 
 impl Holder {
+    /// For how long it is to be silenced from now on, unless that is so already: at one advertisement in a
+    /// few, because the exact end is of no consequence.
+    fn silence(&mut self, now: Instant) -> Option<Duration> {
+        let lasts = self.silenced_until.is_some_and(|until| until >= now + self.term.silent);
+        let time = (!lasts).then_some(2 * self.term.silent)?;
+        self.silenced_until = Some(now + time);
+        Some(time)
+    }
+
     /// How much of its term is left; `None`: nothing.
     fn left(&self, now: Instant) -> Option<Duration> {
         let gone = now - self.live_since?;
@@ -217,6 +230,7 @@ impl Fence {
             notes,
             name,
             holders: BTreeMap::new(),
+            owners: BTreeMap::new(),
             advertised: BTreeMap::new(),
             tables: None,
             wanted: None,
@@ -258,6 +272,7 @@ impl Fence {
         let mut renewed = BTreeSet::new();
         let mut waiting = Vec::new();
         let mut flow = ControlFlow::Continue(());
+        let mut guarded = 0;
         while let Some(message) = self.messages.pop() {
             match message {
                 Message::Renew { router, at } => {
@@ -271,10 +286,11 @@ impl Fence {
                     self.guard(router, term, addresses, live, &mut steps);
                     renewed.insert(router);
                     waiting.extend(done);
+                    guarded += 1;
                 }
                 Message::Free { router, addresses } => self.free(router, &addresses, &mut steps),
                 Message::Wanted(wanted) => {
-                    self.commit(&std::mem::take(&mut steps));
+                    self.commit(std::mem::take(&mut steps));
                     self.want(wanted);
                 }
                 Message::Stop => {
@@ -282,19 +298,33 @@ impl Fence {
                     flow = ControlFlow::Break(());
                 }
             }
+            if guarded == table::GUARDED_AT_ONCE || renewed.len() == table::RENEWED_AT_ONCE {
+                self.put(&mut steps, &mut renewed, &mut waiting);
+                guarded = 0;
+            }
         }
+        self.put(&mut steps, &mut renewed, &mut waiting);
+        flow
+    }
+
+    /// Commits the steps, with the terms of those who were renewed, and says so to those who wait.
+    fn put(
+        &mut self,
+        steps: &mut Steps,
+        renewed: &mut BTreeSet<RouterId>,
+        waiting: &mut Vec<SyncSender<()>>,
+    ) {
         let now = clock::now();
-        for router in renewed {
-            if let Some(holder) = self.holders.get(&router) {
+        for router in std::mem::take(renewed) {
+            if let Some(holder) = self.holders.get_mut(&router) {
                 steps.renew(router, holder, now);
             }
         }
-        self.commit(&steps);
+        self.commit(std::mem::take(steps));
         // Whoever does not wait any more does not mind.
-        for done in waiting {
+        for done in waiting.drain(..) {
             let _ = done.try_send(());
         }
-        flow
     }
 
     fn guard(
@@ -305,8 +335,12 @@ impl Fence {
         live: Live,
         steps: &mut Steps,
     ) {
-        let others: Vec<RouterId> = self.holders.keys().copied().filter(|&other| other != router).collect();
-        others.into_iter().for_each(|other| self.free(other, &addresses, steps));
+        for address in &addresses {
+            if let Some(other) = self.owners.get(address).copied().filter(|&other| other != router) {
+                self.free(other, std::slice::from_ref(address), steps);
+            }
+            self.owners.insert(address.clone(), router);
+        }
         let advertised = self.advertised.get(&router).copied();
         let live_since = match live {
             Live::Since(at) => advertised.max(Some(at)),
@@ -316,8 +350,11 @@ impl Fence {
             term,
             addresses: BTreeSet::new(),
             live_since,
+            silenced_until: None,
         });
         holder.term = term;
+        // Perhaps in another table as well.
+        holder.silenced_until = None;
         // A late order to put back one address is no sign of life.
         if let Live::AdvertisedAfter(_) = live {
             holder.live_since = live_since;
@@ -333,6 +370,9 @@ impl Fence {
         let Some(holder) = self.holders.get_mut(&router) else { return };
         let gone: Vec<Guarded> =
             addresses.iter().filter(|address| holder.addresses.remove(*address)).cloned().collect();
+        for address in &gone {
+            self.owners.remove(address);
+        }
         if holder.addresses.is_empty() {
             self.holders.remove(&router);
         }
@@ -360,7 +400,7 @@ impl Fence {
         if self.wanted != Some(true) {
             return;
         }
-        match Tables::make(&self.name, &self.holders, clock::now()) {
+        match Tables::make(&self.name, &mut self.holders, clock::now()) {
             Ok(tables) => {
                 self.tables = Some(tables);
                 self.tell(Standing::InForce);
@@ -376,7 +416,7 @@ impl Fence {
         }
     }
 
-    fn commit(&mut self, steps: &Steps) {
+    fn commit(&mut self, steps: Steps) {
         let Some(tables) = &mut self.tables else { return };
         if let Err(error) = tables.commit(steps) {
             self.fail(error.to_string());

@@ -1,7 +1,6 @@
 //! What a rule looks at, in the kernel's expressions: load a part of the packet into a register,
 //! compare the register or look it up.
 
-use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use netlink_packet_netfilter::nftables::{
@@ -22,9 +21,17 @@ pub enum Match {
     /// meant for packets that were found to be of it.
     InSet {
         /// Name of the set.
-        set: Cow<'static, str>,
+        set: &'static str,
         /// The fields, those that the set was made with.
         key: &'static [Field],
+    },
+    /// The number, which is the same for all packets that come to the rule, is in a set that was made with
+    /// [`Field::Number`]: so rules can share a set, of which the kernel finds each by asking all.
+    NumberInSet {
+        /// Name of the set.
+        set: &'static str,
+        /// The number.
+        number: u32,
     },
     /// What a map has for its fields decides: the packet goes through the chain that is named there.
     /// Nothing can follow in a rule.
@@ -51,22 +58,21 @@ pub enum Field {
     Ipv6Source,
     /// Name of the interface that it came in on.
     InputInterface,
-    /// The protocol that the link layer names: IPv4, IPv6 or ARP.
-    Protocol,
     /// Target of an ICMPv6 neighbour solicitation or advertisement.
     NeighbourTarget,
     /// Target of an ARP packet about IPv4 addresses.
     ArpTarget,
     /// Sender of an ARP packet about IPv4 addresses.
     ArpSender,
+    /// A number: the mark of a packet, or what a rule brings along ([`Match::NumberInSet`]).
+    Number,
 }
 
 impl Field {
     /// Octets in a register.
     const fn len(self) -> u32 {
         match self {
-            Self::Protocol => 2,
-            Self::Ipv4Destination | Self::ArpTarget | Self::ArpSender => 4,
+            Self::Ipv4Destination | Self::ArpTarget | Self::ArpSender | Self::Number => 4,
             Self::Ipv6Destination | Self::Ipv6Source | Self::InputInterface | Self::NeighbourTarget => 16,
         }
     }
@@ -76,7 +82,8 @@ impl Field {
         match self {
             Self::Ipv4Destination | Self::ArpTarget | Self::ArpSender => 7,
             Self::Ipv6Destination | Self::Ipv6Source | Self::NeighbourTarget => 8,
-            Self::Protocol => 10,
+            // As nft(8) knows marks, which are plain numbers.
+            Self::Number => 19,
             Self::InputInterface => 41,
         }
     }
@@ -87,10 +94,10 @@ impl Field {
             Self::Ipv6Destination => payload(NETWORK_HEADER, 24, self.len(), register),
             Self::Ipv6Source => payload(NETWORK_HEADER, 8, self.len(), register),
             Self::InputInterface => meta(MetaKey::Iifname, register),
-            Self::Protocol => meta(MetaKey::EtherTypeProtocol, register),
             Self::NeighbourTarget => payload(TRANSPORT_HEADER, 8, self.len(), register),
             Self::ArpTarget => payload(NETWORK_HEADER, 24, self.len(), register),
             Self::ArpSender => payload(NETWORK_HEADER, 14, self.len(), register),
+            Self::Number => meta(MetaKey::Mark, register),
         }
     }
 }
@@ -141,6 +148,11 @@ impl Match {
                 let mut expressions = load(key);
                 expressions.push(lookup(set, None));
                 expressions
+            }
+            Self::NumberInSet { set, number } => {
+                let value = DataAttribute::Value(number.to_ne_bytes().to_vec());
+                let number = vec![Immediate::DestinationRegister(FIRST), Immediate::Data(value)];
+                vec![Expressions::Immediate(number), lookup(set, None)]
             }
             Self::Mapped { map, key } => {
                 let mut expressions = load(key);

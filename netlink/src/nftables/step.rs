@@ -46,7 +46,7 @@ pub enum Step {
     /// Makes a set, each element of which has a time after which it is in it no more (Linux 4.1).
     AddTimedSet {
         /// Its name.
-        set: String,
+        set: &'static str,
         /// What an element is made of.
         key: &'static [Field],
     },
@@ -87,20 +87,18 @@ pub enum Step {
         /// Where they lead.
         chain: String,
     },
-    /// Has elements in a set for this long from now on, whether they are there or not. The kernel counts in its own
+    /// Has elements in a set for so long from now on, whether they are there or not. The kernel counts in its own
     /// ticks, which stand still while the machine is suspended.
     Renew {
         /// Name of the set.
-        set: String,
-        /// The elements.
-        elements: Vec<Element>,
-        /// In milliseconds, from 1 on.
-        timeout_ms: u64,
+        set: &'static str,
+        /// Each element, and for how long, in milliseconds, from 1 on.
+        elements: Vec<(Element, u64)>,
     },
     /// Removes elements from a set, whether they are there or not.
     Expire {
         /// Name of the set.
-        set: String,
+        set: &'static str,
         /// The elements.
         elements: Vec<Element>,
     },
@@ -164,9 +162,9 @@ impl From<IpAddr> for Element {
 }
 
 impl Element {
-    /// The number of a protocol, as in an Ethernet header ([`Field::Protocol`]).
-    pub fn protocol(number: u16) -> Self {
-        Self(number.to_be_bytes().to_vec())
+    /// A number ([`Field::Number`]).
+    pub fn number(number: u32) -> Self {
+        Self(number.to_ne_bytes().to_vec())
     }
 
     /// The name of an interface, and then an address. No interface has a name of more than 15 bytes.
@@ -268,19 +266,23 @@ impl Step {
                     (NLM_F_CREATE, NewSetElement(set_elements(name(), map, entries)))
                 })
                 .collect(),
-            Self::Renew { set, elements, timeout_ms } => {
-                let timed = |element| {
+            Self::Renew { set, elements } => {
+                let timed = |(element, timeout_ms): &(Element, u64)| {
                     let mut timed = key(element);
                     timed.push(SetElementAttribute::Timeout(*timeout_ms));
                     timed
                 };
-                let again = set_elements(name(), set, elements.iter().map(timed));
-                // To add what is there leaves its time as it is, to remove what is not there is refused.
-                let mut messages = gone(name(), set, elements).to_vec();
-                messages.push((NLM_F_CREATE, NewSetElement(again)));
-                messages
+                let each = |some: &[(Element, u64)]| {
+                    let again = set_elements(name(), set, some.iter().map(timed));
+                    // To add what is there leaves its time as it is, to remove what is not there is refused.
+                    let [add, remove] = gone(name(), set, some.iter().map(|(element, _)| element));
+                    [add, remove, (NLM_F_CREATE, NewSetElement(again))]
+                };
+                elements.chunks(ELEMENTS_AT_ONCE).flat_map(each).collect()
             }
-            Self::Expire { set, elements } => gone(name(), set, elements).to_vec(),
+            Self::Expire { set, elements } => {
+                elements.chunks(ELEMENTS_AT_ONCE).flat_map(|some| gone(name(), set, some)).collect()
+            }
             Self::RemoveElements { set, elements } => elements
                 .chunks(ELEMENTS_AT_ONCE)
                 .map(|some| (0, DeleteSetElement(set_elements(name(), set, some.iter().map(key)))))
@@ -315,8 +317,12 @@ fn entry(element: &Element, chain: &str) -> Vec<SetElementAttribute> {
 }
 
 /// Adds elements and removes them, whether they were there or not.
-fn gone(table: String, set: &str, elements: &[Element]) -> [(u16, NfTablesMessage); 2] {
-    let elements = set_elements(table, set, elements.iter().map(key));
+fn gone<'a>(
+    table: String,
+    set: &str,
+    elements: impl IntoIterator<Item = &'a Element>,
+) -> [(u16, NfTablesMessage); 2] {
+    let elements = set_elements(table, set, elements.into_iter().map(key));
     [
         (NLM_F_CREATE, NfTablesMessage::NewSetElement(elements.clone())),
         (0, NfTablesMessage::DeleteSetElement(elements)),
@@ -443,7 +449,7 @@ mod tests {
     #[test]
     fn a_rule_with_a_set() {
         let key = &[Field::InputInterface, Field::Ipv6Destination];
-        let matches = vec![Match::Ipv6, Match::InSet { set: "ipv6".into(), key }];
+        let matches = vec![Match::Ipv6, Match::InSet { set: "ipv6", key }];
         let expected = format!(
             "{TABLE} 0a000200 696e70757400 0000  04010480
              24000180 09000100 6d65746100 000000 14000280 08000200 0000000f 08000100 00000001

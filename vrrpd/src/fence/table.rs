@@ -1,14 +1,16 @@
 //! The tables of the fence, as steps for nf_tables.
 //!
-//! Each router that holds addresses has a chain, which a map leads to from each of them, and two sets
-//! with times: while the one has an element the router is live, and while the other has one what is for
-//! a router that is not live is dropped. So an advertisement renews an element or two of each set,
-//! however many addresses there are. One `inet` table and one of the same name for ARP.
+//! Each router that holds addresses has a chain, which a map leads to from each of them, and a number in
+//! two sets with times: while it is in the one the router is live, and while it is in the other what is for
+//! a router that is not live is dropped. So an advertisement renews one element, however many addresses
+//! there are; and there are two sets, however many routers, because the kernel looks through all sets of a
+//! table for the one that is meant. One `inet` table and one of the same name for ARP.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use netlink::Error;
 use netlink::nftables::{Element, Family, Fate, Field, Hook, Match, Nftables, Step, Watch};
@@ -38,13 +40,15 @@ const LINK_LOCAL_KEY: &[Field] = &[Field::InputInterface, Field::Ipv6Destination
 const LINK_LOCAL_SOLICITED_KEY: &[Field] = &[Field::InputInterface, Field::NeighbourTarget];
 const SOLICITATION: std::ops::RangeInclusive<u8> = 135..=135;
 
-const TIMED_KEY: &[Field] = &[Field::Protocol];
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_ARP: u16 = 0x0806;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// Who is live, and who is silent otherwise: the numbers of routers.
+const LIVE: &str = "live";
+const SILENCED: &str = "silenced";
+const TIMED_KEY: &[Field] = &[Field::Number];
 
-/// Routers in one transaction when all are put anew: what they take fits a buffer.
-const ROUTERS_AT_ONCE: usize = 64;
+/// Routers in one transaction when they are guarded: what they take fits a buffer.
+pub(super) const GUARDED_AT_ONCE: usize = 64;
+/// The same when they are renewed.
+pub(super) const RENEWED_AT_ONCE: usize = 1024;
 
 /// Name of the tables. Two daemons on a host have two state directories.
 pub(super) fn name(state_dir: &Path) -> String {
@@ -81,28 +85,41 @@ pub(super) fn remove(name: &str) {
 pub(super) struct Steps {
     inet: Vec<Step>,
     arp: Vec<Step>,
+    /// What follows on them in either table.
+    terms: [Terms; 2],
+}
+
+/// Routers whose terms begin or end in one table.
+#[derive(Debug, Default)]
+struct Terms {
+    live: Vec<(Element, u64)>,
+    silenced: Vec<(Element, u64)>,
+    expired: Vec<Element>,
+}
+
+impl Terms {
+    fn steps(self) -> impl Iterator<Item = Step> {
+        let Self { live, silenced, expired } = self;
+        let renewed = [(SILENCED, silenced), (LIVE, live)].into_iter().filter(|(_, some)| !some.is_empty());
+        let expired = (!expired.is_empty()).then_some(Step::Expire { set: LIVE, elements: expired });
+        renewed.map(|(set, elements)| Step::Renew { set, elements }).chain(expired)
+    }
 }
 
 impl Steps {
     /// Gives a router what is left of its term, or nothing, and the time of being silent after it.
-    pub(super) fn renew(&mut self, router: RouterId, holder: &Holder, now: Instant) {
-        let left = holder.left(now);
-        for (family, protocols) in protocols(&holder.addresses) {
-            let elements: Vec<Element> = protocols.into_iter().map(Element::protocol).collect();
-            if elements.is_empty() {
-                continue;
+    pub(super) fn renew(&mut self, router: RouterId, holder: &mut Holder, now: Instant) {
+        let number = Element::number(router.0.into());
+        let timed = |time: Duration| (number.clone(), u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let silenced = holder.silence(now);
+        let [inet, arp] = &mut self.terms;
+        let asked_by_arp = holder.addresses.iter().any(|address| address.ip().is_ipv4());
+        for terms in std::iter::once(inet).chain(asked_by_arp.then_some(arp)) {
+            terms.silenced.extend(silenced.map(timed));
+            match holder.left(now) {
+                Some(left) => terms.live.push(timed(left)),
+                None => terms.expired.push(number.clone()),
             }
-            let steps = self.of(family);
-            let timed = |set, elements, time: std::time::Duration| Step::Renew {
-                set,
-                elements,
-                timeout_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
-            };
-            steps.push(timed(silenced(router), elements.clone(), holder.term.silent));
-            steps.push(match left {
-                Some(left) => timed(live(router), elements, left),
-                None => Step::Expire { set: live(router), elements },
-            });
         }
     }
 
@@ -126,7 +143,7 @@ pub(super) struct Tables {
     name: String,
     filter: Nftables,
     watch: Watch,
-    /// Whose chain and sets are there.
+    /// Whose chain is there.
     known: BTreeSet<RouterId>,
 }
 
@@ -138,7 +155,7 @@ impl Tables {
     /// What the kernel says. What was there may be there still.
     pub(super) fn make(
         name: &str,
-        holders: &BTreeMap<RouterId, Holder>,
+        holders: &mut BTreeMap<RouterId, Holder>,
         now: Instant,
     ) -> Result<Self, Error> {
         let filter = Nftables::open()?;
@@ -147,15 +164,16 @@ impl Tables {
         watch.ignore(filter.port())?;
         let mut tables = Self { name: name.to_owned(), filter, watch, known: BTreeSet::new() };
         let mut steps = whole();
-        for (index, (&router, holder)) in holders.iter().enumerate() {
-            if index > 0 && index % ROUTERS_AT_ONCE == 0 {
-                tables.commit(&std::mem::take(&mut steps))?;
+        for (index, (&router, holder)) in holders.iter_mut().enumerate() {
+            if index > 0 && index % GUARDED_AT_ONCE == 0 {
+                tables.commit(std::mem::take(&mut steps))?;
             }
             let addresses: Vec<Guarded> = holder.addresses.iter().cloned().collect();
             tables.guard(router, &addresses, &mut steps);
+            holder.silenced_until = None;
             steps.renew(router, holder, now);
         }
-        tables.commit(&steps)?;
+        tables.commit(steps)?;
         Ok(tables)
     }
 
@@ -187,8 +205,11 @@ impl Tables {
     /// # Errors
     ///
     /// What the kernel says; nothing has been done then.
-    pub(super) fn commit(&mut self, steps: &Steps) -> Result<(), Error> {
-        let changes = [(Family::Inet, &steps.inet[..]), (Family::Arp, &steps.arp[..])];
+    pub(super) fn commit(&mut self, steps: Steps) -> Result<(), Error> {
+        let Steps { mut inet, mut arp, terms: [inet_terms, arp_terms] } = steps;
+        inet.extend(inet_terms.steps());
+        arp.extend(arp_terms.steps());
+        let changes = [(Family::Inet, &inet[..]), (Family::Arp, &arp[..])];
         self.filter.commit_all(&self.name, &changes)
     }
 }
@@ -202,7 +223,9 @@ fn whole() -> Steps {
     let mapped = |map, key| Match::Mapped { map, key };
     let solicited = |map, key| rule(vec![Match::Icmpv6Type(SOLICITATION), mapped(map, key)]);
     let output = Step::AddChain { chain: OUTPUT, hook: Hook::Output, priority: PRIORITY };
-    let mut steps = Steps { inet: anew.to_vec(), arp: anew.to_vec() };
+    let timed = [LIVE, SILENCED].map(|set| Step::AddTimedSet { set, key: TIMED_KEY });
+    let begun = [&anew[..], &timed[..]].concat();
+    let mut steps = Steps { inet: begun.clone(), arp: begun, ..Steps::default() };
     steps.inet.extend([
         Step::AddChain { chain: CHAIN, hook: Hook::Prerouting, priority: PRIORITY },
         Step::AddMap { map: IPV4, key: IPV4_KEY },
@@ -226,18 +249,16 @@ fn whole() -> Steps {
     steps
 }
 
-/// Chain and sets of a router. What this host says to itself is nobody else's.
+/// The chain of a router. What this host says to itself is nobody else's.
 fn of_router(router: RouterId) -> Vec<Step> {
     let rule =
         |condition, fate| Step::AddRule { chain: chain(router).into(), matches: vec![condition], fate };
-    let in_set = |set: String| Match::InSet { set: set.into(), key: TIMED_KEY };
+    let in_set = |set| Match::NumberInSet { set, number: router.0.into() };
     vec![
-        Step::AddTimedSet { set: live(router), key: TIMED_KEY },
-        Step::AddTimedSet { set: silenced(router), key: TIMED_KEY },
         Step::AddInnerChain { chain: chain(router) },
         rule(Match::FromInside, Fate::Return),
-        rule(in_set(live(router)), Fate::Return),
-        rule(in_set(silenced(router)), Fate::Drop),
+        rule(in_set(LIVE), Fate::Return),
+        rule(in_set(SILENCED), Fate::Drop),
     ]
 }
 
@@ -262,25 +283,6 @@ fn elements(addresses: &[Guarded]) -> Vec<(Family, &'static str, Vec<Element>)> 
     places.into_iter().filter(|(_, _, elements)| !elements.is_empty()).collect()
 }
 
-/// The protocols that a router's addresses are spoken to in, by table.
-fn protocols(addresses: &BTreeSet<Guarded>) -> [(Family, Vec<u16>); 2] {
-    let ipv4 = addresses.iter().any(|address| address.ip().is_ipv4());
-    let ipv6 = addresses.iter().any(|address| address.ip().is_ipv6());
-    let of = |has: bool, number| has.then_some(number);
-    [
-        (Family::Inet, of(ipv4, ETHERTYPE_IPV4).into_iter().chain(of(ipv6, ETHERTYPE_IPV6)).collect()),
-        (Family::Arp, of(ipv4, ETHERTYPE_ARP).into_iter().collect()),
-    ]
-}
-
 fn chain(router: RouterId) -> String {
     format!("router_{}", router.0)
-}
-
-fn live(router: RouterId) -> String {
-    format!("live_{}", router.0)
-}
-
-fn silenced(router: RouterId) -> String {
-    format!("silenced_{}", router.0)
 }

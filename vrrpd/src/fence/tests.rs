@@ -65,7 +65,7 @@ fn table(family: &str) -> String {
 }
 
 fn is_live(family: &str) -> bool {
-    nft(&format!("list set {family} {NAME} live_0")).1.contains("elements")
+    nft(&format!("list set {family} {NAME} live")).1.contains("0x00000000 timeout")
 }
 
 #[test]

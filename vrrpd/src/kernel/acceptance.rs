@@ -208,7 +208,7 @@ fn elements(place: &Place) -> impl Iterator<Item = Closed> + '_ {
 /// before is `owned_before` by this socket, or by nobody.
 fn whole(owned_before: bool, owned: bool, closed: &BTreeSet<Closed>) -> Vec<Step> {
     let rule = |matches, fate| Step::AddRule { chain: CHAIN.into(), matches, fate };
-    let in_set = |set: &'static str, key| Match::InSet { set: set.into(), key };
+    let in_set = |set: &'static str, key| Match::InSet { set, key };
     let mut steps = vec![
         Step::AddTable { owned: owned_before },
         Step::RemoveTable,
