@@ -39,7 +39,7 @@ use crate::state_dir::StateDir;
 use acceptance::Acceptance;
 use connections::Teller;
 pub(crate) use connections::Told;
-pub(crate) use place::{Place, Placement, SecondPlace};
+pub(crate) use place::{LookedAt, Place, Placement, SecondPlace};
 use record::Record;
 use traces::Traces;
 pub(crate) use virtual_mac::Device;
@@ -179,6 +179,8 @@ struct Worker {
     loud_parents: BTreeSet<String>,
     /// All routers that there are have been placed.
     complete: bool,
+    /// Routers have come, changed or gone, and what follows from that has not been done.
+    unsettled: bool,
 }
 
 /// A router, what was said of its place last, and what it holds.
@@ -294,6 +296,7 @@ impl Worker {
             traces,
             loud_parents: BTreeSet::new(),
             complete: false,
+            unsettled: false,
         })
     }
 
@@ -371,12 +374,21 @@ impl Worker {
     /// Does what the other threads ask.
     fn serve(&mut self) -> ControlFlow<()> {
         self.messages.acknowledge();
+        let mut renewals = Vec::new();
         while let Some(message) = self.messages.pop() {
+            let renews = matches!(message, Message::Kernel(Kernel::Renew(..)));
+            if !renews {
+                self.renew(&std::mem::take(&mut renewals));
+            }
+            // A thousand routers come one behind the other, and what follows from each follows from all.
+            if !renews && !matches!(message, Message::Place(..) | Message::Forget(_)) {
+                self.settle_places();
+            }
             match message {
                 Message::Kernel(Kernel::Acquire(ownership, at)) => self.acquire(&ownership, at),
                 Message::Kernel(Kernel::Release(ownership)) => self.release(&ownership),
                 Message::Kernel(Kernel::Fence(ownership, at)) => self.fence_off(&ownership, at),
-                Message::Kernel(Kernel::Renew(ownership, at)) => self.renew(&ownership, at),
+                Message::Kernel(Kernel::Renew(ownership, at)) => renewals.push((ownership, at)),
                 Message::Kernel(Kernel::Disclaim(ownership)) => self.disclaim(&ownership),
                 Message::Place(router, place) => self.place(router, *place),
                 Message::Complete => {
@@ -402,6 +414,8 @@ impl Worker {
                 }
             }
         }
+        self.renew(&renewals);
+        self.settle_places();
         ControlFlow::Continue(())
     }
 
@@ -421,11 +435,19 @@ impl Worker {
         if before.is_none_or(|before| before.ways != ways) {
             self.plan_ways(Some(router), &ways);
         }
-        // Before the router can learn that it may start.
+        self.unsettled = true;
+    }
+
+    /// Does what follows from routers that came, changed or went.
+    fn settle_places(&mut self) {
+        if !std::mem::take(&mut self.unsettled) {
+            return;
+        }
+        // Before the routers can learn that they may start.
         self.close_addresses();
         self.tell_fence_wanted();
         self.keep_devices();
-        // Another router's source must not be an address that this one moves.
+        // Another router's source must not be an address that one of these moves.
         self.tell_all_facts();
     }
 
@@ -433,12 +455,9 @@ impl Worker {
     fn forget(&mut self, router: RouterId) {
         self.places.remove(&router);
         self.holders.retain(|_, holder| *holder != router);
-        self.close_addresses();
-        self.keep_devices();
         self.close_ways(Some(router));
         self.ways.remove(&Some(router));
-        self.tell_fence_wanted();
-        self.tell_all_facts();
+        self.unsettled = true;
     }
 
     /// Kernel lifetime of a router's addresses in seconds, if they have one.

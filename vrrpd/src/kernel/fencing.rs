@@ -15,6 +15,8 @@ use crate::fence::{Guarded, Live, Message, Term};
 
 /// Lifetimes are whole seconds: to renew them more often gains nothing.
 const SPACING: Duration = Duration::from_millis(500);
+/// Routers of one address each whose lifetimes are renewed in one system call: it takes about a millisecond.
+const RENEWED_AT_ONCE: usize = 32;
 /// The kernel ends a lifetime up to a second late.
 const LATE: Duration = Duration::from_secs(1);
 /// So long an address answers at least before its first advertisement: that takes less than a millisecond,
@@ -64,17 +66,36 @@ impl Worker {
         self.free(ownership.router, gone);
     }
 
-    /// An advertisement has left: the lifetimes begin anew, unless they have ended by now.
-    pub(super) fn renew(&mut self, ownership: &Ownership, advertised_at: vrrp_proto::Instant) {
-        let Some(lease) = self.lease(ownership.router) else { return };
-        let Some(placed) = self.places.get_mut(&ownership.router) else { return };
+    /// Advertisements have left: the lifetimes begin anew, unless they have ended by now. Those of many
+    /// routers go to the kernel together.
+    pub(super) fn renew(&mut self, due: &[(Ownership, vrrp_proto::Instant)]) {
+        let mut requests = Vec::new();
+        for (ownership, advertised_at) in due {
+            let Some(lease) = self.lease_to_renew(ownership.router, *advertised_at) else { continue };
+            let targets = self.ours_among(ownership);
+            if targets.len() > 1 {
+                self.set_lifetime(ownership, Some(lease));
+                continue;
+            }
+            requests.extend(targets.iter().map(|target| target.renewal(Some(lease))));
+            if requests.len() == RENEWED_AT_ONCE {
+                self.perform_all(&std::mem::take(&mut requests));
+            }
+        }
+        self.perform_all(&requests);
+    }
+
+    /// The lifetime that the addresses of a router are due for.
+    fn lease_to_renew(&mut self, router: RouterId, advertised_at: vrrp_proto::Instant) -> Option<u32> {
+        let lease = self.lease(router)?;
+        let placed = self.places.get_mut(&router)?;
         let now = Instant::now();
         let is_late = clock::now() - advertised_at >= Duration::from_secs(u64::from(lease));
         if is_late || placed.renewed.is_some_and(|renewed| now - renewed < SPACING) {
-            return;
+            return None;
         }
         placed.renewed = Some(now);
-        self.set_lifetime(ownership, Some(lease));
+        Some(lease)
     }
 
     /// The role is given up: whoever finds the addresses must see it.

@@ -1,5 +1,6 @@
 //! Where a router runs, and what can be known of that place from the list of links and addresses.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -55,7 +56,21 @@ pub(crate) struct Place {
     pub(crate) may_resume: bool,
     /// Further interfaces that announcements leave from.
     pub(crate) further: Vec<(LinkId, String)>,
+    /// No part of what is configured.
+    pub(crate) looked_at: LookedAt,
 }
+
+/// Which of the addresses was looked for last. Of no consequence but for the time that the next look takes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LookedAt(Cell<usize>);
+
+impl PartialEq for LookedAt {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for LookedAt {}
 
 /// Where a router advertises on its second path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +136,12 @@ impl Place {
     }
 
     fn placement(&self, address: Address) -> Option<&Placement> {
-        self.addresses.iter().find(|placement| placement.address == address)
+        // Whoever asks for thousands asks in this order.
+        let (before, from) = self.addresses.split_at_checked(self.looked_at.0.get())?;
+        let found = from.iter().chain(before).position(|placement| placement.address == address)?;
+        let found = (self.looked_at.0.get() + found) % self.addresses.len();
+        self.looked_at.0.set(found);
+        self.addresses.get(found)
     }
 
     /// What is known of the place; `virtual_addresses` are those of all routers, `before` is what was
@@ -373,6 +393,7 @@ mod tests {
             fence: None,
             may_resume: true,
             further: Vec::new(),
+            looked_at: LookedAt::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the protocol thread wants done to addresses: taken, kept, given up, given back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use netlink::{Address, AddressOptions, Change, LinkIndex, Request};
 use vrrp_proto::action::{Outcome, Ownership};
@@ -162,7 +162,9 @@ impl Worker {
             self.close_ways(Some(ownership.router));
         }
         let ours = self.ours_among(ownership);
-        let going = |gone: Address| ownership.range.clone().any(|index| address_of(ownership, index) == gone);
+        let gone: BTreeSet<Address> =
+            ownership.range.clone().map(|index| address_of(ownership, index)).collect();
+        let going = |address: Address| gone.contains(&address);
         if let Some(device) = self.device_to_silence(ownership.router, going) {
             self.set_down(device);
         }
@@ -189,9 +191,14 @@ impl Worker {
     pub(super) fn set_lifetime(&mut self, ownership: &Ownership, lifetime: Option<u32>) {
         for chunk in batches(&self.ours_among(ownership)) {
             let requests: Vec<Request> = chunk.iter().map(|target| target.renewal(lifetime)).collect();
-            for error in self.requester.perform(&requests).into_iter().filter_map(Result::err) {
-                drop(self.notes.send(Note::Trouble(error.to_string())));
-            }
+            self.perform_all(&requests);
+        }
+    }
+
+    /// Has the kernel do that, and tells what it refuses.
+    pub(super) fn perform_all(&mut self, requests: &[Request]) {
+        for error in self.requester.perform(requests).into_iter().filter_map(Result::err) {
+            drop(self.notes.send(Note::Trouble(error.to_string())));
         }
     }
 
@@ -257,13 +264,14 @@ impl Worker {
 
     /// Is nothing left of the tenure after this release?
     fn gives_all(&self, ownership: &Ownership) -> bool {
-        let given: Vec<Address> = ownership.range.clone().map(|index| address_of(ownership, index)).collect();
+        let given: BTreeSet<Address> =
+            ownership.range.clone().map(|index| address_of(ownership, index)).collect();
         let tenure = self.places.get(&ownership.router).and_then(|placed| placed.tenure.as_ref());
         tenure.is_none_or(|tenure| tenure.addresses.keys().all(|address| given.contains(address)))
     }
 
     /// Those of the addresses that are ours and this router's, and where they are.
-    fn ours_among(&self, ownership: &Ownership) -> Vec<Target> {
+    pub(super) fn ours_among(&self, ownership: &Ownership) -> Vec<Target> {
         let target = |index| {
             let address = address_of(ownership, index);
             let link = self.whereabouts(ownership.router, address)?;
@@ -310,7 +318,7 @@ enum Attempt {
 }
 
 /// An address that the kernel is asked about.
-struct Target {
+pub(super) struct Target {
     /// Its number in the core.
     index: u16,
     address: Address,
@@ -324,7 +332,7 @@ impl Target {
         Request::AddAddress { link, address, lifetime, options: self.options.clone() }
     }
 
-    fn renewal(&self, lifetime: Option<u32>) -> Request {
+    pub(super) fn renewal(&self, lifetime: Option<u32>) -> Request {
         let &Self { link, address, .. } = self;
         Request::RenewAddress { link, address, lifetime, options: self.options.clone() }
     }

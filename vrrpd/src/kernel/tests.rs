@@ -83,12 +83,27 @@ fn place_on(interface: &str) -> Place {
         fence: None,
         may_resume: true,
         further: Vec::new(),
+        looked_at: LookedAt::default(),
     }
 }
 
 fn ownership() -> Ownership {
     let of = |last| VirtualAddress { ip: address(last).ip, prefix_len: 24, interface: None };
     Ownership { router: ROUTER, ticket: TICKET, addresses: Arc::new([of(201), of(202)]), range: 0..2 }
+}
+
+impl Worker {
+    /// Places one router, and does what follows from it.
+    fn place_alone(&mut self, router: RouterId, place: Place) {
+        self.place(router, place);
+        self.settle_places();
+    }
+
+    /// The same with one that goes.
+    fn forget_alone(&mut self, router: RouterId) {
+        self.forget(router);
+        self.settle_places();
+    }
 }
 
 /// What the core has been told since it was last asked.
@@ -105,14 +120,14 @@ fn an_address_that_goes_with_one_that_is_put_anew_is_told_as_lost() {
     in_network_namespace(|| {
         std::fs::write("/proc/sys/net/ipv4/conf/lo/promote_secondaries", "0").expect("ours to set");
         let mut worker = worker("refit");
-        worker.place(ROUTER, place_on("lo"));
+        worker.place_alone(ROUTER, place_on("lo"));
         worker.acquire(&ownership(), crate::clock::now());
         let held = [0, 1].map(|index| Outcome::Added { index, foreign: false });
         assert_eq!(outcomes(&worker), [held[0], held[1], Outcome::Acquired]);
 
         let mut labelled = place_on("lo");
         labelled.addresses[0].options.label = Some("lo:web".to_owned());
-        worker.place(ROUTER, labelled);
+        worker.place_alone(ROUTER, labelled);
         assert_eq!(outcomes(&worker), [Outcome::Lost { index: 1 }]);
         let here = |entry: &netlink::AddressEntry| entry.address == address(201);
         assert!(worker.requester.addresses().expect("a list").iter().any(here), "it is back by itself");
@@ -134,7 +149,7 @@ fn a_device_with_an_address_that_somebody_else_put_there_stays_up_while_it_is_he
         let mut worker = worker("foreign");
         let mut place = Place { device: Some(device()), ..place_on("eth0") };
         place.addresses.iter_mut().for_each(|placement| placement.interface = device().name);
-        worker.place(ROUTER, place);
+        worker.place_alone(ROUTER, place);
         for last in [201, 202] {
             ip(&format!("address add 192.0.2.{last}/24 dev vrrp4-1"));
         }
@@ -163,7 +178,7 @@ fn a_device_that_could_not_be_removed_is_removed_later() {
     in_network_namespace(|| {
         add_eth0();
         let mut worker = worker("nobody");
-        worker.place(ROUTER, Place { device: Some(device()), ..place_on("eth0") });
+        worker.place_alone(ROUTER, Place { device: Some(device()), ..place_on("eth0") });
         let link = worker.table.link_by_name(&device().name).expect("made").clone();
         // The kernel refuses to remove the loopback link.
         let loopback = worker.table.link_by_name("lo").expect("always there").index;
@@ -196,7 +211,7 @@ fn an_interface_below_that_could_not_be_kept_quiet_is_told_once_and_tried_again(
         let mut worker = worker("loud");
         let (notes, mut told) = tokio::sync::mpsc::unbounded_channel();
         worker.notes = notes;
-        worker.place(ROUTER, place_on("eth0"));
+        worker.place_alone(ROUTER, place_on("eth0"));
         let link = misnumbered(&mut worker);
         worker.places.get_mut(&ROUTER).expect("placed").place.device = Some(device());
         std::iter::from_fn(|| told.try_recv().ok()).for_each(drop);
@@ -225,10 +240,10 @@ fn what_cannot_be_had_is_told_once_and_tried_at_its_time_whatever_else_there_is_
         worker.notes = notes;
         // To that number no socket can be bound.
         let link = misnumbered(&mut worker);
-        worker.place(ROUTER, place_on("eth0"));
+        worker.place_alone(ROUTER, place_on("eth0"));
         let due = worker.retry_at.expect("it is tried again");
-        worker.renew(&ownership(), crate::clock::now());
-        worker.place(ROUTER, place_on("eth0"));
+        worker.renew(&[(ownership(), crate::clock::now())]);
+        worker.place_alone(ROUTER, place_on("eth0"));
         assert_eq!(worker.retry_at, Some(due), "not sooner, nor later");
         worker.retry();
         assert!(worker.retry_at.is_some_and(|again| again > due));
@@ -253,12 +268,12 @@ fn the_sockets_of_a_link_close_with_its_last_router() {
         add_eth0();
         let mut worker = worker("sockets");
         let other = RouterId(1);
-        worker.place(ROUTER, place_on("eth0"));
-        worker.place(other, place_on("eth0"));
-        worker.forget(other);
+        worker.place_alone(ROUTER, place_on("eth0"));
+        worker.place_alone(other, place_on("eth0"));
+        worker.forget_alone(other);
         assert_eq!(worker.sockets.len(), 1, "a router is left");
         while worker.protocol.pop().is_some() {}
-        worker.forget(ROUTER);
+        worker.forget_alone(ROUTER);
         assert!(worker.sockets.is_empty());
         let closed = std::iter::from_fn(|| worker.protocol.pop())
             .any(|message| matches!(message, protocol::Message::Sockets { sockets: None, .. }));
@@ -281,7 +296,7 @@ fn a_takeover_asks_for_the_ways_of_its_router_only() {
         };
         let (one, other) = (RouterId(0), RouterId(1));
         for (router, last) in [(one, 1), (other, 2)] {
-            worker.place(router, Place { ways: vec![way(last)], ..place_on("lo") });
+            worker.place_alone(router, Place { ways: vec![way(last)], ..place_on("lo") });
         }
         worker.open_ways(one);
         assert!(is_there(&mut worker, 1));
@@ -322,7 +337,7 @@ fn the_fence_guards_what_is_about_to_be_put_behind_a_living_router_and_nothing_o
         add_eth0();
         ip("address add 192.0.2.202/24 dev eth0");
         let mut worker = worker("fence");
-        worker.place(ROUTER, leased_on("eth0"));
+        worker.place_alone(ROUTER, leased_on("eth0"));
         assert_eq!(told_to_fence(&worker), [""; 0], "not before all are placed");
         worker.complete = true;
         worker.tell_fence_wanted();
@@ -336,7 +351,7 @@ fn the_fence_guards_what_is_about_to_be_put_behind_a_living_router_and_nothing_o
         assert_eq!(told_to_fence(&worker), [format!("guard {ours}, live: true"), foreign]);
         worker.release(&ownership());
         assert_eq!(told_to_fence(&worker), ["free [Everywhere(192.0.2.201), Everywhere(192.0.2.202)]"]);
-        worker.forget(ROUTER);
+        worker.forget_alone(ROUTER);
         assert_eq!(told_to_fence(&worker), ["wanted: false"]);
     });
 }
@@ -346,7 +361,7 @@ fn a_claim_is_live_for_a_short_time_before_anybody_has_heard_of_it() {
     in_network_namespace(|| {
         add_eth0();
         let mut worker = worker("claim");
-        worker.place(ROUTER, leased_on("eth0"));
+        worker.place_alone(ROUTER, leased_on("eth0"));
         worker.acquire(&ownership(), crate::clock::now());
         let live_since = std::iter::from_fn(|| worker.fence.pop()).find_map(|message| match message {
             fence::Message::Guard { live: fence::Live::Since(at), .. } => Some(at),
@@ -364,7 +379,7 @@ fn a_claim_that_waited_for_the_kernel_is_live_for_no_longer_than_if_it_had_not()
     in_network_namespace(|| {
         add_eth0();
         let mut worker = worker("late");
-        worker.place(ROUTER, leased_on("eth0"));
+        worker.place_alone(ROUTER, leased_on("eth0"));
         let live = worker.places[&ROUTER].place.fence.expect("a fence is wanted");
         let decided_at = crate::clock::now().saturating_sub(live);
         worker.acquire(&ownership(), decided_at);
@@ -382,21 +397,21 @@ fn a_lifetime_is_renewed_by_a_fresh_advertisement_and_follows_the_configuration(
         use netlink::Lifetime::{Forever, Seconds};
         add_eth0();
         let mut worker = worker("renewal");
-        worker.place(ROUTER, leased_on("eth0"));
+        worker.place_alone(ROUTER, leased_on("eth0"));
         worker.acquire(&ownership(), crate::clock::now());
         assert!(matches!(lifetime(&mut worker, 201), Some(Seconds(_))));
         ip("address replace 192.0.2.201/24 dev eth0");
         let now = crate::clock::now();
-        worker.renew(&ownership(), now.saturating_sub(std::time::Duration::from_secs(2)));
+        worker.renew(&[(ownership(), now.saturating_sub(std::time::Duration::from_secs(2)))]);
         assert_eq!(lifetime(&mut worker, 201), Some(Forever), "that advertisement is too old");
-        worker.renew(&ownership(), now);
+        worker.renew(&[(ownership(), now)]);
         assert!(matches!(lifetime(&mut worker, 201), Some(Seconds(_))));
 
         told_to_fence(&worker);
-        worker.place(ROUTER, place_on("eth0"));
+        worker.place_alone(ROUTER, place_on("eth0"));
         assert_eq!(lifetime(&mut worker, 201), Some(Forever), "or it would end soon");
         assert_eq!(told_to_fence(&worker), ["free [Everywhere(192.0.2.201), Everywhere(192.0.2.202)]"]);
-        worker.place(ROUTER, leased_on("eth0"));
+        worker.place_alone(ROUTER, leased_on("eth0"));
         assert!(matches!(lifetime(&mut worker, 202), Some(Seconds(_))));
         let both = "guard [Everywhere(192.0.2.201), Everywhere(192.0.2.202)], live: true";
         assert_eq!(told_to_fence(&worker), [both]);
@@ -409,12 +424,12 @@ fn an_address_that_a_reload_gives_to_another_router_outlives_its_release_by_the_
         add_eth0();
         let mut worker = worker("handed");
         let (one, two) = (ROUTER, RouterId(1));
-        worker.place(one, leased_on("eth0"));
+        worker.place_alone(one, leased_on("eth0"));
         worker.acquire(&ownership(), crate::clock::now());
         // What the table knows of our own additions it has from a list.
         worker.stale = true;
         worker.list_anew();
-        worker.place(two, leased_on("eth0"));
+        worker.place_alone(two, leased_on("eth0"));
         let facts = worker.places[&two].facts.expect("told");
         assert_eq!(facts.left_over, None, "no earlier daemon left what a router of this one holds");
 
@@ -422,7 +437,7 @@ fn an_address_that_a_reload_gives_to_another_router_outlives_its_release_by_the_
         worker.acquire(&second, crate::clock::now());
         outcomes(&worker);
         told_to_fence(&worker);
-        worker.renew(&ownership(), crate::clock::now());
+        worker.renew(&[(ownership(), crate::clock::now())]);
         worker.disclaim(&ownership());
         worker.release(&ownership());
         assert_eq!(lifetime(&mut worker, 202), None, "that one nobody else has");
@@ -447,11 +462,11 @@ fn what_an_earlier_daemon_left_is_guarded_since_its_last_renewal() {
         add_eth0();
         {
             let mut killed = worker("adopted");
-            killed.place(ROUTER, leased_on("eth0"));
+            killed.place_alone(ROUTER, leased_on("eth0"));
             killed.acquire(&ownership(), crate::clock::now());
         }
         let mut worker = worker("adopted");
-        worker.place(ROUTER, leased_on("eth0"));
+        worker.place_alone(ROUTER, leased_on("eth0"));
         let both = "guard [Everywhere(192.0.2.201), Everywhere(192.0.2.202)], live: true";
         assert_eq!(told_to_fence(&worker), [both]);
     });

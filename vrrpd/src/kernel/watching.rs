@@ -112,6 +112,8 @@ impl Worker {
             .values()
             .flat_map(|placed| placed.place.addresses.iter().map(|placement| placement.address.ip))
             .collect();
+        // Routers of one interface share its sockets.
+        let mut followed = BTreeMap::new();
         let routers: Vec<RouterId> = self.places.keys().copied().collect();
         for router in routers {
             let Some(placed) = self.places.get(&router) else { continue };
@@ -123,7 +125,12 @@ impl Worker {
             }
             let (link, family) = (placed.place.link, placed.place.family);
             let (interface, second) = (placed.place.interface.clone(), placed.place.second.clone());
-            if !self.sockets_follow(link, family, &interface, facts.interface) {
+            let mut follow = |link, interface: &str, state| {
+                *followed
+                    .entry((link, family))
+                    .or_insert_with(|| self.sockets_follow(link, family, interface, state))
+            };
+            if !follow(link, &interface, facts.interface) {
                 facts.interface = InterfaceState::Down;
             }
             self.note_interface(interface, facts.interface);
