@@ -47,6 +47,11 @@ const UNBROKEN: Duration = Duration::from_millis(10);
 const WAIT: Duration = Duration::from_micros(20);
 /// How long to wait then, in milliseconds: sockets have room for what comes meanwhile.
 const REST_MS: u8 = 1;
+/// Packets that keep coming sooner than this are a burst: they are left to gather for [`REST_MS`], unless there
+/// is something else to do, because to wake up for each costs more than to read it.
+const BURST: Duration = Duration::from_micros(100);
+/// Turns in a row that a burst must have brought about.
+const HURRIED: u32 = 8;
 /// A packet that is read sooner after its arrival is not one of a queue.
 const FRESH: Duration = Duration::from_millis(1);
 /// How long to look again and again for what the kernel thread answers before going to sleep: longer
@@ -179,6 +184,8 @@ struct Loop {
     resting: Epoll,
     /// The end of the last wait.
     waited: Instant,
+    /// Turns in a row that packets alone have brought about, each soon after the one before.
+    hurried: u32,
     /// When what the kernel refused is looked at next.
     aside: Instant,
     timer: TimerFd,
@@ -210,6 +217,7 @@ impl Loop {
             epoll,
             resting,
             waited: Instant::ZERO,
+            hurried: 0,
             aside: Instant::ZERO,
             timer,
             armed: None,
@@ -240,7 +248,7 @@ impl Loop {
             Err(errno) => unreachable!("epoll_wait on our own file: {errno}"),
         };
         self.note_lateness();
-        self.rest(began);
+        self.rest(began, &events[..ready]);
         // Advertisements that are a little late leave first, then what others said is read, and
         // only then a silence is judged.
         if let Some(clock::Origins { wall, boot }) = clock::origins() {
@@ -268,13 +276,17 @@ impl Loop {
         ControlFlow::Continue(())
     }
 
-    /// Lets others have the processor for a moment when that has been held for long; `began` is when the
-    /// last wait did.
-    fn rest(&mut self, began: Instant) {
+    /// Lets others have the processor for a moment when that has been held for long, and packets gather when
+    /// they come in a burst; `began` is when the last wait did.
+    fn rest(&mut self, began: Instant, events: &[EpollEvent]) {
         let now = clock::now();
+        let packets = events.iter().all(|event| !matches!(event.data(), TIMER | MESSAGES));
+        let hurries = packets && now - began < BURST;
+        self.hurried = if hurries { self.hurried.saturating_add(1) } else { 0 };
         if now - began >= WAIT {
             self.waited = now;
-        } else if now - self.waited >= UNBROKEN {
+        }
+        if self.hurried > HURRIED || now - self.waited >= UNBROKEN {
             // A deadline or a message ends it, and then it is tried again.
             let _ = self.resting.wait(&mut [EpollEvent::empty()], EpollTimeout::from(REST_MS));
             let rested = clock::now();
@@ -322,7 +334,7 @@ impl Loop {
             let Some(arrived) = self.take_in(socket) else { return true };
             let now = clock::now();
             let due = self.armed.is_some_and(|due| due <= now);
-            if now - arrived < FRESH && !due {
+            if now - arrived < FRESH && !due && self.hurried <= HURRIED {
                 return false;
             }
             if due && packet % PACKETS_BETWEEN == 0 {

@@ -199,7 +199,7 @@ fn the_loop_leaves_the_processor_to_others_after_long_without_a_wait() {
     let mut protocol = Loop::new(wires, Arc::default()).expect("a timer and an epoll");
     // No wait since the clock began, and none now.
     let before = clock::now();
-    protocol.rest(before);
+    protocol.rest(before, &[]);
     assert!(clock::now() - before >= WAIT, "it has not rested");
     assert!(protocol.waited > before, "that it has is not known");
 }
