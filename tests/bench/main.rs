@@ -4,11 +4,18 @@
 //! cargo build --release -p vrrpd && cargo run --release -p e2e --bin bench -- --runs 10 --raw raw.jsonl
 //! ```
 //!
-//! VRRPv3, IPv4 multicast, an interval of one second, priorities 200 and 100, one address, every
+//! `--part` chooses what is measured: `pair`, one virtual router from start to stop; `scale`, many of them;
+//! `addresses`, many addresses of one; `strain`, a short interval on a busy machine, a flood, and the kernel's
+//! lock in other hands. Without it, all of them.
+//!
+//! Unless a part says otherwise: VRRPv3, IPv4 multicast, an interval of one second, priorities 200 and 100, one address, every
 //! other setting of either daemon at its default. keepalived logs to a file, as vrrpd does: without
 //! `/dev/log` each line to syslog costs it 0.9 ms in the middle of a takeover.
 
+mod addresses;
 mod measure;
+mod scale;
+mod strain;
 mod table;
 
 use std::fs::File;
@@ -19,17 +26,54 @@ use std::time::Duration;
 use lab::Contender;
 use measure::Measures;
 
-const USAGE: &str = "usage: bench [--runs N] [--quick] [--only vrrpd|keepalived] [--raw FILE]
+const USAGE: &str =
+    "usage: bench [--runs N] [--quick] [--part PART]... [--only vrrpd|keepalived] [--raw FILE]
   --runs N     runs of each daemon (default 5)
-  --quick      one run, five instead of twenty seconds of idling
+  --quick      one run, five instead of twenty seconds of idling, 20 s instead of 10 min of strain
+  --part PART  pair, scale, addresses or strain; may be given several times (default: all)
   --only NAME  one daemon alone
   --raw FILE   every value as a line of JSON, appended";
 
 struct Options {
     runs: u32,
     idle: Duration,
+    /// How long the short interval is watched.
+    strain: Duration,
+    parts: Vec<Part>,
     contenders: Vec<Contender>,
     raw: Option<File>,
+}
+
+/// What is measured together.
+#[derive(Clone, Copy)]
+enum Part {
+    Pair,
+    Scale,
+    Addresses,
+    Strain,
+}
+
+impl Part {
+    const ALL: [(&str, Self); 4] = [
+        ("pair", Self::Pair),
+        ("scale", Self::Scale),
+        ("addresses", Self::Addresses),
+        ("strain", Self::Strain),
+    ];
+
+    fn measure(self, contender: Contender, options: &Options) -> Measures {
+        match self {
+            Self::Pair => measure::run(contender, options.idle),
+            Self::Scale => {
+                [1, 50, 250, 1000].into_iter().flat_map(|n| scale::run(contender, n, options.idle)).collect()
+            }
+            Self::Addresses => addresses::run(contender),
+            Self::Strain => strain::run(contender, options.strain)
+                .into_iter()
+                .chain(measure::under_foreign_load(contender))
+                .collect(),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -58,6 +102,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
     let mut options = Options {
         runs: 5,
         idle: Duration::from_secs(20),
+        strain: Duration::from_secs(600),
+        parts: Vec::new(),
         contenders: vec![Contender::Vrrpd, Contender::Keepalived],
         raw: None,
     };
@@ -69,7 +115,15 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
                 let runs = text.parse().ok().filter(|runs| (1..=1000).contains(runs));
                 options.runs = runs.ok_or_else(|| format!("--runs {text} is out of range 1..=1000"))?;
             }
-            "--quick" => (options.runs, options.idle) = (1, Duration::from_secs(5)),
+            "--quick" => {
+                options.runs = 1;
+                (options.idle, options.strain) = (Duration::from_secs(5), Duration::from_secs(20));
+            }
+            "--part" => {
+                let name = value()?;
+                let part = Part::ALL.iter().find(|(each, _)| *each == name).map(|(_, part)| *part);
+                options.parts.push(part.ok_or_else(|| format!("there is no part {name}"))?);
+            }
             "--only" => options.contenders = vec![value()?.parse()?],
             "--raw" => {
                 let path = value()?;
@@ -78,6 +132,9 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
             }
             _ => return Err(format!("unknown argument {argument}")),
         }
+    }
+    if options.parts.is_empty() {
+        options.parts = Part::ALL.map(|(_, part)| part).to_vec();
     }
     Ok(options)
 }
@@ -88,7 +145,7 @@ fn run(mut options: Options) -> std::io::Result<()> {
     for number in 1..=options.runs {
         for (contender, measures) in &mut results {
             eprintln!("run {number} of {}: {contender}", options.runs);
-            let values = measure::run(*contender, options.idle);
+            let values = options.parts.iter().flat_map(|part| part.measure(*contender, &options)).collect();
             if let Some(raw) = &mut options.raw {
                 writeln!(raw, "{}", table::raw_line(number, *contender, &values))?;
             }

@@ -4,33 +4,19 @@ use std::time::{Duration, Instant};
 
 use lab::contender::{Extra, Task};
 use lab::story::{PRIMARY, SECONDARY, VIP};
-use lab::{Contender, Daemon, Lab, Node, Prober, now_ns, usage};
+use lab::{Burden, Contender, Daemon, Lab, Node, Prober, now_ns, usage};
 
-const TASK: Task = Task { interval: Duration::from_secs(1), ipv6: false, extra: Extra::Nothing };
+const TASK: Task = Task { interval: INTERVAL, ipv6: false, extra: Extra::Nothing };
 /// Active_Down_Interval at priority 100 and one second: 3 s + 156/256 s.
-const FLOOR_NS: i64 = 3_609_375_000;
+pub(crate) const FLOOR_NS: i64 = 3_609_375_000;
+/// The advertisement interval of all that is measured here.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 /// Probes that must pass after a change before a run is over: one interval and a half, so that
 /// what the next advertisement would break is seen.
 const AFTERMATH: usize = 1500;
 
-/// The values of one run, in the order of [`NAMES`].
-pub(crate) type Measures = [f64; NAMES.len()];
-
-/// What is measured, with its unit.
-pub(crate) const NAMES: [&str; 12] = [
-    "crash: first advertisement over the floor, us",
-    "crash: address answers over the floor, us",
-    "return of the primary: longest wait, ms",
-    "graceful stop: longest wait, ms",
-    "memory of the Active node: RSS, KiB",
-    "memory of the Active node: PSS, KiB",
-    "memory of the Backup node: RSS, KiB",
-    "memory of the Backup node: PSS, KiB",
-    "CPU of the idle Active node, us/s",
-    "CPU of the idle Backup node, us/s",
-    "CPU of the idle Active node, one CPU, us/s",
-    "CPU of the idle Backup node, one CPU, us/s",
-];
+/// The values of one run, each with what it is and its unit.
+pub(crate) type Measures = Vec<(String, f64)>;
 
 /// Measures `contender` once.
 pub(crate) fn run(contender: Contender, idle: Duration) -> Measures {
@@ -50,24 +36,44 @@ pub(crate) fn run(contender: Contender, idle: Duration) -> Measures {
     let [active_cpu_alone, backup_cpu_alone] = idle_cpu_on_one(&[&primary, &secondary], idle);
     let (_, stop_outage) = outage(&lab, "b", || primary.terminate());
     [
-        crash_advert,
-        crash_answer,
-        return_outage,
-        stop_outage,
-        active_memory.rss_kib as f64,
-        active_memory.pss_kib as f64,
-        backup_memory.rss_kib as f64,
-        backup_memory.pss_kib as f64,
-        active_cpu,
-        backup_cpu,
-        active_cpu_alone,
-        backup_cpu_alone,
+        ("crash: first advertisement over the floor, us", crash_advert),
+        ("crash: address answers over the floor, us", crash_answer),
+        ("return of the primary: longest wait, ms", return_outage),
+        ("graceful stop: longest wait, ms", stop_outage),
+        ("memory of the Active node: RSS, KiB", active_memory.rss_kib as f64),
+        ("memory of the Active node: PSS, KiB", active_memory.pss_kib as f64),
+        ("memory of the Backup node: RSS, KiB", backup_memory.rss_kib as f64),
+        ("memory of the Backup node: PSS, KiB", backup_memory.pss_kib as f64),
+        ("CPU of the idle Active node, us/s", active_cpu),
+        ("CPU of the idle Backup node, us/s", backup_cpu),
+        ("CPU of the idle Active node, one CPU, us/s", active_cpu_alone),
+        ("CPU of the idle Backup node, one CPU, us/s", backup_cpu_alone),
     ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// The same crash while somebody else holds the kernel's lock for links and addresses again and again.
+pub(crate) fn under_foreign_load(contender: Contender) -> Measures {
+    let lab = Lab::open().expect("main() has asked whether the laboratory is available");
+    let (a, b) = (lab.node("a"), lab.node("b"));
+    let primary = contender.start(&a, PRIMARY, TASK);
+    let _secondary = contender.start(&b, SECONDARY, TASK);
+    lab.wait_for_holder(VIP, "a");
+    let burden = Burden::start();
+    let [advert, answer] = crash(&lab, &a, primary);
+    drop(burden);
+    [
+        ("crash, RTNL held by others: first advertisement over the floor, us", advert),
+        ("crash, RTNL held by others: address answers over the floor, us", answer),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
 }
 
 /// Processor time of each daemon in microseconds per second. Starting and claiming are not idling,
 /// nor is the second burst of announcements five seconds after a claim.
-fn idle_cpu(daemons: &[&Daemon; 2], idle: Duration) -> [f64; 2] {
+pub(crate) fn idle_cpu(daemons: &[&Daemon; 2], idle: Duration) -> [f64; 2] {
     std::thread::sleep(Duration::from_secs(6));
     let used = || daemons.map(|daemon| usage::cpu_ns(&daemon.processes()));
     let (before, start) = (used(), Instant::now());

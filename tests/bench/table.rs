@@ -5,27 +5,33 @@ use std::io::{self, Write};
 use lab::Contender;
 use serde_json::{Map, Value, json};
 
-use crate::measure::{Measures, NAMES};
+use crate::measure::Measures;
 
 /// All values of one run as one line.
 pub(crate) fn raw_line(run: u32, contender: Contender, values: &Measures) -> Value {
-    let named: Map<String, Value> =
-        NAMES.iter().zip(values).map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    let named: Map<String, Value> = values.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
     json!({ "run": run, "daemon": contender.to_string(), "values": named })
 }
 
 /// One row a measure: `median [min..max]` of each daemon, and the ratio of the medians, first to second.
 pub(crate) fn print(results: &[(Contender, Vec<Measures>)], out: &mut impl Write) -> io::Result<()> {
-    write!(out, "{:<48}", "median [min..max]")?;
+    write!(out, "{:<72}", "median [min..max]")?;
     for (contender, runs) in results {
         write!(out, " {:>28}", format!("{contender} ({} runs)", runs.len()))?;
     }
     writeln!(out, "{}", if results.len() == 2 { "   ratio" } else { "" })?;
-    for (row, name) in NAMES.iter().enumerate() {
-        write!(out, "{name:<48}")?;
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in results.iter().flat_map(|(_, runs)| runs).flatten() {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    for name in names {
+        write!(out, "{name:<72}")?;
         let mut medians = Vec::new();
         for (_, runs) in results {
-            let [low, median, high] = spread(runs.iter().map(|values| values[row]).collect());
+            let of_name = runs.iter().flatten().filter(|(row, _)| row == name);
+            let [low, median, high] = spread(of_name.map(|(_, value)| *value).collect());
             write!(out, " {:>28}", format!("{median:.1} [{low:.1}..{high:.1}]"))?;
             medians.push(median);
         }
@@ -40,7 +46,7 @@ pub(crate) fn print(results: &[(Contender, Vec<Measures>)], out: &mut impl Write
 /// Least, median and greatest.
 fn spread(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
-    let last = values.len() - 1;
+    let Some(last) = values.len().checked_sub(1) else { return [f64::NAN; 3] };
     let median = (values[last / 2] + values[last.div_ceil(2)]) / 2.0;
     [values[0], median, values[last]]
 }

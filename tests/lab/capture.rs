@@ -123,6 +123,8 @@ fn open(filter: &[SockFilter]) -> std::io::Result<Socket> {
     // What slips in before the filter is in place is sorted out by the parser.
     socket.attach_filter(filter)?;
     socket.set_recv_buffer_size(4 << 20)?;
+    // Thousands of frames in one burst are more than the system lets anybody ask for.
+    let _ = setsockopt(&socket, sockopt::RcvBufForce, &(64 << 20));
     socket.set_read_timeout(Some(Duration::from_millis(20)))?;
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     Ok(socket)
@@ -200,7 +202,7 @@ fn receive(socket: &Socket, side: Side, frames: &Mutex<Vec<Frame>>, stop: &Atomi
         let interface = interface.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         // What a port receives comes by once more as sent by the other ports, and as received by
         // the bridge itself.
-        let twice = link.pkttype() == libc::PACKET_OUTGOING || interface == "br0";
+        let twice = link.pkttype() == libc::PACKET_OUTGOING || interface.starts_with("br");
         if side == Side::Switch && twice {
             continue;
         }

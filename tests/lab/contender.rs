@@ -81,6 +81,30 @@ impl Contender {
         }
     }
 
+    /// Starts it on `node` with a configuration of one's own: vrrpd's tables, or what keepalived's file has
+    /// behind its `global_defs`.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_with(self, node: &Node, config: &str) -> Daemon {
+        match self {
+            Self::Vrrpd => node.vrrpd_realtime(config),
+            Self::Keepalived => node.keepalived(config),
+        }
+    }
+
+    /// Has `daemon` on `node` read another configuration, as [`start_with`](Self::start_with) takes it.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn reload_with(self, node: &Node, daemon: &Daemon, config: &str) {
+        match self {
+            Self::Vrrpd => node.write_vrrpd_config_realtime(config),
+            Self::Keepalived => drop(node.keepalived_arguments(config, node.directory())),
+        }
+        daemon.reload();
+    }
+
     /// Starts it with all it writes, its log included, on a file system of 64 KiB in a mount namespace
     /// of its own, `disk` of the node.
     ///

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -93,6 +94,12 @@ impl Daemon {
     pub fn terminate(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         self.wait()
+    }
+
+    /// As [`terminate`](Self::terminate), for what takes its time.
+    pub fn terminate_within(mut self, deadline: Duration) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        wait_for("the daemon's end", deadline, || self.child.try_wait().expect("the child is ours"))
     }
 
     /// Waits until it ends by itself.

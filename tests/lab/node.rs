@@ -296,6 +296,11 @@ impl Node {
         self.write_config("normal", config);
     }
 
+    /// As [`write_vrrpd_config`](Self::write_vrrpd_config), with the scheduling that users get.
+    pub(crate) fn write_vrrpd_config_realtime(&self, config: &str) {
+        self.write_config("realtime", config);
+    }
+
     fn write_config(&self, scheduling: &str, config: &str) {
         let disk = self.disk();
         for part in ["run", "state"] {
