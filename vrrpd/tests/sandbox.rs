@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
-use vrrpd::sandbox;
+use vrrpd::sandbox::{self, Lack};
 
 /// A name and what it stands for: run with an empty directory of its own.
 type Case = (&'static str, fn(&Path));
@@ -107,7 +107,9 @@ fn rights_and_marks_are_those_of_every_thread(directory: &Path) {
     assert_eq!(tasks().count(), 1);
     let held = u64::from_str_radix(&status(Path::new("/proc/self"), "CapPrm"), 16).expect("in hexadecimal");
     enter(directory);
-    sandbox::enter(&[directory], false).expect("twice is no fault");
+    let told = sandbox::enter(&[directory, Path::new("/proc/none")], false).expect("twice is no fault");
+    let is_warning = |lack: &Lack| matches!(lack, Lack::Directory(words) if words.contains("/proc/none"));
+    assert!(told.iter().any(is_warning), "{told:?}");
     let thread = std::thread::spawn(move || {
         assert_eq!(tasks().count(), 2);
         // NET_ADMIN and NET_RAW, as far as they were there.
