@@ -394,3 +394,16 @@ fn facts_that_are_as_before_are_not_announced() {
     scene.facts(facts(OWN));
     assert_eq!(scene.deeds(), [""; 0]);
 }
+
+#[test]
+fn a_resignation_right_after_an_answer_is_answered_when_the_next_may_leave() {
+    let mut scene = Scene::active(parameters());
+    scene.pass(ms(300));
+    scene.hear(PEER, 100);
+    scene.pass(ms(1));
+    scene.forget();
+    scene.hear(PEER, 0);
+    assert_eq!((scene.advertised(), scene.timeout()), (vec![], Some(ms(9))));
+    scene.next_timeout();
+    assert_eq!(scene.advertised(), [150]);
+}

@@ -717,10 +717,14 @@ fn the_questions_of_an_active_router_leave_with_its_advertisements() {
     let mut scene = active(by_default(), &BOTH);
     answered_for(&mut scene, 3 * A, &BOTH);
     assert_eq!(scene.snapshot().witness.map(|it| it.verdict), Some(Verdict::Answered));
+    // An advertisement at another time moves the grid.
+    scene.pass(ms(600));
+    scene.configure(Parameters { priority: Priority::new(160), ..by_default() });
+    answered_for(&mut scene, 2 * A, &BOTH);
     for _ in 0..20 {
         scene.forget();
         scene.next_timeout();
-        assert_eq!(scene.deeds(), ["advertise 150", "ask"]);
+        assert_eq!(scene.deeds(), ["advertise 160", "ask"]);
         BOTH.iter().for_each(|station| answer(&mut scene, station));
     }
 }
