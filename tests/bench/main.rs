@@ -6,13 +6,15 @@
 //!
 //! `--part` chooses what is measured: `pair`, one virtual router from start to stop; `scale`, many of them;
 //! `addresses`, many addresses of one; `strain`, a short interval on a busy machine, a flood, and the kernel's
-//! lock in other hands. Without it, all of them.
+//! lock in other hands; `connections`, clients that are in the middle of a download (takes podman and skopeo).
+//! Without it, all of them.
 //!
 //! Unless a part says otherwise: VRRPv3, IPv4 multicast, an interval of one second, priorities 200 and 100, one address, every
 //! other setting of either daemon at its default. keepalived logs to a file, as vrrpd does: without
 //! `/dev/log` each line to syslog costs it 0.9 ms in the middle of a takeover.
 
 mod addresses;
+mod connections;
 mod measure;
 mod scale;
 mod strain;
@@ -30,7 +32,7 @@ const USAGE: &str =
     "usage: bench [--runs N] [--quick] [--part PART]... [--only vrrpd|keepalived] [--raw FILE]
   --runs N     runs of each daemon (default 5)
   --quick      one run, five instead of twenty seconds of idling, 20 s instead of 10 min of strain
-  --part PART  pair, scale, addresses or strain; may be given several times (default: all)
+  --part PART  pair, scale, addresses, strain or connections; may be given several times (default: all)
   --only NAME  one daemon alone
   --raw FILE   every value as a line of JSON, appended";
 
@@ -51,14 +53,16 @@ enum Part {
     Scale,
     Addresses,
     Strain,
+    Connections,
 }
 
 impl Part {
-    const ALL: [(&str, Self); 4] = [
+    const ALL: [(&str, Self); 5] = [
         ("pair", Self::Pair),
         ("scale", Self::Scale),
         ("addresses", Self::Addresses),
         ("strain", Self::Strain),
+        ("connections", Self::Connections),
     ];
 
     fn measure(self, contender: Contender, options: &Options) -> Measures {
@@ -68,6 +72,7 @@ impl Part {
                 [1, 50, 250, 1000].into_iter().flat_map(|n| scale::run(contender, n, options.idle)).collect()
             }
             Self::Addresses => addresses::run(contender),
+            Self::Connections => connections::run(contender),
             Self::Strain => strain::run(contender, options.strain)
                 .into_iter()
                 .chain(measure::under_foreign_load(contender))
@@ -84,9 +89,14 @@ fn main() -> ExitCode {
             return ExitCode::from(64);
         }
     };
-    let needs: &[&str] =
-        if options.contenders.contains(&Contender::Keepalived) { &["keepalived"] } else { &[] };
-    if !lab::available(needs) {
+    let mut needs = Vec::new();
+    if options.contenders.contains(&Contender::Keepalived) {
+        needs.push("keepalived");
+    }
+    if options.parts.iter().any(|part| matches!(part, Part::Connections)) {
+        needs.extend(connections::PROGRAMS);
+    }
+    if !lab::available(&needs) {
         return ExitCode::FAILURE;
     }
     match run(options) {
