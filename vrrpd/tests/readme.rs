@@ -39,8 +39,10 @@ fn the_packages_that_the_tests_need_are_named() {
     let (readme, run) = (read("README.md"), read("tests/run"));
     let told: BTreeSet<&str> =
         between(&readme, "what the tests need (", ")").split([',', ' ', '\n']).collect();
-    let needs =
-        run.lines().filter_map(|line| line.strip_prefix("needs")?.split_once('(')).map(|(_, rest)| rest);
+    let needs = run
+        .lines()
+        .filter_map(|line| line.split_once("needs=(").or_else(|| line.split_once("needs+=(")))
+        .map(|(_, rest)| rest);
     let pairs = needs.flat_map(|list| list.trim_end_matches(')').split(' '));
     let packages: BTreeSet<&str> =
         pairs.map(|pair| pair.split_once(':').expect("program:package").1).collect();
