@@ -27,6 +27,7 @@ mod raw;
 mod second_path;
 mod secrecy;
 mod show;
+mod suspicion;
 mod sync_group;
 mod table;
 mod track;
@@ -176,6 +177,9 @@ pub struct VirtualRouter {
     pub second_path: Option<SecondPath>,
     /// Who says that this node is not cut off; default nobody.
     pub witness: Option<Witness>,
+    /// Is the host of an Active Router asked whose advertisement is late, and a dead one followed early?
+    /// Default false.
+    pub suspicion: bool,
     /// Checksum form that is sent over IPv4 and accepted; default auto.
     pub ipv4_checksum: Ipv4Checksum,
     /// What becomes of a claim after silence when somebody still answers for the addresses; default claim.

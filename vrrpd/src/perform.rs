@@ -84,6 +84,7 @@ impl Performer {
                 node.handle(Input::Announced { router, sent, failed }, clock::now(), next);
             }
             Action::AskClientLan { router } => self.ask_client_lan(router, node),
+            Action::Inquire { router } => self.inquire(router, node),
             Action::Probe { router } => self.probe(router, node),
             Action::Acquire(ownership) => self.tell_kernel(Kernel::Acquire(ownership, clock::now())),
             Action::Release(ownership) => self.tell_kernel(Kernel::Release(ownership)),
@@ -266,6 +267,18 @@ impl Performer {
         for station in node.stations(router) {
             let mut frame = [0; ANNOUNCEMENT_MAX];
             if let Some(octets) = node.question(router, station, &mut frame) {
+                let _ = sockets.announcer.send(&frame[..octets]);
+            }
+        }
+    }
+
+    /// On each path by its own interface.
+    fn inquire(&self, router: RouterId, node: &Node) {
+        let Some(family) = self.wiring(router).map(|wiring| wiring.family) else { return };
+        for (link, station) in node.inquired(router) {
+            let Some(sockets) = self.sockets_at(link, family) else { continue };
+            let mut frame = [0; ANNOUNCEMENT_MAX];
+            if let Some(octets) = node.inquiry(router, link, station, &mut frame) {
                 let _ = sockets.announcer.send(&frame[..octets]);
             }
         }

@@ -100,6 +100,7 @@ fn virtual_router(name: &str, hooks: &[String]) -> VirtualRouter {
         min_ttl: 255,
         second_path: None,
         witness: None,
+        suspicion: false,
         ipv4_checksum: Ipv4Checksum::Auto,
         on_conflict: vrrp_proto::parameters::OnConflict::Claim,
         startup_delay: Duration::ZERO,

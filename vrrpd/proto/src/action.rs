@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::absence::Absence;
 use crate::packet::{ChecksumForm, Datagram, DiscardReason, ParseError, Sighting};
 use crate::parameters::{Facts, LinkId, Parameters, RouterId, VirtualAddress};
-use crate::snapshot::{Alarm, Delivery, Evidence, Reason, StateName};
+use crate::snapshot::{Alarm, Delivery, Evidence, Finding, Reason, StateName};
 use crate::tracking::{TrackerId, TrackerState};
 use crate::{Instant, Priority};
 
@@ -302,6 +302,13 @@ pub enum Action {
         /// Who wants to know.
         router: RouterId,
     },
+    /// Ask whether the host of the Active Router is there, on each path, and third stations with it
+    /// ([`Node::inquired`](crate::Node::inquired) and [`Node::inquiry`](crate::Node::inquiry) have the
+    /// frames). What they say comes as [`Input::Sighted`].
+    Inquire {
+        /// Who wants to know.
+        router: RouterId,
+    },
     /// A living router is about to be preempted: whatever is [acquired](Self::Acquire) of these addresses next
     /// is to keep quiet until the next [`Renew`](Self::Renew), as far as the host can see to that.
     Fence(Ownership),
@@ -381,6 +388,20 @@ pub enum Report {
         asked: Instant,
         /// An answer that takes longer says nothing.
         within: Duration,
+    },
+    /// An advertisement was late, and the host of the Active Router was asked. At most one report a minute for
+    /// each of the findings that move nothing.
+    Suspected {
+        /// Which router.
+        router: RouterId,
+        /// The Active Router.
+        of: IpAddr,
+        /// What came of it.
+        finding: Finding,
+        /// The third station that answered, where that counted.
+        third: Option<IpAddr>,
+        /// How long the Active Router had been silent.
+        silent: Duration,
     },
     /// What became of an [`Input::Order`].
     Ordered {

@@ -14,7 +14,7 @@ use crate::packet::ip::{self, ETHERNET_HEADER};
 use crate::packet::{
     Advert, Datagram, DiscardReason, ParseError, Rules, Sighting, TRAILER, arp, ndisc, peek_vrid,
 };
-use crate::parameters::{LinkId, Parameters, RouterId, SecondPath, Witness};
+use crate::parameters::{LinkId, Parameters, RouterId};
 pub use crate::router::Way;
 use crate::router::{Context, Event, REPORT_SPACING, VirtualRouter};
 use crate::snapshot::{AddressSnapshot, Discards, GlobalStatistics, LinkStatistics, RouterSnapshot};
@@ -200,11 +200,7 @@ impl Node {
 
     /// Who is asked whether the clients' LAN answers, or whether this node is cut off.
     pub fn stations(&self, router: RouterId) -> impl Iterator<Item = IpAddr> {
-        let parameters = self.router(router).map(VirtualRouter::parameters);
-        let path = parameters.and_then(|parameters| parameters.second_path.as_ref());
-        let witness = parameters.and_then(|parameters| parameters.witness.as_ref());
-        let neighbours = witness.into_iter().flat_map(Witness::neighbours);
-        path.into_iter().flat_map(SecondPath::stations).chain(neighbours)
+        self.router(router).into_iter().flat_map(VirtualRouter::neighbours)
     }
 
     /// Writes the Ethernet frame that asks a station whether it is there. `None` without an address to
@@ -215,15 +211,33 @@ impl Node {
         station: IpAddr,
         out: &mut [u8; ANNOUNCEMENT_MAX],
     ) -> Option<usize> {
-        let facts = self.router(router)?.facts();
-        match (facts.source?, station) {
+        self.inquiry(router, self.router(router)?.parameters().link, station, out)
+    }
+
+    /// Who is asked by [`Action::Inquire`], and on which interface.
+    pub fn inquired(&self, router: RouterId) -> impl Iterator<Item = (LinkId, IpAddr)> {
+        self.router(router).into_iter().flat_map(VirtualRouter::inquired)
+    }
+
+    /// Writes the Ethernet frame that asks a station of one of the router's interfaces whether it is there.
+    /// `None` without an address to ask from.
+    pub fn inquiry(
+        &self,
+        router: RouterId,
+        link: LinkId,
+        station: IpAddr,
+        out: &mut [u8; ANNOUNCEMENT_MAX],
+    ) -> Option<usize> {
+        let router = self.router(router)?;
+        let (facts, first) = (router.facts(), router.parameters().link == link);
+        let (mac, source) =
+            if first { (facts.mac, facts.source) } else { (facts.second_mac, facts.second_source) };
+        match (source?, station) {
             (IpAddr::V4(source), IpAddr::V4(station)) => {
                 let frame = out.first_chunk_mut::<{ arp::FRAME_LEN }>()?;
-                Some(arp::request(frame, facts.mac, source, station))
+                Some(arp::request(frame, mac, source, station))
             }
-            (IpAddr::V6(source), IpAddr::V6(station)) => {
-                Some(ndisc::solicitation(out, facts.mac, source, station))
-            }
+            (IpAddr::V6(source), IpAddr::V6(station)) => Some(ndisc::solicitation(out, mac, source, station)),
             _ => None,
         }
     }
@@ -377,13 +391,15 @@ impl Node {
     fn sighted(&mut self, link: LinkId, sighting: Sighting, arrived: Instant, cx: &mut Context<'_>) {
         let event = Event::Sighted { sighting, arrived };
         if self.asks {
-            let on_link = |router: &&mut VirtualRouter| router.parameters().link == link;
-            return self
-                .routers
-                .iter_mut()
-                .flatten()
-                .filter(on_link)
-                .for_each(|router| router.handle(event.clone(), cx));
+            for router in self.routers.iter_mut().flatten() {
+                let Parameters { link: first, second_path, .. } = router.parameters();
+                if *first == link {
+                    router.handle(event.clone(), cx);
+                } else if second_path.as_ref().is_some_and(|path| path.link == link) {
+                    router.sighted_on_second(sighting, arrived, cx);
+                }
+            }
+            return;
         }
         let mut from = Some(0);
         while let Some(id) = from.and_then(|from| self.routers.next_minding(link, sighting.address, from)) {

@@ -157,6 +157,10 @@ pub struct Parameters {
     /// Who says that this node is not cut off. Not beside a second path, and never of an owner (priority
     /// 255), whose addresses cannot move.
     pub witness: Option<Witness>,
+    /// Does a Backup ask the host of the Active Router when an advertisement is late, and follow a dead one
+    /// early? Beside a `witness` or a second path, which have the third stations; never of an owner (priority
+    /// 255).
+    pub suspicion: bool,
     /// Least TTL or Hop Limit of what peers send: 255, or less where routers are on the way.
     /// [`least_hop_limit`](Self::least_hop_limit) says what it comes to.
     pub min_hop_limit: u8,
@@ -375,6 +379,8 @@ pub struct Facts {
     pub source: Option<IpAddr>,
     /// Address that advertisements leave from on the second path, while that can be used.
     pub second_source: Option<IpAddr>,
+    /// Ethernet address of that interface.
+    pub second_mac: MacAddress,
     /// Are all virtual addresses on the interface? Only asked for an owner.
     pub owned: bool,
     /// All virtual addresses were found, marked as ours, when the daemon started: the time at which
@@ -391,6 +397,7 @@ impl Facts {
         device: false,
         source: None,
         second_source: None,
+        second_mac: MacAddress::new([0; 6]),
         owned: false,
         left_over: None,
     };

@@ -6,7 +6,7 @@
 //! refused, [`absence`] after the loop was away, [`sending`] and [`announcing`] speak, [`validation`] says
 //! which packets may come in, [`paths`] by which way, [`client_lan`] whether clients can be reached,
 //! [`witness`] whether anybody can, [`elsewhere`] watches who else has our addresses, [`probing`] asks who
-//! still has them, [`reconfiguring`] takes a reload, [`orders`] the
+//! still has them, [`suspicion`] whether their host is dead, [`reconfiguring`] takes a reload, [`orders`] the
 //! operator's word, [`together`] moves it with its sync group, [`observing`] answers observers.
 
 mod absence;
@@ -28,6 +28,7 @@ mod paths;
 mod probing;
 mod reconfiguring;
 mod sending;
+mod suspicion;
 #[cfg(test)]
 mod tests;
 mod together;
@@ -64,6 +65,7 @@ use orders::HandingOver;
 use paths::Paths;
 use probing::Probing;
 use sending::Sending;
+use suspicion::Suspicion;
 use together::Together;
 use validation::Heard;
 use witness::Witnessing;
@@ -114,6 +116,7 @@ pub(crate) struct VirtualRouter {
     lower_ignored: bool,
     preempt_from: Option<Instant>,
     probing: Probing,
+    suspicion: Suspicion,
     holding: Holding,
     elsewhere: Elsewhere,
     back_off: BackOff,
@@ -272,6 +275,7 @@ impl VirtualRouter {
             lower_ignored: false,
             preempt_from: None,
             probing: Probing::default(),
+            suspicion: Suspicion::default(),
             holding: Holding::new(&parameters),
             elsewhere: Elsewhere::new(parameters.addresses.len()),
             back_off: BackOff::default(),
@@ -315,7 +319,7 @@ impl VirtualRouter {
             (State::Initialize, Event::Advertisement(advert)) => self.heard(advert),
             (State::Initialize, Event::Shutdown) => self.shut_down_idle(cx),
 
-            (&State::Backup { active_down }, Event::Timeout) => self.backup_timeout(active_down, cx),
+            (State::Backup { .. }, Event::Timeout) => self.backup_timeout(cx),
             (State::Backup { .. }, Event::Advertisement(advert)) => self.backup_advertisement(advert, cx),
             (State::Backup { .. } | State::Willing, Event::Shutdown) => self.shut_down_idle(cx),
 
@@ -384,7 +388,8 @@ impl VirtualRouter {
                 _ => None,
             },
             State::Backup { active_down } => {
-                Some(self.probe_at(active_down).map_or(active_down, |at| at.min(active_down)))
+                let questions = self.probe_at(active_down).into_iter().chain(self.suspect_at());
+                Some(questions.fold(active_down, Instant::min))
             }
             State::Willing => None,
             State::Claiming { advertise_at, give_up, .. } => {
@@ -543,7 +548,7 @@ impl VirtualRouter {
             reason,
             priority: self.priority(),
             rival: self.rival.map(|rival| (rival.address, rival.priority)),
-            silent: self.rival.filter(|_| reason == Reason::NoResponse).map(|rival| cx.now - rival.heard_at),
+            silent: self.rival.filter(|_| reason.is_silence()).map(|rival| cx.now - rival.heard_at),
             moved_with: self.together.moved_with,
         });
         self.tell_priority(before, cx);

@@ -49,6 +49,9 @@ pub enum Reason {
     Preempted,
     /// Active: no advertisement for the Active_Down_Interval (RFC 8347 `no-response`).
     NoResponse,
+    /// Active: an advertisement was late, the host of the Active Router answered no question, and another
+    /// station did (RFC 8347 `no-response`).
+    Suspected,
     /// Active: went on after a restart, before any backup can have claimed.
     Resumed,
     /// Active: asked whether a better router is there, and none answered.
@@ -92,12 +95,18 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Nothing was heard of the Active Router: it had not resigned, and was not preempted.
+    pub const fn is_silence(self) -> bool {
+        matches!(self, Self::NoResponse | Self::Suspected)
+    }
+
     /// The word in files, JSON and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Priority => "priority",
             Self::Preempted => "preempted",
             Self::NoResponse => "no_response",
+            Self::Suspected => "suspected",
             Self::Resumed => "resumed",
             Self::NoBetterRouter => "no_better_router",
             Self::Startup => "startup",
@@ -181,6 +190,12 @@ pub struct Statistics {
     pub address_conflicts: u64,
     /// Claims after silence while another station still answered for an address.
     pub claims_answered: u64,
+    /// Times that an advertisement was late and the host of the Active Router was asked.
+    pub suspicions: u64,
+    /// Those of them that the host answered.
+    pub suspicions_answered: u64,
+    /// Those of them that it did not answer and another station did, so that it counted as dead.
+    pub suspicions_confirmed: u64,
     /// Gratuitous ARPs and neighbour advertisements sent.
     pub announcements_sent: u64,
 }
@@ -355,6 +370,41 @@ pub enum Verdict {
     Uncounted,
 }
 
+/// What came of asking the host of an Active Router whose advertisement was late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// It answered no question, and another station did: the role is taken.
+    Dead,
+    /// It answered: the Active_Down_Interval holds.
+    Answered,
+    /// Nobody answered, so that it may be this node that is cut off: the Active_Down_Interval holds.
+    Unwitnessed,
+}
+
+/// What is known of the host of the Active Router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SuspicionSnapshot {
+    /// A Backup that would notice the death of the Active Router's host: it has answered lately, on each path,
+    /// so that its silence would say something.
+    pub ready: bool,
+    /// What came of the last suspicion.
+    pub last: Option<LastSuspicion>,
+}
+
+/// A suspicion that is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastSuspicion {
+    /// What came of it.
+    pub finding: Finding,
+    /// The Active Router then, by its address on the router's link.
+    pub of: IpAddr,
+    /// The third station that answered, where that counted.
+    pub third: Option<IpAddr>,
+    /// How long ago.
+    pub ago: Duration,
+}
+
 /// State of one Virtual Router.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RouterSnapshot {
@@ -396,6 +446,8 @@ pub struct RouterSnapshot {
     pub second_path: Option<SecondPathSnapshot>,
     /// What peers and witnesses say; `None` without witnesses.
     pub witness: Option<WitnessSnapshot>,
+    /// What is known of the Active Router's host; `None` without `suspicion`.
+    pub suspicion: Option<SuspicionSnapshot>,
     /// Where our advertisements get to.
     pub delivery: Delivery,
     /// Time since they began to get there, or stopped to.

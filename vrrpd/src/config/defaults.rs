@@ -89,6 +89,7 @@ fn virtual_router(raw: &raw::VirtualRouter) -> Option<VirtualRouter> {
         min_ttl: raw.min_ttl.or(u8::MAX)?,
         second_path: second_path::config(&raw.second_path)?,
         witness: witness::config(raw)?,
+        suspicion: raw.suspicion.or(false)?,
         ipv4_checksum: raw.ipv4_checksum.or(Ipv4Checksum::Auto)?,
         on_conflict: raw.on_conflict.or(OnConflict::Claim)?,
         startup_delay: raw.startup_delay.or(Duration::ZERO)?,

@@ -118,6 +118,7 @@ pub(super) const VIRTUAL_ROUTER: &[Key] = &[
     full("min_ttl"),
     full("second_path"),
     full("witness"),
+    full("suspicion"),
     full("ipv4_checksum"),
     full("on_conflict"),
     full("startup_delay"),

@@ -46,6 +46,12 @@ pub(super) struct Raw {
 }
 
 impl Raw {
+    /// Is the one other node all that is asked?
+    pub(super) fn has_no_third_station(&self) -> bool {
+        let alone = self.peers.given().is_some_and(|peers| peers.len() == 1);
+        alone && matches!(self.witnesses, Field::Absent)
+    }
+
     /// Name of its interface.
     pub(super) fn interface(&self) -> Option<&String> {
         self.interface.given()

@@ -134,6 +134,7 @@ pub(super) fn virtual_router(router: &VirtualRouter) -> Entries {
         entries.push(("witness", witness::show(witness, router.peers.is_empty())));
     }
     entries.extend([
+        ("suspicion", router.suspicion.to_string()),
         ("ipv4_checksum", quoted(checksum(router.ipv4_checksum))),
         ("on_conflict", quoted(router.on_conflict.as_str())),
         ("startup_delay", duration(router.startup_delay)),

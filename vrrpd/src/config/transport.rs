@@ -8,6 +8,7 @@ use super::authentication;
 use super::diagnostic::{Faults, Span};
 use super::raw::{self, no_duplicates};
 use super::second_path;
+use super::suspicion;
 use super::table::{At, Field};
 use super::virtual_address::words;
 use super::witness;
@@ -21,6 +22,7 @@ pub(super) fn check(router: &raw::VirtualRouter, faults: &mut Faults) {
     check_min_ttl(router, faults);
     second_path::check(router, faults);
     witness::check(router, faults);
+    suspicion::check(router, faults);
 }
 
 fn check_source(router: &raw::VirtualRouter, faults: &mut Faults) {

@@ -10,7 +10,7 @@ use super::alarm::Alarm;
 use super::errno_words;
 use super::protocol::{
     ActiveRouter, Address, Authentication, Check, CheckState, ClientLan, Counted, Discarded, Heard,
-    OnFailure, Orders, Priorities, SecondPath, SendFailing, VirtualRouter, Witness,
+    LastSuspicion, OnFailure, Orders, Priorities, SecondPath, SendFailing, Suspicion, VirtualRouter, Witness,
 };
 use super::time::{Span, WallTime};
 use crate::config;
@@ -70,6 +70,7 @@ pub fn virtual_router(
         multicast_group: config.peers.is_empty().then_some(config.multicast_group),
         second_path: config.second_path.as_ref().zip(snapshot.second_path).map(second_path),
         witness: snapshot.witness.map(witness),
+        suspicion: snapshot.suspicion.map(suspicion),
         lease: lease.map(Span),
         fence: None,
         send_failing: match snapshot.delivery {
@@ -105,6 +106,16 @@ fn witness(snapshot: snapshot::WitnessSnapshot) -> Witness {
         peer: snapshot.peer.map(heard),
         witness: snapshot.witness.map(heard),
     }
+}
+
+fn suspicion(snapshot: snapshot::SuspicionSnapshot) -> Suspicion {
+    let last = |it: snapshot::LastSuspicion| LastSuspicion {
+        finding: it.finding,
+        of: it.of,
+        third: it.third,
+        age_ms: u64::try_from(it.ago.as_millis()).unwrap_or(u64::MAX),
+    };
+    Suspicion { ready: snapshot.ready, last: snapshot.last.map(last) }
 }
 
 fn second_path((path, snapshot): (&config::SecondPath, snapshot::SecondPathSnapshot)) -> SecondPath {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use vrrp_proto::snapshot::{
-    GlobalStatistics, LinkStatistics, NewMasterReason, Phase, Reason, StateName, Statistics, Verdict,
+    Finding, GlobalStatistics, LinkStatistics, NewMasterReason, Phase, Reason, StateName, Statistics, Verdict,
 };
 use vrrp_proto::{Family, Priority};
 
@@ -397,6 +397,9 @@ pub struct VirtualRouter {
     /// What peers and witnesses answer; null: no witness is configured.
     #[serde(default)]
     pub witness: Option<Witness>,
+    /// What is known of the Active Router's host; null: `suspicion` is not configured.
+    #[serde(default)]
+    pub suspicion: Option<Suspicion>,
     /// How long the kernel keeps addresses that are not renewed; null: for ever.
     pub lease: Option<Span>,
     /// How long addresses answer after an advertisement, before the packet filter silences them; null: it
@@ -517,6 +520,28 @@ pub struct Witness {
     pub peer: Option<Heard>,
     /// Which witness answered last.
     pub witness: Option<Heard>,
+}
+
+/// What is known of the Active Router's host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspicion {
+    /// A Backup that would follow a dead one early: the host has answered questions lately, on each path.
+    pub ready: bool,
+    /// What came of the last suspicion.
+    pub last: Option<LastSuspicion>,
+}
+
+/// A suspicion that is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSuspicion {
+    /// What came of it: `dead`, `answered` or `unwitnessed`.
+    pub finding: Finding,
+    /// The Active Router then.
+    pub of: IpAddr,
+    /// The third station that answered, where that counted.
+    pub third: Option<IpAddr>,
+    /// How long ago, in milliseconds.
+    pub age_ms: u64,
 }
 
 /// Somebody who was heard.

@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
-use vrrp_proto::snapshot::{Phase, Reason, StateName, Verdict};
+use vrrp_proto::snapshot::{self, Phase, Reason, StateName, Verdict};
 use vrrp_proto::{AdverInterval, Version};
 
 use super::alarm::Level;
 use super::protocol::{
-    Address, Check, CheckState, DnsState, DnsUpdate, Heard, OnFailure, PeerNode, State, VirtualRouter,
+    Address, Check, CheckState, DnsState, DnsUpdate, Heard, LastSuspicion, OnFailure, PeerNode, State,
+    Suspicion, VirtualRouter,
 };
 use super::time::{Span, WallTime, age};
 
@@ -58,6 +59,7 @@ pub fn findings(router: &VirtualRouter, now: WallTime) -> Vec<Finding> {
     findings.extend(router.checks.iter().filter_map(|check| of_check(check, now)));
     findings.extend(of_second_path(router));
     findings.extend(of_witness(router));
+    findings.extend(of_suspicion(router));
     findings.extend(of_priority(router));
     findings.extend(of_preemption(router));
     findings.extend(of_lease(router));
@@ -316,6 +318,36 @@ fn of_witness(router: &VirtualRouter) -> Option<Finding> {
             ),
             format!("ping them from {}; docs/witnesses.md", router.interface),
         ),
+    })
+}
+
+/// Would a dead Active Router be followed early, and what came of the last suspicion?
+fn of_suspicion(router: &VirtualRouter) -> Option<Finding> {
+    let Suspicion { ready, last } = router.suspicion?;
+    let active = router.active_router.as_ref().filter(|active| !active.this_node)?;
+    let last = last.map(|LastSuspicion { finding, of, age_ms, .. }| {
+        let finding = match finding {
+            snapshot::Finding::Dead => "was taken for dead",
+            snapshot::Finding::Answered => "answered",
+            snapshot::Finding::Unwitnessed => "did not answer, nor did a third station",
+        };
+        format!("; last suspicion {} ago: {of} {finding}", age(Duration::from_millis(age_ms)))
+    });
+    let last = last.unwrap_or_default();
+    let of = active.address;
+    Some(match ready {
+        true => Finding {
+            level: Level::Fine,
+            message: format!("suspicion: {of} answers questions, and is followed early should it die{last}"),
+            remedy: None,
+        },
+        false => Finding {
+            level: Level::Fine,
+            message: format!(
+                "suspicion: {of} has not answered a question lately, so it is not followed early{last}"
+            ),
+            remedy: Some(format!("is it among the peers of witness or second_path? ping {of}")),
+        },
     })
 }
 

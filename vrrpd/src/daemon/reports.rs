@@ -5,7 +5,7 @@ use tracing::{debug, error, info, warn};
 use vrrp_proto::absence::Absence;
 use vrrp_proto::action::{Input, Report};
 use vrrp_proto::parameters::{InterfaceState, RouterId};
-use vrrp_proto::snapshot::{Delivery, Reason, StateName};
+use vrrp_proto::snapshot::{Delivery, Finding, Reason, StateName};
 use vrrp_proto::tracking::TrackerState;
 use vrrp_proto::{Instant, Priority};
 
@@ -276,6 +276,16 @@ impl Daemon {
                     info!(virtual_router = config.name, "alarm {name} is over");
                     What::AlarmCleared { virtual_router, name }
                 }
+            }
+            Report::Suspected { router, of, finding, third, silent } => {
+                let silent_ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
+                let what =
+                    What::Suspected { virtual_router: self.name(router), of, silent_ms, finding, third };
+                match finding {
+                    Finding::Answered => info!("{what}"),
+                    Finding::Dead | Finding::Unwitnessed => warn!("{what}"),
+                }
+                what
             }
             // The kernel thread tells it in the kernel's words.
             Report::AddressRefused { .. }

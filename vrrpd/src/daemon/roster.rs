@@ -223,6 +223,7 @@ impl Roster {
             virtual_mac: new.virtual_mac,
             second_path: new.second_path.as_ref().map(|path| self.second_path(path)),
             witness: new.witness.as_ref().map(witness),
+            suspicion: new.suspicion,
             group: Some(new.multicast_group),
             allowed: new
                 .allowed_sources
@@ -267,6 +268,10 @@ impl Roster {
                     interface: path.interface.clone(),
                     source_address: path.source_address,
                     global_source: new.family == Family::Ipv6 && !path.is_link_local(),
+                    stations: match new.suspicion {
+                        true => path.peers.iter().map(|peer| peer.address).collect(),
+                        false => Vec::new(),
+                    },
                 }),
                 stations: stations(new).collect(),
                 group: new.peers.is_empty().then_some(new.multicast_group),

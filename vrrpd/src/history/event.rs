@@ -6,7 +6,7 @@ use std::slice;
 use serde::{Deserialize, Serialize};
 use vrrp_proto::Priority;
 use vrrp_proto::absence::Clock;
-use vrrp_proto::snapshot::{Reason, StateName};
+use vrrp_proto::snapshot::{Finding, Reason, StateName};
 
 use crate::control::protocol::{ActiveRouter, CheckState, Handover};
 use crate::control::time::WallTime;
@@ -56,6 +56,19 @@ pub enum What {
         /// Name of the member of its sync group that it moved with, when `reason` is `sync_group`.
         #[serde(default)]
         moved_with: Option<String>,
+    },
+    /// An advertisement was late, and the host of the Active Router was asked.
+    Suspected {
+        /// Name of the virtual router.
+        virtual_router: String,
+        /// The Active Router.
+        of: IpAddr,
+        /// For how many milliseconds it had been silent.
+        silent_ms: u64,
+        /// What came of it: `dead`, `answered` or `unwitnessed`.
+        finding: Finding,
+        /// The third station that answered, where that counted.
+        third: Option<IpAddr>,
     },
     /// A check changed its state.
     CheckChanged {
@@ -319,6 +332,7 @@ impl What {
             | Self::AddressLost { virtual_router, .. }
             | Self::AddressRefused { virtual_router, .. }
             | Self::PriorityChanged { virtual_router, .. }
+            | Self::Suspected { virtual_router, .. }
             | Self::Asking { virtual_router, .. }
             | Self::Kept { virtual_router, .. }
             | Self::HandedOver { virtual_router, .. }

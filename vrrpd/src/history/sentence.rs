@@ -4,7 +4,7 @@ use std::fmt;
 
 use vrrp_proto::Priority;
 use vrrp_proto::absence::Clock;
-use vrrp_proto::snapshot::{Reason, StateName};
+use vrrp_proto::snapshot::{Finding, Reason, StateName};
 
 use super::{Event, LinkChange, What};
 use crate::control::protocol::{ActiveRouter, state_word};
@@ -63,6 +63,23 @@ impl fmt::Display for What {
                     f,
                     "{virtual_router}: resigned at priority {priority} to let a better router take over"
                 )
+            }
+            Self::Suspected { virtual_router, of, silent_ms, finding, third } => {
+                let silent = seconds(*silent_ms);
+                write!(f, "{virtual_router}: suspected {of} after {silent} without an advertisement: ")?;
+                match (finding, third) {
+                    (Finding::Dead, Some(third)) => {
+                        write!(f, "no answer from {of}, third station {third} answered; its host is dead")
+                    }
+                    (Finding::Dead, None) => write!(f, "no answer from {of}; its host is dead"),
+                    (Finding::Answered, _) => {
+                        write!(f, "{of} answered, so the Active_Down_Interval holds")
+                    }
+                    (Finding::Unwitnessed, _) => write!(
+                        f,
+                        "no answer from {of} nor from a third station, so the Active_Down_Interval holds"
+                    ),
+                }
             }
             Self::Kept { virtual_router, rival: None } => {
                 write!(f, "{virtual_router}: no other router took over; went on as Active")
@@ -168,6 +185,10 @@ impl fmt::Display for Prefix<'_> {
     }
 }
 
+fn seconds(ms: u64) -> String {
+    format!("{}.{:03} s", ms / 1000, ms % 1000)
+}
+
 /// Why a virtual router went to a state: another one of its sync group did.
 pub(super) fn moved_with_words(other: &str) -> String {
     format!("moved with {other}, of the same sync group")
@@ -195,9 +216,15 @@ pub(super) fn because(
             None => format!("took over from a router below our priority {ours}"),
         },
         Reason::NoResponse => match silent_ms {
-            Some(ms) => format!("no advertisement from {who} for {}.{:03} s", ms / 1000, ms % 1000),
+            Some(ms) => format!("no advertisement from {who} for {}", seconds(ms)),
             None => format!("no advertisement from {who} for the Active_Down_Interval"),
         },
+        Reason::Suspected => {
+            let time = silent_ms.map_or(String::new(), |ms| format!(" for {}", seconds(ms)));
+            format!(
+                "no advertisement from {who}{time}, and no answer from its host while a third station answered"
+            )
+        }
         Reason::Resumed => "went on after a restart, before any backup can have claimed".to_owned(),
         Reason::NoBetterRouter => format!("asked for a better router than priority {ours}; none answered"),
         Reason::Startup => "ready, and listening for an Active Router".to_owned(),

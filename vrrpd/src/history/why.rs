@@ -1,6 +1,6 @@
 //! Why is it so? The chain of causes that led to the present state.
 
-use vrrp_proto::snapshot::{Alarm, Reason};
+use vrrp_proto::snapshot::{Alarm, Finding, Reason};
 
 use super::sentence::{because, moved_with_words};
 use super::{Event, History, LinkChange, What};
@@ -123,7 +123,10 @@ fn push_cause(event: &Event, now: WallTime, lines: &mut Vec<String>) {
 fn cause(earlier: &[&Event], effect: &What) -> Option<usize> {
     let by_absence = matches!(
         effect,
-        What::Transition { reason: Reason::HigherPriority | Reason::NoResponse | Reason::Preempted, .. }
+        What::Transition {
+            reason: Reason::HigherPriority | Reason::NoResponse | Reason::Preempted | Reason::Suspected,
+            ..
+        }
     );
     if by_absence && let Some(absence) = just_away(earlier) {
         return Some(absence);
@@ -149,6 +152,9 @@ fn cause(earlier: &[&Event], effect: &What) -> Option<usize> {
                 earlier,
                 |what| matches!(what, What::AlarmRaised { name, .. } if name == Alarm::Isolated.as_str()),
             ),
+            Reason::Suspected => {
+                last(earlier, |what| matches!(what, What::Suspected { finding: Finding::Dead, .. }))
+            }
             Reason::CannotSend => last(earlier, |what| matches!(what, What::SendFailing { .. })),
             Reason::Shutdown => last(earlier, |what| matches!(what, What::Command { .. })),
             Reason::Drained => last(earlier, |what| is_command(what, "drain ")),

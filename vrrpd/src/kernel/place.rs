@@ -83,6 +83,8 @@ pub(crate) struct SecondPlace {
     pub(crate) source_address: Option<IpAddr>,
     /// The peers are not link-local: IPv6 advertisements leave from a global address.
     pub(crate) global_source: bool,
+    /// Addresses that are asked there whether a host is dead.
+    pub(crate) stations: Vec<IpAddr>,
 }
 
 /// A virtual address, and where and how it goes.
@@ -162,14 +164,17 @@ impl Place {
             }
             speaks(second.source_address, second.global_source).from(table, link, before.second_source)
         });
+        let second = self.second.as_ref().and_then(|second| table.link_by_name(&second.interface));
+        let second_mac = MacAddress::new(second.and_then(|link| link.mac).unwrap_or_default());
         let Some(link) = table.link_by_name(&self.interface) else {
-            return Facts { second_source, ..Facts::UNKNOWN };
+            return Facts { second_source, second_mac, ..Facts::UNKNOWN };
         };
         Facts {
             interface: state(Some(link)),
             mac: MacAddress::new(link.mac.unwrap_or_default()),
             device: self.device.as_ref().is_none_or(|device| device.is_ready(table, link.index)),
             second_source,
+            second_mac,
             source: speaks(self.source_address, self.global_source).from(table, link, before.source),
             owned: self.owner && self.addresses.iter().all(|placement| placement.is_there(table)),
             left_over: None,

@@ -228,10 +228,12 @@ impl Worker {
             // A twin of this node is as bad as another holder of a virtual address.
             let sources = self.places.values().filter(here).filter_map(|placed| placed.facts?.source);
             let stations = self.places.values().filter(here).flat_map(|placed| &placed.place.stations);
+            let seconds = self.places.values().filter_map(|placed| placed.place.second.as_ref());
+            let seconds = seconds.filter(|second| second.link == link).flat_map(|second| &second.stations);
             let addresses = placements
                 .map(|placement| placement.address.ip)
                 .chain(sources)
-                .chain(stations.copied())
+                .chain(stations.chain(seconds).copied())
                 .filter(|&ip| Family::of(ip) == family)
                 .collect();
             let Some(interface) = self.table.link(opened.interface) else { continue };

@@ -39,6 +39,7 @@ fn parameters() -> Parameters {
         virtual_mac: false,
         second_path: None,
         witness: None,
+        suspicion: false,
         group: None,
         allowed: [].into(),
         min_hop_limit: 255,

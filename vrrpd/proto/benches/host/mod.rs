@@ -163,6 +163,7 @@ fn parameters(number: u16) -> Parameters {
         virtual_mac: false,
         second_path: None,
         witness: None,
+        suspicion: false,
         group: None,
         allowed: [].into(),
         min_hop_limit: 255,

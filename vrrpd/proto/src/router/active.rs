@@ -29,9 +29,10 @@ impl VirtualRouter {
         self.advertise(cx);
         self.start_announcing(cx);
         self.enter(StateName::Active, why, cx);
-        if why == Reason::NoResponse {
+        if why.is_silence() {
             self.probe_with_claim(cx);
         }
+        self.forget_suspicion();
         if taken_back {
             self.tell_order(OrderOutcome::Done, cx);
         }

@@ -35,6 +35,7 @@ impl VirtualRouter {
         } else if self.accepts(advert) {
             self.accept(advert);
             self.state = State::Backup { active_down: self.active_down() };
+            self.prove(cx);
             self.not_taken_back(cx);
             if self.reason != Reason::HigherPriority && advert.priority >= self.priority() {
                 self.enter(StateName::Backup, Reason::HigherPriority, cx);
@@ -45,8 +46,9 @@ impl VirtualRouter {
     }
 
     /// Row 5, unless a refusal is still too fresh, the loop was away, or the claim is held back.
-    pub(super) fn backup_timeout(&mut self, active_down: Instant, cx: &mut Context<'_>) {
-        self.probe_before_claim(active_down, cx);
+    pub(super) fn backup_timeout(&mut self, cx: &mut Context<'_>) {
+        self.suspect(cx);
+        self.probe_before_claim(cx);
         let State::Backup { active_down } = self.state else { return };
         if cx.now < active_down {
             return;
@@ -101,6 +103,7 @@ impl VirtualRouter {
         match (self.counting.resigned, self.lower_ignored) {
             (true, _) => Reason::Priority,
             (false, true) => Reason::Preempted,
+            (false, false) if self.follows_suspicion() => Reason::Suspected,
             (false, false) => Reason::NoResponse,
         }
     }
@@ -164,6 +167,7 @@ impl VirtualRouter {
     pub(super) fn become_backup(&mut self, active_down: Instant, reason: Reason, cx: &mut Context<'_>) {
         self.lower_ignored = false;
         self.preempt_from = None;
+        self.forget_suspicion();
         self.state = State::Backup { active_down };
         self.not_taken_back(cx);
         self.enter(StateName::Backup, reason, cx);

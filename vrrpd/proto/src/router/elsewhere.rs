@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::paths::Path;
 use super::{Advertisement, Context, HANDOVER, State, VirtualRouter};
 use crate::packet::Sighting;
 use crate::parameters::VirtualAddress;
@@ -64,6 +65,7 @@ impl VirtualRouter {
     pub(super) fn sighted(&mut self, sighting: Sighting, arrived: Instant, cx: &mut Context<'_>) {
         self.client_lan_answered(sighting, arrived);
         self.witness_sighted(sighting, arrived);
+        self.suspect_sighted(Path::First, sighting, arrived, cx);
         let ours = [self.facts.mac, self.mac()];
         if self.facts.source == Some(sighting.address) && !ours.contains(&sighting.mac) {
             self.twin(Some(sighting.mac), cx);
@@ -87,6 +89,11 @@ impl VirtualRouter {
             }
             _ => {}
         }
+    }
+
+    /// The same on the second path, where no clients are: it says who lives.
+    pub(crate) fn sighted_on_second(&mut self, sighting: Sighting, arrived: Instant, cx: &mut Context<'_>) {
+        self.suspect_sighted(Path::Second, sighting, arrived, cx);
     }
 
     /// When a successor that has advertised needs us no more: when it has announced all addresses, or

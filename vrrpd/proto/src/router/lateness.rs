@@ -22,14 +22,20 @@ struct Taken {
     from: IpAddr,
     at: Instant,
     silent: Duration,
+    /// For how long it had to be.
+    patience: Duration,
 }
 
 impl VirtualRouter {
     /// The role is taken for this reason.
     pub(super) fn note_takeover(&mut self, why: Reason, now: Instant) {
-        let silent = self.rival.filter(|_| why == Reason::NoResponse);
-        self.lateness.taken =
-            silent.map(|rival| Taken { from: rival.address, at: now, silent: now - rival.heard_at });
+        let rival = self.rival.filter(|_| why.is_silence());
+        self.lateness.taken = rival.map(|rival| {
+            let silent = now - rival.heard_at;
+            let full = self.active_adver_interval.active_down_interval(self.priority());
+            let patience = if why == Reason::Suspected { silent } else { full };
+            Taken { from: rival.address, at: now, silent, patience }
+        });
     }
 
     /// Whoever goes on speaking as if nothing had happened was late and not dead. Once is an accident:
@@ -43,7 +49,7 @@ impl VirtualRouter {
         }
         let before = self.lateness.mistaken_at.replace(cx.now);
         if before.is_some_and(|at| cx.now - at < REMEMBERED) {
-            let (theirs, ours) = (Value::Time(taken.silent), Value::Time(patience));
+            let (theirs, ours) = (Value::Time(taken.silent), Value::Time(taken.patience));
             let evidence = Evidence { source: advert.source, theirs, ours };
             self.raise(Alarm::LateAdvertisements, evidence, cx);
         }

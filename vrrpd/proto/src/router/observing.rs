@@ -40,6 +40,7 @@ impl VirtualRouter {
             source: self.facts.source,
             second_path: self.second_path(now),
             witness: self.witness(now),
+            suspicion: self.suspicion(now),
             delivery: self.sending.delivery,
             delivery_age: now - self.sending.since,
             statistics: self.statistics,

@@ -53,7 +53,8 @@ impl VirtualRouter {
     }
 
     /// Asks before a claim, if it is time. When that is late, the claim waits.
-    pub(super) fn probe_before_claim(&mut self, active_down: Instant, cx: &mut Context<'_>) {
+    pub(super) fn probe_before_claim(&mut self, cx: &mut Context<'_>) {
+        let State::Backup { active_down } = self.state else { return };
         if self.probe_at(active_down).is_some_and(|at| at <= cx.now) {
             self.ask_holder(cx);
             self.state = State::Backup { active_down: active_down.max(cx.now + self.ahead()) };

@@ -23,6 +23,7 @@ mod sending;
 mod several;
 mod statistics;
 mod stranger;
+mod suspicion;
 mod together;
 mod transport;
 mod version_2;

@@ -187,7 +187,7 @@ impl VirtualRouter {
     }
 
     /// How long a witness that the caller asks may take.
-    fn answer_within(&self) -> Duration {
+    pub(super) fn answer_within(&self) -> Duration {
         2 * self.question_distance()
     }
 
@@ -270,6 +270,8 @@ impl VirtualRouter {
         let Some(witness) = self.parameters.witness.as_ref() else { return };
         let index = witness.neighbours().count() + usize::from(nth);
         if now - asked <= self.answer_within() {
+            let server = witness.tcp.get(usize::from(nth)).map(|server| server.ip());
+            server.into_iter().for_each(|server| self.suspect_witnessed(server, asked));
             self.witness_reached(index, now);
         }
     }
@@ -300,7 +302,7 @@ impl VirtualRouter {
         }
         let interval = self.active_adver_interval.duration();
         let reached = self.witnessing.reached.is_some_and(|at| cx.now - at <= interval);
-        if reached || self.why_claim() != Reason::NoResponse || !self.witnessing.counts(policy) {
+        if reached || !self.why_claim().is_silence() || !self.witnessing.counts(policy) {
             return false;
         }
         if self.witnessing.unanswered >= LATE {

@@ -88,7 +88,9 @@ impl LastEvent {
             (StateName::Active, Reason::Preempted) if owner => Self::OwnerPreempt,
             (StateName::Active, Reason::Preempted) if delayed => Self::PreemptHoldTimeout,
             (StateName::Active, Reason::Preempted) => Self::LowerPriorityMaster,
-            (StateName::Active, Reason::Priority | Reason::NoResponse) => Self::MasterTimeout,
+            (StateName::Active, Reason::Priority | Reason::NoResponse | Reason::Suspected) => {
+                Self::MasterTimeout
+            }
             (StateName::Backup | StateName::Active, _) => Self::None,
         }
     }

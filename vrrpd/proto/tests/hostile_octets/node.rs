@@ -187,6 +187,7 @@ impl World {
             interface: states[usize::from(flags % 4)],
             device: flags & 4 == 0,
             source: (flags & 8 == 0).then_some(ip(own)),
+            second_mac: OWN_MAC,
             second_source: (flags & 16 == 0).then_some(ip("198.51.100.3")),
             owned: flags & 32 == 0,
             left_over: (flags & 64 != 0).then(|| Instant::from_nanos(self.now.as_nanos() - 1_000_000_000)),
@@ -426,6 +427,12 @@ impl World {
                     self.node.question(router, station, &mut [0; ANNOUNCEMENT_MAX]);
                 }
             }
+            Action::Inquire { router } => {
+                let inquired: Vec<_> = self.node.inquired(router).collect();
+                for (link, station) in inquired {
+                    self.node.inquiry(router, link, station, &mut [0; ANNOUNCEMENT_MAX]);
+                }
+            }
             Action::Probe { router } => {
                 let probed: Vec<IpAddr> = self.node.probed(router).collect();
                 for address in probed {
@@ -511,6 +518,7 @@ fn settings(router: RouterId, octets: &mut Octets<'_>) -> Parameters {
         peers: peers.iter().map(|peer| ip(peer)).collect(),
         virtual_mac: flags & 32 != 0 && !owner,
         second_path: (flags & 64 != 0 && !peers.is_empty() && family == Family::Ipv4).then_some(second),
+        suspicion: further & 128 != 0 && !owner,
         allowed: if flags & 128 == 0 {
             [].into()
         } else {

@@ -59,6 +59,7 @@ pub(crate) fn parameters() -> Parameters {
         virtual_mac: false,
         second_path: None,
         witness: None,
+        suspicion: false,
         group: None,
         allowed: [].into(),
         min_hop_limit: 255,
@@ -130,6 +131,7 @@ pub(crate) fn facts(source: &str) -> Facts {
         interface: InterfaceState::Up,
         mac: OWN_MAC,
         second_source: None,
+        second_mac: OWN_MAC,
         device: true,
         source: Some(ip(source)),
         owned: true,
@@ -469,7 +471,7 @@ impl Scene {
             Action::Report(Report::Transition { from, to, reason, .. }) if from != to => {
                 Some(format!("{} {}", to.as_str(), reason.as_str()))
             }
-            Action::Probe { .. } | Action::Report(_) => None,
+            Action::Probe { .. } | Action::Inquire { .. } | Action::Report(_) => None,
         };
         self.actions.iter().filter_map(deed).collect()
     }
@@ -481,6 +483,11 @@ impl Scene {
     /// How often it was asked who has the addresses.
     pub(crate) fn probes(&self) -> usize {
         self.actions.iter().filter(|action| matches!(action, Action::Probe { .. })).count()
+    }
+
+    /// How often the host of the Active Router was asked whether it is there.
+    pub(crate) fn inquiries(&self) -> usize {
+        self.actions.iter().filter(|action| matches!(action, Action::Inquire { .. })).count()
     }
 
     /// Whose addresses were announced.

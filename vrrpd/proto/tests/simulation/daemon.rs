@@ -68,6 +68,7 @@ impl World {
             interface: if up { InterfaceState::Up } else { InterfaceState::Down },
             mac: mac(host),
             second_source: self.settings.second_sources.get(host).copied(),
+            second_mac: mac(host),
             device: true,
             source: Some(self.settings.sources[told]),
             owned: false,
@@ -158,6 +159,10 @@ impl World {
                 self.note(|| format!("{host} <-  {} is at {}", sighting.address, sighting.mac));
                 self.input(host, Input::Sighted { link, sighting, arrived });
             }
+            &Frame::Answer(link, sighting) => {
+                self.note(|| format!("{host} <-  {} is there", sighting.address));
+                self.input(host, Input::Sighted { link, sighting, arrived });
+            }
         }
     }
 
@@ -210,6 +215,7 @@ impl World {
             }
             Action::AskClientLan { .. } => self.ask_client_lan(host),
             Action::Probe { .. } => self.probe(host),
+            Action::Inquire { .. } => self.inquire(host),
             Action::Acquire(ownership) => {
                 if self.bug == Some(Bug::AnnouncedEarly) {
                     self.announce(host, ownership.range.clone(), false);

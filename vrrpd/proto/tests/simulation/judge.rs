@@ -2,7 +2,7 @@
 
 use vrrp_proto::Instant;
 use vrrp_proto::action::{Action, HandedOver, Order, OrderOutcome, Report};
-use vrrp_proto::parameters::OnConflict;
+use vrrp_proto::parameters::{LinkId, OnConflict};
 use vrrp_proto::snapshot::{Phase, Reason, StateName};
 use vrrp_proto::tracking::TrackerState;
 
@@ -10,7 +10,7 @@ use super::bounds;
 use super::cut_off;
 use super::host::ROUTER;
 use super::plan::{self, Group};
-use super::settings::{Flavour, MS};
+use super::settings::{Flavour, MS, SECOND_LINK};
 use super::world::World;
 
 /// No input leads to more actions than this: eight timers, each with a few.
@@ -117,6 +117,9 @@ fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
         silence(world, host);
         contradiction(world, host);
     }
+    if reason == Reason::Suspected {
+        return suspected(world, host);
+    }
     let claimant = &world.hosts[host];
     // With several Active Routers it is the one heard last whose interval counts.
     let last = claimant.overheard.iter().map(|heard| heard.at).max();
@@ -148,6 +151,29 @@ fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
         if reason == Reason::Preempted && !claimant.kernel.holds_all() {
             return world.violate(format!("host {host} preempts host {other} without its addresses"));
         }
+    }
+}
+
+/// A dead host is followed, and one that lives is not: it would have answered, unless much was lost.
+fn suspected(world: &mut World, claimant: usize) {
+    /// Of the frames, in percent: all questions of a suspicion are lost once in ten million times.
+    const LOSS_MAX: u64 = 20;
+    let now = world.now;
+    let heard = &world.hosts[claimant].overheard;
+    let Some(active) = (0..world.hosts.len()).max_by_key(|&other| heard[other].at) else { return };
+    let heard = heard[active];
+    let interval = heard.interval + world.settings.tolerance(heard.interval);
+    if now < heard.at + heard.interval - world.settings.tolerance(interval) {
+        let ago = (now - heard.at) as f64 / MS as f64;
+        return world.violate(format!("host {claimant} suspects host {active} {ago} ms after its last word"));
+    }
+    // As long as it is asked, at the most.
+    let asked_since = now.saturating_sub(interval + 50 * MS);
+    let quiet = world.network_since < asked_since && world.weather.loss_percent <= LOSS_MAX;
+    let paths = if world.settings.second_sources.is_empty() { 1 } else { 2 };
+    let mut links = [LinkId(0), SECOND_LINK].into_iter().take(paths);
+    if quiet && links.any(|link| world.would_answer(claimant, active, link)) {
+        world.violate(format!("host {claimant} takes host {active} for dead, which answers"));
     }
 }
 

@@ -338,6 +338,15 @@ fn plan_trouble(world: &mut World, at: u64) -> u64 {
 }
 
 pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
+    let until = match disturbance {
+        D::Suspend { until, .. } => until,
+        D::Link { .. } | D::Cut { .. } | D::Partition { .. } | D::Isolate { .. } | D::CutSecond { .. } => {
+            world.now
+        }
+        D::HealAll | D::Weather(_) => world.now,
+        _ => 0,
+    };
+    world.network_since = world.network_since.max(until);
     match disturbance {
         D::Start { host } if world.hosts[host].node.is_none() => world.start(host),
         D::Start { .. } => {}

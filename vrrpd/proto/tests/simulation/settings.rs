@@ -75,10 +75,12 @@ pub(crate) enum Bug {
     ReloadIgnored,
     /// A clock runs four times as fast as the others.
     ClockTooFast,
+    /// What a living host answers to a suspicion is not read.
+    HostSaidToBeSilent,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::ReleaseIgnored,
         Self::OutcomesEarly,
         Self::TimersBeforePackets,
@@ -107,6 +109,7 @@ impl Bug {
         Self::FenceNotClosed,
         Self::ReloadIgnored,
         Self::ClockTooFast,
+        Self::HostSaidToBeSilent,
     ];
 }
 
@@ -192,6 +195,7 @@ impl Settings {
                     virtual_mac,
                     second_path: None,
                     witness: None,
+                    suspicion: false,
                     group: None,
                     allowed: [].into(),
                     extra_addresses: 0,
@@ -240,6 +244,9 @@ impl Settings {
         let holding = aside.one_in(3);
         for host in hosts.iter_mut().filter(|_| holding && aside.one_in(2)) {
             host.on_conflict = OnConflict::Hold;
+        }
+        if (witnessed || !second_sources.is_empty()) && aside.one_in(2) {
+            hosts.iter_mut().for_each(|host| host.suspicion = true);
         }
         let interval =
             hosts.iter().map(|host| host.interval.duration().as_nanos() as u64).max().expect("two hosts");

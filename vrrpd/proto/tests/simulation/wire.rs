@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use vrrp_proto::node::MESSAGE_MAX;
 use vrrp_proto::packet::Sighting;
-use vrrp_proto::parameters::Parameters;
+use vrrp_proto::parameters::{LinkId, Parameters};
 
 use super::daemon::mac;
 use super::host::ROUTER;
@@ -66,7 +66,7 @@ impl World {
                 Frame::Advert(packet) => {
                     packet.destination.is_multicast() || packet.destination == self.settings.sources[to]
                 }
-                Frame::Announcement(_) => true,
+                Frame::Announcement(_) | Frame::Answer(..) => true,
             };
             let cut = match second {
                 true => self.cut_second[from][to],
@@ -106,6 +106,37 @@ impl World {
                 self.push(at, Event::Deliver { from: station, to: host, frame, late: false });
             }
         }
+    }
+
+    /// The host of the Active Router, on each path, and third stations.
+    pub(super) fn inquire(&mut self, host: usize) {
+        let Some(node) = &self.hosts[host].node else { return };
+        let asked: Vec<(LinkId, IpAddr)> = node.inquired(ROUTER).collect();
+        for (link, address) in asked {
+            let sources =
+                if link == SECOND_LINK { &self.settings.second_sources } else { &self.settings.sources };
+            let station = sources.iter().position(|&source| source == address);
+            let station = station.unwrap_or(self.hosts.len());
+            let mut lost = || self.random.below(100) < self.weather.loss_percent;
+            let lost = [lost(), lost()].contains(&true);
+            let silent = self.bug == Some(Bug::HostSaidToBeSilent) && station < self.hosts.len();
+            if self.would_answer(host, station, link) && !lost && !silent {
+                let at = self.now + 2 + self.random.below(2 * self.settings.latency);
+                let answer = Sighting { address, mac: mac(station), announced: false, answer: true };
+                let frame = Frame::Answer(link, answer);
+                self.push(at, Event::Deliver { from: station, to: host, frame, late: false });
+            }
+        }
+    }
+
+    /// The kernel of a host that is awake answers, whatever has become of its daemon.
+    pub(crate) fn would_answer(&self, host: usize, station: usize, link: LinkId) -> bool {
+        let awake = self.hosts.get(station).is_none_or(|other| other.kernel.asleep_until <= self.now);
+        awake
+            && match link {
+                SECOND_LINK => !self.cut_second[host][station] && !self.cut_second[station][host],
+                _ => self.reaches(host, station),
+            }
     }
 
     /// A kernel that has an address answers for it, whatever its daemon does, unless the fence is shut.

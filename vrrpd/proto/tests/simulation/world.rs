@@ -29,11 +29,17 @@ pub(crate) struct Packet {
 pub(crate) enum Frame {
     Advert(Packet),
     Announcement(Sighting),
+    /// To a question on that link.
+    Answer(LinkId, Sighting),
 }
 
 impl Frame {
     pub(crate) fn is_on_second(&self) -> bool {
-        matches!(self, Self::Advert(packet) if packet.link == SECOND_LINK)
+        match self {
+            Self::Advert(packet) => packet.link == SECOND_LINK,
+            Self::Announcement(_) => false,
+            Self::Answer(link, _) => *link == SECOND_LINK,
+        }
     }
 }
 
@@ -95,6 +101,8 @@ pub(crate) struct World {
     pub(crate) peace_since: u64,
     /// `both_since[a][b]`: since when these two hear each other and hold the same address.
     pub(crate) both_since: Vec<Vec<Option<u64>>>,
+    /// Since when what gets through, and who is awake, is as it is.
+    pub(crate) network_since: u64,
     /// Since when some that hear each other have no holder, though one of them is well.
     pub(crate) nobody_since: Option<u64>,
     pub(crate) rounds_left: u32,
@@ -132,6 +140,7 @@ impl World {
             weather: Weather::default(),
             calm_since: 0,
             peace_since: 0,
+            network_since: 0,
             nobody_since: None,
             violation: None,
             held_once: false,

@@ -308,6 +308,7 @@ impl<'a> World<'a> {
             interface: InterfaceState::Up,
             mac: mac(index),
             second_source: None,
+            second_mac: MacAddress::default(),
             device: true,
             source: Some(Case::source(index)),
             owned: false,
@@ -432,7 +433,11 @@ impl<'a> World<'a> {
             }
             Action::Report(Report::Gone { .. }) => return self.gone(index),
             // The modelled kernel has no fence: its addresses answer as soon as they are there.
-            Action::Report(_) | Action::AskClientLan { .. } | Action::Probe { .. } | Action::Fence(_) => {
+            Action::Report(_)
+            | Action::AskClientLan { .. }
+            | Action::Inquire { .. }
+            | Action::Probe { .. }
+            | Action::Fence(_) => {
                 return;
             }
         };

@@ -570,6 +570,7 @@ impl World {
             mac: MacAddress::new([2, 0, 0, 0, member as u8, host as u8]),
             device: false,
             second_source: None,
+            second_mac: MacAddress::default(),
             source: Some(self.settings.source(member, host)),
             owned: false,
             left_over,
