@@ -236,7 +236,8 @@ fn contradiction(world: &mut World, claimant: usize) {
     let host = &world.hosts[claimant];
     let holds = host.parameters.on_conflict == OnConflict::Hold;
     let last = host.overheard.iter().map(|heard| heard.at).max().unwrap_or_default();
-    let (from, silence) = (last.max(host.since), 6 * shortest(world));
+    // What made it Backup may have waited in its socket.
+    let (from, silence) = (if last > 0 { last } else { host.since }, 6 * shortest(world));
     let early = world.now + world.settings.tolerance(silence) < from + silence;
     if holds && early && host.contradicted_at.is_some_and(|at| at > from) {
         world.violate(format!("host {claimant} claims as soon as it was told that somebody answers"));
