@@ -91,6 +91,9 @@ impl VirtualRouter {
     /// When the next question is due, or what was answered is judged.
     pub(super) fn suspect_at(&self) -> Option<Instant> {
         let State::Backup { active_down } = self.state else { return None };
+        if !self.parameters.suspicion {
+            return None;
+        }
         match self.suspicion.round(self.counting) {
             Round::Open => {
                 let due = self.late_at();
@@ -177,7 +180,10 @@ impl VirtualRouter {
 
     /// The Active Router has spoken: if that was long ago, it is asked whether it answers questions.
     pub(super) fn prove(&mut self, cx: &mut Context<'_>) {
-        let Some(rival) = self.rival.filter(|_| self.parameters.suspicion) else { return };
+        if !self.parameters.suspicion {
+            return;
+        }
+        let Some(rival) = self.rival else { return };
         if self.suspicion.of != Some(rival.address) {
             self.suspicion.of = Some(rival.address);
             self.suspicion.proved = [None; 2];
@@ -285,8 +291,7 @@ impl VirtualRouter {
     fn may_suspect(&self) -> bool {
         let spoke_last =
             |rival: &Rival| rival.is_active && rival.heard_at == self.counting.from && !self.lower_ignored;
-        self.parameters.suspicion
-            && !self.counting.resigned
+        !self.counting.resigned
             && self.rival.as_ref().is_some_and(spoke_last)
             && self.is_proved(self.counting.from)
     }
