@@ -130,6 +130,8 @@ pub(crate) struct Host {
     pub(crate) spoke_at: u64,
     /// When it asked last who still has an address, if somebody did.
     pub(crate) contradicted_at: Option<u64>,
+    /// When it found the Active Router dead, if nothing has come of that yet.
+    pub(crate) found_dead_at: Option<u64>,
     /// Since when peers and witnesses answer it.
     pub(crate) answered_since: Option<u64>,
     /// Since when nobody answers it, if that has to mean something to it.
@@ -183,6 +185,7 @@ impl Host {
             spoke_last: None,
             spoke_at: 0,
             contradicted_at: None,
+            found_dead_at: None,
             answered_since: None,
             cut_off_since: None,
             resigned: false,
@@ -245,6 +248,7 @@ impl Host {
         self.holding_since = None;
         self.spoke_last = None;
         self.contradicted_at = None;
+        self.found_dead_at = None;
         self.answered_since = None;
         self.cut_off_since = None;
     }

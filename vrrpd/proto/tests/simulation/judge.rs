@@ -3,12 +3,12 @@
 use vrrp_proto::Instant;
 use vrrp_proto::action::{Action, HandedOver, Order, OrderOutcome, Report};
 use vrrp_proto::parameters::{LinkId, OnConflict};
-use vrrp_proto::snapshot::{Phase, Reason, StateName};
+use vrrp_proto::snapshot::{Finding, Phase, Reason, StateName};
 use vrrp_proto::tracking::TrackerState;
 
 use super::bounds;
 use super::cut_off;
-use super::host::ROUTER;
+use super::host::{Overheard, ROUTER};
 use super::plan::{self, Group};
 use super::settings::{Flavour, MS, SECOND_LINK};
 use super::world::World;
@@ -50,7 +50,11 @@ pub(crate) fn actions(world: &mut World, host: usize, actions: &[Action]) {
                 }
                 host.state = *to;
                 host.asking = false;
+                host.found_dead_at = None;
                 host.orders.yielded &= *to != StateName::Active;
+            }
+            Action::Report(Report::Suspected { finding, .. }) => {
+                world.hosts[host].found_dead_at = (*finding == Finding::Dead).then_some(world.now);
             }
             Action::Report(Report::Ordered { outcome, .. }) => answered(world, host, *outcome),
             Action::Report(Report::Asking { .. }) => {
@@ -118,7 +122,7 @@ fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
         contradiction(world, host);
     }
     if reason == Reason::Suspected {
-        return suspected(world, host);
+        return suspected(world, host, priority);
     }
     let claimant = &world.hosts[host];
     // With several Active Routers it is the one heard last whose interval counts.
@@ -155,12 +159,21 @@ fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
 }
 
 /// A dead host is followed, and one that lives is not: it would have answered, unless much was lost.
-fn suspected(world: &mut World, claimant: usize) {
+fn suspected(world: &mut World, claimant: usize, priority: u8) {
     /// Of the frames, in percent: all questions of a suspicion are lost once in ten million times.
     const LOSS_MAX: u64 = 20;
     let now = world.now;
-    let heard = &world.hosts[claimant].overheard;
-    let Some(active) = (0..world.hosts.len()).max_by_key(|&other| heard[other].at) else { return };
+    let host = &world.hosts[claimant];
+    let heard = &host.overheard;
+    // While the kernel adds the addresses, another backup that found the same may have been quicker. One that
+    // ranks lower is preempted.
+    let back = host.orders.waiting == Some(Order::TakeBack);
+    let preempts = back || host.preempts && !host.orders.yielded;
+    let outranked = |heard: &Overheard| {
+        preempts && heard.priority < priority && host.found_dead_at.is_some_and(|found| heard.at >= found)
+    };
+    let others = (0..world.hosts.len()).filter(|&other| !outranked(&heard[other]));
+    let Some(active) = others.max_by_key(|&other| heard[other].at) else { return };
     let heard = heard[active];
     let interval = heard.interval + world.settings.tolerance(heard.interval);
     if now < heard.at + heard.interval - world.settings.tolerance(interval) {
