@@ -260,3 +260,18 @@ fn who_was_away_takes_nothing_back_before_it_has_listened() {
     scene.run_for(A);
     assert_eq!((scene.state(), scene.orders().last()), (StateName::Active, Some(&OrderOutcome::Done)));
 }
+
+/// Seed 20094024: it crashed before a drain was answered, and was reminded of that and of a handover before it.
+/// The drain ends the handover, as it does without a crash.
+#[test]
+fn a_drain_that_is_remembered_ends_a_handover() {
+    let mut scene = Scene::backup(parameters());
+    scene.order(Order::Drain { force: true });
+    scene.order(Order::Yield);
+    scene.order(Order::Undrain);
+    for _ in 0..8 {
+        scene.hear(PEER, 100);
+        scene.run_for(A);
+    }
+    assert_eq!(scene.state(), StateName::Active);
+}

@@ -489,7 +489,8 @@ fn reload(world: &mut World, host: usize) {
     }
 }
 
-/// One order at a time. That it is drained is written down before the node is told.
+/// One order at a time. That it is drained is written down before the node is told. A handover ends with the
+/// drain that followed it, also when a crash left that unanswered.
 fn give_order(world: &mut World, host: usize, order: Order) {
     let given = &mut world.hosts[host];
     if given.node.is_none() || given.gone_by.is_some() || given.orders.waiting.is_some() {
@@ -498,7 +499,7 @@ fn give_order(world: &mut World, host: usize, order: Order) {
     match order {
         Order::Drain { .. } if given.orders.drained => return,
         Order::Drain { .. } => given.orders.drained = true,
-        Order::Undrain => given.orders.drained = false,
+        Order::Undrain => given.orders.yielded &= !std::mem::take(&mut given.orders.drained),
         _ => {}
     }
     given.orders.waiting = Some(order.clone());
