@@ -136,9 +136,14 @@ impl VirtualRouter {
 
     /// Resigns, unless it has, and waits for whoever takes over, for no longer than the addresses are
     /// kept. Where the interval is longer than that, a backup may need more; so may this one, which was
-    /// away, to hear of it.
+    /// away, to hear of it. Who has resigned for another question waits no longer for this one: whoever is
+    /// there has heard that, and the fence counts from the advertisement before. In a sync group all wait as
+    /// long as the one that resigned last.
     pub(super) fn put(&mut self, question: Question, cx: &mut Context<'_>) {
-        let until = self.listened_by(self.successor_by(cx.now));
+        let until = match self.state {
+            State::Asking { until, .. } if self.membership.is_none() => until,
+            _ => self.listened_by(self.successor_by(cx.now)),
+        };
         if !matches!(self.state, State::Asking { .. }) {
             self.resign(cx);
         }

@@ -175,7 +175,9 @@ impl VirtualRouter {
 
     fn ask_for_any(&mut self, question: Question, cx: &mut Context<'_>) {
         self.put(question, cx);
-        self.handing_over = Some(HandingOver { resigned_at: cx.now, successor: None });
+        // It may have resigned before, for a better router.
+        let resigned_at = self.elsewhere.given_up_at;
+        self.handing_over = Some(HandingOver { resigned_at, successor: None });
         self.call(question);
     }
 

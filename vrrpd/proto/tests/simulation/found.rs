@@ -275,3 +275,22 @@ fn a_drain_that_is_remembered_ends_a_handover() {
     }
     assert_eq!(scene.state(), StateName::Active);
 }
+
+/// Seed 20031460: an order that came while it asked for a better router had it wait from the beginning, and
+/// three intervals after its last advertisement the fence closed upon addresses that nobody else had.
+#[test]
+fn who_has_resigned_waits_no_longer_for_an_order() {
+    for order in [Order::HandOver, Order::Drain { force: false }] {
+        let mut scene = Scene::active(with_check(Effect::Demote));
+        scene.check(Passing);
+        scene.forget();
+        scene.check(Failing);
+        scene.run_for(A);
+        scene.order(order);
+        scene.run_for(ms(20) - Duration::from_nanos(1));
+        assert_eq!((scene.advertised(), scene.orders()), (vec![0; 3], vec![]));
+        scene.run_for(Duration::from_nanos(1));
+        assert_eq!(scene.orders(), [OrderOutcome::NobodyFollowed]);
+        assert_eq!((scene.state(), scene.advertised().len()), (StateName::Active, 4));
+    }
+}
