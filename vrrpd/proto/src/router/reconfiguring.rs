@@ -45,6 +45,9 @@ impl VirtualRouter {
             self.witnesses_reconfigured(before.witness.as_ref(), cx);
         }
         let interval_changed = before.interval != self.parameters.interval;
+        if interval_changed {
+            self.questions_respaced(cx.now);
+        }
         if interval_changed && [before.version(), self.parameters.version()].contains(&Version::V2) {
             self.interval_of_all_changed(&before, cx);
         }

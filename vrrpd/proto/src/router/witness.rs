@@ -197,6 +197,11 @@ impl VirtualRouter {
         self.witnessing.unanswered = 0;
     }
 
+    /// The interval is another one. A longer one counts from the next question on.
+    pub(super) fn questions_respaced(&mut self, now: Instant) {
+        self.witnessing.next = self.witnessing.next.min(now + self.question_distance());
+    }
+
     /// Others are to be asked, or the policy is another one.
     pub(super) fn witnesses_reconfigured(&mut self, before: Option<&Witness>, cx: &mut Context<'_>) {
         let now = self.parameters.witness.as_ref();

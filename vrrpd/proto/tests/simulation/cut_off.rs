@@ -1,5 +1,6 @@
 //! Who is cut off from peers and witnesses: it holds nothing for longer than `docs/witnesses.md` says.
 
+use vrrp_proto::AdverInterval;
 use vrrp_proto::parameters::{Witness, WitnessPolicy};
 use vrrp_proto::snapshot::{StateName, Verdict};
 
@@ -51,6 +52,18 @@ pub(crate) fn after_event(world: &mut World, index: usize) {
     if host.is_active() && now > since + bound {
         let time = (now - since) as f64 / MS as f64;
         world.violate(format!("host {index} is cut off for {time} ms and Active"));
+    }
+}
+
+/// A host is given another interval. With a shorter one it gives way by what was due before, or as if it
+/// were cut off now: no node can have asked sooner by an interval that it did not know.
+pub(crate) fn give_interval(world: &mut World, index: usize, interval: AdverInterval) {
+    let before = distance(world, index);
+    world.hosts[index].parameters.interval = interval;
+    let shorter = before.saturating_sub(distance(world, index));
+    let now = world.now;
+    if let Some(since) = world.hosts[index].cut_off_since.as_mut() {
+        *since = (*since + 11 * shorter / 4).min(now.max(*since));
     }
 }
 

@@ -6,6 +6,7 @@ use vrrp_proto::tracking::TrackerState::Passing;
 use vrrp_proto::tracking::{TrackerId, TrackerState};
 use vrrp_proto::{AdverInterval, Priority, Version};
 
+use super::cut_off;
 use super::host::{News, lifetime};
 use super::settings::{Bug, DEMOTE, FAULT, Flavour, HOSTS_MAX, MS, SECOND, TRACKERS, WEIGHT};
 use super::world::{Event, Weather, World};
@@ -469,12 +470,12 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
             world.disturbed_until(until);
         }
         D::Reload { host, preempt_mode, interval } => {
+            // In VRRPv2 another interval is another group.
+            if world.hosts[host].parameters.version() == Version::V3 {
+                cut_off::give_interval(world, host, interval);
+            }
             let reloaded = &mut world.hosts[host];
             reloaded.parameters.preempt_mode = preempt_mode;
-            // In VRRPv2 another interval is another group.
-            if reloaded.parameters.version() == Version::V3 {
-                reloaded.parameters.interval = interval;
-            }
             reloaded.kernel.lifetime = lifetime(&reloaded.parameters);
             reloaded.kernel.fence.reconfigure(&reloaded.parameters);
             reload(world, host);

@@ -292,6 +292,14 @@ fn an_active_router_that_is_cut_off_gives_way_before_a_backup_can_claim() {
 }
 
 #[test]
+fn after_a_reload_to_a_shorter_interval_a_cut_is_noticed_by_that_interval() {
+    let mut scene = active(by_default(), &BOTH);
+    let interval = AdverInterval::from_centiseconds(10).expect("in range");
+    scene.configure(Parameters { interval, ..by_default() });
+    assert_eq!(until_it_moves(&mut scene, &[], 10 * A), Some(11 * interval.duration() / 4));
+}
+
+#[test]
 fn an_active_router_that_anybody_answers_keeps_the_role() {
     for policy in POLICIES {
         for answers in [&BOTH[..], &[PEER], &[GATEWAY]] {
