@@ -261,15 +261,9 @@ impl Performer {
         counted
     }
 
-    /// What cannot be asked is not answered either, which is what the node goes by.
     fn ask_client_lan(&self, router: RouterId, node: &Node) {
         let Some(sockets) = self.sockets_of(router) else { return };
-        for station in node.stations(router) {
-            let mut frame = [0; ANNOUNCEMENT_MAX];
-            if let Some(octets) = node.question(router, station, &mut frame) {
-                let _ = sockets.announcer.send(&frame[..octets]);
-            }
-        }
+        node.stations(router).for_each(|station| ask(sockets, |frame| node.question(router, station, frame)));
     }
 
     /// On each path by its own interface.
@@ -277,10 +271,7 @@ impl Performer {
         let Some(family) = self.wiring(router).map(|wiring| wiring.family) else { return };
         for (link, station) in node.inquired(router) {
             let Some(sockets) = self.sockets_at(link, family) else { continue };
-            let mut frame = [0; ANNOUNCEMENT_MAX];
-            if let Some(octets) = node.inquiry(router, link, station, &mut frame) {
-                let _ = sockets.announcer.send(&frame[..octets]);
-            }
+            ask(sockets, |frame| node.inquiry(router, link, station, frame));
         }
     }
 
@@ -292,15 +283,9 @@ impl Performer {
         self.tell_kernel(Kernel::Renew(ownership, at));
     }
 
-    /// As with the clients' LAN.
     fn probe(&self, router: RouterId, node: &Node) {
         let Some(sockets) = self.sockets_of(router) else { return };
-        for address in node.probed(router) {
-            let mut frame = [0; ANNOUNCEMENT_MAX];
-            if let Some(octets) = node.probe(router, address, &mut frame) {
-                let _ = sockets.announcer.send(&frame[..octets]);
-            }
-        }
+        node.probed(router).for_each(|address| ask(sockets, |frame| node.probe(router, address, frame)));
     }
 
     fn tell_kernel(&mut self, request: Kernel) {
@@ -330,4 +315,12 @@ fn fault_of(part: u64) -> Option<usize> {
 
 fn link_of(of_pair: u64) -> Option<LinkId> {
     u16::try_from(of_pair >> 1).ok().map(LinkId)
+}
+
+/// Sends a question. What cannot be asked is not answered either, which is what the node goes by.
+fn ask(sockets: &LinkSockets, write: impl FnOnce(&mut [u8; ANNOUNCEMENT_MAX]) -> Option<usize>) {
+    let mut frame = [0; ANNOUNCEMENT_MAX];
+    if let Some(octets) = write(&mut frame) {
+        let _ = sockets.announcer.send(&frame[..octets]);
+    }
 }

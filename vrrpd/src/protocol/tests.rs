@@ -204,3 +204,22 @@ fn the_loop_leaves_the_processor_to_others_after_long_without_a_wait() {
     assert!(clock::now() - before >= WAIT, "it has not rested");
     assert!(protocol.waited > before, "that it has is not known");
 }
+
+#[test]
+fn packets_that_keep_coming_are_left_to_gather_and_nothing_else_is() {
+    let wires = wires();
+    let mut protocol = Loop::new(wires, Arc::default()).expect("a timer and an epoll");
+    let event = |data| EpollEvent::new(EpollFlags::EPOLLIN, data);
+    let mut turn = |events: &[EpollEvent]| {
+        let now = clock::now();
+        protocol.waited = now;
+        protocol.rest(now, events);
+        (protocol.hurried, clock::now() - now)
+    };
+    // A turn in which this thread had to wait for its processor is not one of a burst.
+    let gathered = (0..1000).map(|_| turn(&[event(1)])).find(|&(hurried, _)| hurried > HURRIED);
+    assert!(gathered.expect("packets keep coming").1 >= WAIT, "it has not rested");
+    for other in [MESSAGES, TIMER] {
+        assert_eq!(turn(&[event(1), event(other)]).0, 0);
+    }
+}
