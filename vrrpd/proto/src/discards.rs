@@ -85,7 +85,10 @@ impl Discarded {
 
     /// When there is something to tell.
     pub(crate) fn due_at(&self) -> Option<Instant> {
-        self.records.iter().flatten().filter(|_| self.untold > 0).filter_map(Record::due_at).min()
+        if self.untold == 0 {
+            return None;
+        }
+        self.records.iter().flatten().filter_map(Record::due_at).min()
     }
 
     /// What an observer may see.

@@ -126,8 +126,11 @@ impl Shown {
     }
 
     fn conditions_due_at(&self) -> Option<Instant> {
+        if !self.any {
+            return None;
+        }
         let each = |condition: &Condition| [condition.raised.due_at(), condition.ends_at()];
-        self.alarms.iter().filter(|_| self.any).flat_map(each).flatten().min()
+        self.alarms.iter().flat_map(each).flatten().min()
     }
 }
 
@@ -157,7 +160,7 @@ impl VirtualRouter {
     pub(super) fn show(&mut self, alarm: Alarm, is_so: bool, evidence: Evidence, cx: &mut Context<'_>) {
         if is_so {
             self.raise(alarm, evidence, cx);
-        } else if self.shown.alarms[alarm as usize].evidence.source == evidence.source {
+        } else if self.shown.any && self.shown.alarms[alarm as usize].evidence.source == evidence.source {
             self.over(alarm, cx);
         }
     }
@@ -267,9 +270,18 @@ impl VirtualRouter {
 
     /// Tells what has changed, as far as it is not too soon.
     pub(crate) fn tell_shown(&mut self, cx: &mut Context<'_>) {
+        if self.shown.any {
+            self.tell_conditions(cx);
+        }
+        self.tell_discards(self.parameters.link, cx);
+        if let Some(form) = self.shown.form.tell(cx.now, FORM_SPACING) {
+            cx.report(Report::ChecksumForm { router: self.id, form });
+        }
+    }
+
+    fn tell_conditions(&mut self, cx: &mut Context<'_>) {
         let router = self.id;
-        let conditions = Alarm::ALL.into_iter().zip(&mut self.shown.alarms).filter(|_| self.shown.any);
-        for (alarm, condition) in conditions {
+        for (alarm, condition) in Alarm::ALL.into_iter().zip(&mut self.shown.alarms) {
             if condition.ends_at().is_some_and(|at| at <= cx.now) {
                 condition.raised.now = false;
             }
@@ -278,9 +290,5 @@ impl VirtualRouter {
             }
         }
         self.shown.any = self.shown.conditions_due_at().is_some();
-        self.tell_discards(self.parameters.link, cx);
-        if let Some(form) = self.shown.form.tell(cx.now, FORM_SPACING) {
-            cx.report(Report::ChecksumForm { router, form });
-        }
     }
 }
