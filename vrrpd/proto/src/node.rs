@@ -17,7 +17,9 @@ use crate::packet::{
 use crate::parameters::{LinkId, Parameters, RouterId};
 pub use crate::router::Way;
 use crate::router::{Context, Event, REPORT_SPACING, VirtualRouter};
-use crate::snapshot::{AddressSnapshot, Discards, GlobalStatistics, LinkStatistics, RouterSnapshot};
+use crate::snapshot::{
+    AddressSnapshot, Discards, GlobalStatistics, LinkStatistics, RouterOutline, RouterSnapshot,
+};
 use crate::sync_group::Group;
 use crate::tracking::{Assessment, Effect, TrackerId, TrackerState, Tracking};
 use crate::{Family, Instant, MacAddress, Priority, Vrid};
@@ -329,6 +331,12 @@ impl Node {
         let waits_for = group.and_then(|group| group.first_unwilling(&self.routers));
         let frozen = self.frozen(router).is_some();
         Some(RouterSnapshot { waits_for, frozen, ..router.snapshot(now) })
+    }
+
+    /// The same in few words.
+    pub fn outline(&self, router: RouterId, now: Instant) -> Option<RouterOutline> {
+        let router = self.router(router)?;
+        Some(RouterOutline { frozen: self.frozen(router).is_some(), ..router.outline(now) })
     }
 
     /// The addresses of a router, in configured order.

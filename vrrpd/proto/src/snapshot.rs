@@ -405,6 +405,24 @@ pub struct LastSuspicion {
     pub ago: Duration,
 }
 
+/// The few words of a [`RouterSnapshot`] that say how a Virtual Router stands, for an observer that asks
+/// after each input: the whole is kilobytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouterOutline {
+    /// As RFC 9568 names it.
+    pub state: StateName,
+    /// What is under way.
+    pub phase: Phase,
+    /// Priority in force.
+    pub priority: Priority,
+    /// Do checks count as they stood when they were frozen?
+    pub frozen: bool,
+    /// Does the clients' LAN answer? `None` without a second path.
+    pub client_lan: Option<TrackerState>,
+    /// Is this node cut off? `None` without witnesses.
+    pub verdict: Option<Verdict>,
+}
+
 /// State of one Virtual Router.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RouterSnapshot {

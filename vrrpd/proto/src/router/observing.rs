@@ -2,18 +2,30 @@
 
 use super::{State, VirtualRouter};
 use crate::Instant;
-use crate::snapshot::{ActiveRouter, LastEvent, NewMasterReason, Phase, Reason, RouterSnapshot, StateName};
+use crate::snapshot::{
+    ActiveRouter, LastEvent, NewMasterReason, Phase, Reason, RouterOutline, RouterSnapshot, StateName,
+};
 
 impl VirtualRouter {
+    /// What an observer may see, in few words.
+    pub(crate) fn outline(&self, now: Instant) -> RouterOutline {
+        RouterOutline {
+            state: self.state_name(),
+            phase: self.phase(now),
+            priority: self.priority(),
+            frozen: self.frozen.is_some(),
+            client_lan: self.client_lan_effect().map(|(_, state)| state),
+            verdict: self.verdict(),
+        }
+    }
+
     /// What an observer may see.
     pub(crate) fn snapshot(&self, now: Instant) -> RouterSnapshot {
-        let state = self.state_name();
+        let RouterOutline { state, phase, priority, frozen, .. } = self.outline(now);
         let active_router = match (state, self.rival) {
-            (StateName::Active, _) => self.facts.source.map(|address| ActiveRouter {
-                address,
-                priority: self.priority(),
-                this_node: true,
-            }),
+            (StateName::Active, _) => {
+                self.facts.source.map(|address| ActiveRouter { address, priority, this_node: true })
+            }
             (StateName::Backup, Some(rival)) if rival.is_active => {
                 Some(ActiveRouter { address: rival.address, priority: rival.priority, this_node: false })
             }
@@ -22,11 +34,11 @@ impl VirtualRouter {
         RouterSnapshot {
             state,
             reason: self.reason,
-            phase: self.phase(now),
+            phase,
             standing: self.standing,
-            frozen: self.frozen.is_some(),
+            frozen,
             age: now - self.since,
-            priority: self.priority(),
+            priority,
             moved_with: self.together.moved_with,
             // The node knows the others.
             waits_for: None,
@@ -49,8 +61,8 @@ impl VirtualRouter {
             last_event: self.last_event,
             new_master_reason: self.new_master_reason,
             last_adv_source: self.last_adv_source,
-            active_down_interval: self.active_adver_interval.active_down_interval(self.priority()),
-            skew_time: self.active_adver_interval.skew_time(self.priority()),
+            active_down_interval: self.active_adver_interval.active_down_interval(priority),
+            skew_time: self.active_adver_interval.skew_time(priority),
         }
     }
 

@@ -372,12 +372,18 @@ impl VirtualRouter {
         Some(WitnessSnapshot {
             peer: last(&mut stations().take(first).filter_map(answers)),
             witness: last(&mut stations().skip(first).filter_map(answers)),
-            verdict: match self.witnessing.reached {
-                _ if self.is_cut_off() => Verdict::Isolated,
-                _ if self.witnessing.is_silent() => Verdict::Uncounted,
-                Some(_) => Verdict::Answered,
-                None => Verdict::Unknown,
-            },
+            verdict: self.verdict()?,
+        })
+    }
+
+    /// The same in one word.
+    pub(super) fn verdict(&self) -> Option<Verdict> {
+        self.parameters.witness.as_ref()?;
+        Some(match self.witnessing.reached {
+            _ if self.is_cut_off() => Verdict::Isolated,
+            _ if self.witnessing.is_silent() => Verdict::Uncounted,
+            Some(_) => Verdict::Answered,
+            None => Verdict::Unknown,
         })
     }
 }

@@ -262,30 +262,31 @@ pub(crate) fn after_run(world: &mut World, index: usize, next: Option<Instant>) 
     let now = world.now;
     let Some(node) = &world.hosts[index].node else { return };
     let clock = Instant::from_nanos(world.hosts[index].clock);
-    let Some(snapshot) = node.snapshot(ROUTER, clock) else { return };
+    let Some(outline) = node.outline(ROUTER, clock) else { return };
     if world.hosts[index].phase == Phase::BackOff && world.hosts[index].fit() {
         world.disturbed();
     }
-    let running = Some(&snapshot).filter(|_| snapshot.state != StateName::Initialize);
-    world.hosts[index].phase = snapshot.phase;
-    world.hosts[index].priority = Some(snapshot.priority);
-    world.hosts[index].client_lan = running.and_then(|it| Some(it.second_path.as_ref()?.client_lan));
-    world.hosts[index].verdict = running.and_then(|it| Some(it.witness.as_ref()?.verdict));
+    let running = Some(outline).filter(|_| outline.state != StateName::Initialize);
+    world.hosts[index].phase = outline.phase;
+    world.hosts[index].priority = Some(outline.priority);
+    world.hosts[index].client_lan = running.and_then(|it| it.client_lan);
+    world.hosts[index].verdict = running.and_then(|it| it.verdict);
     if next.is_some_and(|next| next <= clock) {
+        let snapshot = world.hosts[index].node.as_ref().and_then(|node| node.snapshot(ROUTER, clock));
         world.violate(format!("host {index} is drained and its timer has run out already: {snapshot:?}"));
     }
-    if snapshot.state != world.hosts[index].state {
-        world.violate(format!("host {index} is {:?} and did not report it", snapshot.state));
+    if outline.state != world.hosts[index].state {
+        world.violate(format!("host {index} is {:?} and did not report it", outline.state));
     }
     let host = &world.hosts[index];
     let drained = host.orders.drained && host.orders.waiting.is_none();
-    if drained && snapshot.state != StateName::Initialize {
-        world.violate(format!("host {index} is drained and {:?}", snapshot.state));
+    if drained && outline.state != StateName::Initialize {
+        world.violate(format!("host {index} is drained and {:?}", outline.state));
         return;
     }
     let tracking = &host.parameters.tracking;
     let plain = tracking.is_empty() && host.parameters.second_path.is_none();
-    if plain && snapshot.priority != host.parameters.priority {
+    if plain && outline.priority != host.parameters.priority {
         world.violate(format!("host {index} does not go by the priority that it was told last"));
         return;
     }
@@ -293,12 +294,12 @@ pub(crate) fn after_run(world: &mut World, index: usize, next: Option<Instant>) 
     if let Some(frozen) = frozen
         && !tracking.is_empty()
         && host.told != frozen
-        && !snapshot.frozen
+        && !outline.frozen
     {
         world.violate(format!("host {index} is frozen and goes by what its checks say now"));
         return;
     }
-    if snapshot.state == StateName::Backup && snapshot.phase == Phase::Settled {
+    if outline.state == StateName::Backup && outline.phase == Phase::Settled {
         // Counted from the last advertisement that came, or from when it began to listen; whoever
         // was away itself, or cut off, listens for one interval and Skew_Time.
         let interval = world.settings.interval;
