@@ -24,6 +24,8 @@ mod judge;
 mod kernel;
 #[path = "simulation/plan.rs"]
 mod plan;
+#[path = "simulation/queue.rs"]
+mod queue;
 #[path = "simulation/random.rs"]
 mod random;
 mod scene;

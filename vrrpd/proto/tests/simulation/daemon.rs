@@ -170,7 +170,7 @@ impl World {
     pub(super) fn input(&mut self, host: usize, input: Input<'_>) {
         let now = Instant::from_nanos(self.hosts[host].clock);
         let Some(node) = &mut self.hosts[host].node else { return };
-        let mut actions = Vec::new();
+        let mut actions = std::mem::take(&mut self.actions);
         node.handle(input, now, &mut actions);
         judge::actions(self, host, &actions);
         let mut next = 0;
@@ -178,6 +178,8 @@ impl World {
             next += 1;
             self.perform(host, action, &mut actions);
         }
+        actions.clear();
+        self.actions = actions;
     }
 
     /// Says what was said before, though the node is silent.

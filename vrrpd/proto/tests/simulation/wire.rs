@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use vrrp_proto::node::MESSAGE_MAX;
 use vrrp_proto::packet::Sighting;
 use vrrp_proto::parameters::{LinkId, Parameters};
 
@@ -15,12 +14,12 @@ use super::world::{Event, Frame, Packet, World};
 impl World {
     /// For how many destinations the kernel took it, and for how many not.
     pub(super) fn send(&mut self, host: usize, priority: vrrp_proto::Priority) -> (u16, u16) {
-        let Some(node) = self.hosts[host].node.take() else { return (0, 0) };
         let (mut sent, mut failed) = (0, 0);
-        let mut buffer = [0; MESSAGE_MAX];
-        let destinations: Vec<IpAddr> = node.destinations(ROUTER).collect();
-        for destination in destinations {
-            let Some(length) = node.advertisement(ROUTER, priority, destination, &mut buffer) else {
+        for nth in 0.. {
+            let Some(node) = &self.hosts[host].node else { break };
+            let Some(destination) = node.destinations(ROUTER).nth(nth) else { break };
+            let Some(length) = node.advertisement(ROUTER, priority, destination, self.message.as_mut_slice())
+            else {
                 continue;
             };
             if self.hosts[host].send_fails {
@@ -30,10 +29,9 @@ impl World {
             sent += 1;
             let way = node.way(ROUTER, destination).expect("it is one of the destinations");
             let source = if way.link == SECOND_LINK { way.source } else { self.settings.sources[host] };
-            let packet = Packet { source, destination, link: way.link, payload: buffer[..length].into() };
-            self.carry(host, Frame::Advert(packet));
+            let payload = self.message[..length].into();
+            self.carry(host, Frame::Advert(Packet { source, destination, link: way.link, payload }));
         }
-        self.hosts[host].node = Some(node);
         (sent, failed)
     }
 

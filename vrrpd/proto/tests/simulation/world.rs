@@ -1,15 +1,18 @@
 //! Hosts with real nodes on a modelled LAN, in virtual time: one queue of events, one seed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use vrrp_proto::action::Action;
+use vrrp_proto::node::MESSAGE_MAX;
 use vrrp_proto::packet::Sighting;
 use vrrp_proto::parameters::{LinkId, Parameters};
 
 use super::host::{Host, News};
 use super::judge;
 use super::plan::{self, Disturbance};
+use super::queue::Queue;
 use super::random::Random;
 use super::settings::{Bug, Flavour, MS, SECOND_LINK, Settings};
 
@@ -109,8 +112,10 @@ pub(crate) struct World {
     pub(crate) violation: Option<String>,
     /// No address may be without a holder any more (only [`Flavour::Planned`]).
     pub(crate) held_once: bool,
-    queue: BTreeMap<(u64, u64), Event>,
-    sequence: u64,
+    queue: Queue<Event>,
+    /// Kept for what it holds room for: the actions of one input, and one message.
+    pub(super) actions: Vec<Action>,
+    pub(super) message: Box<[u8; MESSAGE_MAX]>,
     log: VecDeque<(u64, String)>,
     verbose: bool,
 }
@@ -144,8 +149,9 @@ impl World {
             nobody_since: None,
             violation: None,
             held_once: false,
-            queue: BTreeMap::new(),
-            sequence: 0,
+            queue: Queue::new(),
+            actions: Vec::new(),
+            message: Box::new([0; MESSAGE_MAX]),
             log: VecDeque::new(),
             verbose: false,
         };
@@ -176,7 +182,7 @@ impl World {
 
     /// The next event; false after the last one, or a violation.
     fn step(&mut self) -> bool {
-        let Some(((at, _), event)) = self.queue.pop_first() else { return false };
+        let Some((at, event)) = self.queue.pop() else { return false };
         self.now = at;
         if matches!(event, Event::NextRound) && !plan::next_round(self) {
             return false;
@@ -201,8 +207,7 @@ impl World {
     }
 
     pub(crate) fn push(&mut self, at: u64, event: Event) {
-        self.sequence += 1;
-        self.queue.insert((at.max(self.now), self.sequence), event);
+        self.queue.push(at.max(self.now), event);
     }
 
     /// The network or a host is not at peace now.
