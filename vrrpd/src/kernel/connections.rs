@@ -3,10 +3,12 @@
 //!
 //! Connections of this host are ended while the address is still here, which resets them at once. Those that
 //! are only translated, as the port mappings of containers are, belong to no socket that could be ended.
-//! Their clients are made to speak ([`tickle`]) when the address is gone, and the successor resets them. That
+//! Their clients are made to speak ([`tickle`]) when the address is gone, and the successor resets them. Who
+//! they are is [found] when the role is given up, while the address still answers. All that
 //! is done on a thread of its own: the connection tracking may have a million entries, and other addresses
 //! are waiting for the kernel thread.
 
+mod found;
 mod post;
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use found::Found;
 use netlink::{Address, Ended, Flow, Flows, LinkIndex};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -40,6 +43,8 @@ type Ends = (SocketAddr, SocketAddr);
 
 /// What the thread is asked for.
 enum Order {
+    /// These addresses are about to go: find who has connections to them.
+    Look(BTreeSet<IpAddr>),
     /// These addresses are gone.
     Tell(Farewell),
     /// They are here again: nobody is to be told anything any more.
@@ -47,7 +52,7 @@ enum Order {
 }
 
 /// Addresses that are gone.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Farewell {
     addresses: BTreeSet<IpAddr>,
     /// Connections of this host that were not ended.
@@ -97,7 +102,18 @@ impl Worker {
             Some((self.table.link_by_name(&device.name)?.index, parent.index))
         });
         let below = parents.collect();
-        let order = Order::Tell(Farewell { addresses, left: left.into_iter().collect(), below });
+        self.order(Order::Tell(Farewell { addresses, left: left.into_iter().collect(), below }));
+    }
+
+    /// The role of these addresses is given up. Who has connections to them is found while they still
+    /// answer: it takes time, the more the busier the host is.
+    pub(super) fn look_for_clients(&mut self, addresses: BTreeSet<IpAddr>) {
+        if !addresses.is_empty() {
+            self.order(Order::Look(addresses));
+        }
+    }
+
+    fn order(&mut self, order: Order) {
         if self.teller.is_none() {
             match Teller::start(self.notes.clone()) {
                 Ok(teller) => self.teller = Some(teller),
@@ -138,32 +154,111 @@ impl Teller {
 }
 
 fn serve(orders: &Receiver<Order>, notes: &UnboundedSender<Note>) {
-    let mut gone = Farewell::default();
-    let mut again = Again::default();
+    let mut duties = Duties::default();
     loop {
-        let order = match again.at {
+        let order = match duties.due() {
             Some(at) => orders.recv_timeout(at.saturating_duration_since(Instant::now())),
             None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        match order {
-            // Many routers that leave together are one question to the kernel.
-            Ok(order) => std::iter::once(order).chain(orders.try_iter()).for_each(|order| match order {
-                Order::Tell(more) => gone.extend(more),
-                Order::Keep(addresses) => {
-                    gone.keep(&addresses);
-                    again.keep(&addresses);
-                }
-            }),
-            Err(RecvTimeoutError::Timeout) => again.send(),
-            Err(RecvTimeoutError::Disconnected) => return,
+        let over = matches!(order, Err(RecvTimeoutError::Disconnected));
+        // Many routers that leave together are one question to the kernel.
+        order.into_iter().chain(orders.try_iter()).for_each(|order| duties.note(order));
+        let told = duties.perform(over);
+        if told != Told::default() {
+            drop(notes.send(Note::Told(told)));
         }
-        if !gone.addresses.is_empty() {
-            let (sent, told) = std::mem::take(&mut gone).tell();
-            again.add(sent);
-            if told != Told::default() {
-                drop(notes.send(Note::Told(told)));
+        if over {
+            return;
+        }
+    }
+}
+
+/// What the thread was asked for and has not done.
+#[derive(Default)]
+struct Duties {
+    /// Addresses whose connections are to be found.
+    look: BTreeSet<IpAddr>,
+    found: Found,
+    gone: Farewell,
+    rest: Rest,
+    again: Again,
+}
+
+/// Addresses that went, with clients that were not found in time: their connections are younger than the
+/// list, or there was none.
+#[derive(Default)]
+struct Rest {
+    farewell: Farewell,
+    /// Whose clients were told.
+    done: BTreeSet<Ends>,
+    at: Option<Instant>,
+}
+
+impl Duties {
+    fn note(&mut self, order: Order) {
+        match order {
+            Order::Look(addresses) => self.look.extend(addresses),
+            Order::Tell(more) => {
+                self.look.retain(|address| !more.addresses.contains(address));
+                self.gone.extend(more);
+            }
+            Order::Keep(addresses) => {
+                self.look.retain(|address| !addresses.contains(address));
+                self.found.forget(&addresses);
+                self.gone.keep(&addresses);
+                self.rest.farewell.keep(&addresses);
+                self.again.keep(&addresses);
             }
         }
+    }
+
+    /// When there is something to do without another order.
+    fn due(&self) -> Option<Instant> {
+        [self.rest.at, self.again.at].into_iter().flatten().min()
+    }
+
+    /// Does what is due, the most urgent first; `over`: nothing can be left for later.
+    fn perform(&mut self, over: bool) -> Told {
+        let mut told = Told::default();
+        if !self.gone.addresses.is_empty() {
+            self.tell_found(&mut told);
+        }
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| over || at <= Instant::now());
+        if is_due(self.rest.at) {
+            self.tell_rest(&mut told);
+        }
+        if is_due(self.again.at) && !over {
+            self.again.send();
+        }
+        if !self.look.is_empty() && !over {
+            self.found.look(std::mem::take(&mut self.look), Instant::now());
+        }
+        told
+    }
+
+    /// Tells whom it knows of. The others are looked for at once where nobody has looked, else in a moment:
+    /// more addresses may follow, and their clients need not wait for a list.
+    fn tell_found(&mut self, told: &mut Told) {
+        let gone = std::mem::take(&mut self.gone);
+        let now = Instant::now();
+        let (known, flows) = self.found.take(&gone.addresses, now);
+        let due = if known == gone.addresses { now + MOMENT } else { now };
+        self.rest.at = Some(self.rest.at.map_or(due, |at| at.min(due)));
+        self.rest.farewell.extend(Farewell { left: BTreeSet::new(), ..gone.clone() });
+        self.rest.done.extend(&gone.left);
+        self.rest.done.extend(flows.iter().map(ends));
+        self.again.add(gone.tell(&flows, told));
+    }
+
+    fn tell_rest(&mut self, told: &mut Told) {
+        let Rest { farewell, done, .. } = std::mem::take(&mut self.rest);
+        let mut listed = found::tracked(&farewell.addresses);
+        told.troubles.append(&mut listed.troubles);
+        let (old, new): (Vec<Flow>, Vec<Flow>) =
+            listed.flows.into_iter().partition(|flow| done.contains(&ends(flow)));
+        // Of a connection of this host that was not ended, or somebody has sent on it since.
+        remove(&old, told);
+        self.again.add(farewell.tell(&new, told));
     }
 }
 
@@ -179,16 +274,17 @@ impl Farewell {
         self.left.retain(|(server, _)| !addresses.contains(&server.ip()));
     }
 
-    /// Tells the clients, within bounds, and gives those that were told.
-    fn tell(mut self) -> (Vec<Tickle>, Told) {
-        let mut told = Told::default();
-        let flows = tracked(&self.addresses, &mut told);
-        let mut post = match Post::open(std::mem::take(&mut self.below)) {
+    /// Tells the clients of these and of those that are left, within bounds, and gives what they were sent.
+    fn tell(mut self, flows: &[Flow], told: &mut Told) -> Vec<Tickle> {
+        if flows.is_empty() && self.left.is_empty() {
+            return Vec::new();
+        }
+        let mut post = match Post::open(self.below) {
             Ok(post) => post,
             Err(trouble) => {
-                told.left_out = flows.len() + self.left.len();
+                told.left_out += flows.len() + self.left.len();
                 told.troubles.insert(trouble);
-                return (Vec::new(), told);
+                return Vec::new();
             }
         };
         let mut sent = Vec::new();
@@ -196,48 +292,31 @@ impl Farewell {
             // A client behind this host answers through it, and would be answered by what it was translated to
             // as long as there is the entry. So would one that has not heard of the move. And should the
             // address come back, nothing must lead to a container that is not there any more.
-            if let Err(error) = Flows::open().and_then(|mut flows| flows.remove(some)) {
-                told.troubles.insert(error.to_string());
-            }
-            let ends = some.iter().map(|flow| (flow.server, flow.client));
-            for ends in ends.clone() {
+            remove(some, told);
+            for ends in some.iter().map(ends) {
                 self.left.remove(&ends);
             }
-            sent.extend(post.deliver(ends, &mut told));
+            sent.extend(post.deliver(some.iter().map(ends), told));
         }
         let over = self.left.len().saturating_sub(MOST);
         if over > 0 {
             told.left_out += over;
             told.troubles.insert(format!("this host has more than {MOST} connections of its own"));
         }
-        sent.extend(post.deliver(self.left.into_iter().take(MOST), &mut told));
-        (sent, told)
+        sent.extend(post.deliver(self.left.into_iter().take(MOST), told));
+        sent
     }
 }
 
-/// Connections to these addresses that the host tracks, whoever their sockets belong to.
-fn tracked(addresses: &BTreeSet<IpAddr>, told: &mut Told) -> Vec<Flow> {
-    // Where nothing is tracked the kernel is not asked, which could load a module of it.
-    let count = std::fs::read_to_string(TRACKED).unwrap_or_default();
-    if matches!(count.trim(), "" | "0") {
-        return Vec::new();
+/// Has the host forget connections that it tracks.
+fn remove(flows: &[Flow], told: &mut Told) {
+    if let Err(error) = Flows::open().and_then(|mut open| open.remove(flows)) {
+        told.troubles.insert(error.to_string());
     }
-    match Flows::open().and_then(|mut flows| flows.list(addresses, MOST, TO_LIST)) {
-        Ok(listed) => {
-            if listed.incomplete {
-                told.troubles.insert(format!(
-                    "there may be more than {} tracked connections, or it took longer than {} ms to list them",
-                    listed.flows.len(),
-                    TO_LIST.as_millis()
-                ));
-            }
-            listed.flows
-        }
-        Err(error) => {
-            told.troubles.insert(error.to_string());
-            Vec::new()
-        }
-    }
+}
+
+fn ends(flow: &Flow) -> Ends {
+    (flow.server, flow.client)
 }
 
 /// Who was told, and is told once more: what was said may have been lost, or the answer gone to us because the
@@ -270,14 +349,12 @@ impl Again {
     }
 }
 
-/// How many connections are tracked.
-const TRACKED: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
 /// Time for the connections of addresses that go, which another node may have by now.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Connections whose clients are told at a time.
 const MOST: usize = 16384;
-/// The longest that it takes to find them.
-const TO_LIST: Duration = Duration::from_millis(300);
+/// Until those are looked for that are younger than the list.
+const MOMENT: Duration = Duration::from_millis(20);
 /// The longest that it takes to tell them. The daemon's end waits for both.
 const TO_SEND: Duration = Duration::from_millis(300);
 /// Entries that are removed before their clients are told.

@@ -8,7 +8,7 @@ use netlink::{Address, Request};
 use vrrp_proto::action::Ownership;
 use vrrp_proto::parameters::RouterId;
 
-use super::tenure::address_of;
+use super::tenure::{Target, address_of};
 use super::{Note, Place, Placed, Worker, place};
 use crate::clock;
 use crate::fence::{Guarded, Live, Message, Term};
@@ -105,6 +105,7 @@ impl Worker {
             placed.renewed = None;
         }
         self.set_lifetime(ownership, Some(place::farewell(lease)));
+        self.look_for_clients(self.ours_among(ownership).iter().map(Target::ip).collect());
     }
 
     /// Another lease than before is configured while addresses are held.

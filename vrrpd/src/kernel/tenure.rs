@@ -1,6 +1,7 @@
 //! What the protocol thread wants done to addresses: taken, kept, given up, given back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use netlink::{Address, AddressOptions, Change, LinkIndex, Request};
 use vrrp_proto::action::{Outcome, Ownership};
@@ -183,7 +184,7 @@ impl Worker {
         self.free_released(ownership);
         self.let_go(ownership);
         self.tell_outcome(ownership.router, ownership.ticket, Outcome::Released);
-        self.tell_clients(ours.iter().map(|target| target.address.ip).collect(), left);
+        self.tell_clients(ours.iter().map(Target::ip).collect(), left);
         self.save_record();
     }
 
@@ -327,6 +328,10 @@ pub(super) struct Target {
 }
 
 impl Target {
+    pub(super) fn ip(&self) -> IpAddr {
+        self.address.ip
+    }
+
     fn addition(&self, lifetime: Option<u32>) -> Request {
         let &Self { link, address, .. } = self;
         Request::AddAddress { link, address, lifetime, options: self.options.clone() }

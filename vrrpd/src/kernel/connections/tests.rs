@@ -1,5 +1,6 @@
 //! What leaves for whom, in a network namespace.
 
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
 use netlink::Requester;
@@ -59,6 +60,14 @@ fn farewell(clients: &[&str]) -> Farewell {
     Farewell { addresses: BTreeSet::from([address(SERVER).ip()]), left, below: BTreeMap::new() }
 }
 
+/// What is left to do after that, and what was done.
+fn tell(gone: Farewell) -> (Duties, Told) {
+    let mut duties = Duties::default();
+    duties.note(Order::Tell(gone));
+    let told = duties.perform(false);
+    (duties, told)
+}
+
 fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
@@ -86,7 +95,7 @@ fn clients_are_told_by_the_way_that_leads_to_them_and_the_others_counted() {
             "198.51.100.9:50003",
             "192.0.2.193:4",
         ];
-        let (sent, told) = farewell(&clients).tell();
+        let (mut duties, told) = tell(farewell(&clients));
         let frames = [expected("192.0.2.9:50000", 9), expected("203.0.113.9:50001", 1)].concat();
         assert_eq!(stripped(heard(&wire)), frames);
         assert_eq!((told.connections, told.left_out), (2, 2), "one is here, and finds out by itself");
@@ -96,12 +105,10 @@ fn clients_are_told_by_the_way_that_leads_to_them_and_the_others_counted() {
             ["there is no route to some clients", "this host knows no MAC address of some clients any more"]
         );
 
-        let mut again = Again::default();
-        again.add(sent);
-        again.keep(&BTreeSet::from([address("192.0.2.202:1").ip()]));
-        again.send();
+        duties.note(Order::Keep(BTreeSet::from([address("192.0.2.202:1").ip()])));
+        duties.again.send();
         assert_eq!(stripped(heard(&wire)), frames, "once more");
-        again.send();
+        duties.again.send();
         assert!(heard(&wire).is_empty(), "and no more");
     });
 }
@@ -111,18 +118,17 @@ fn nobody_is_told_once_more_of_an_address_that_is_here_again() {
     in_network_namespace(|| {
         lab();
         let wire = listen("eth1");
-        let (sent, _) = farewell(&["192.0.2.9:50000"]).tell();
+        let (mut duties, _) = tell(farewell(&["192.0.2.9:50000"]));
         assert_eq!(heard(&wire).len(), 2);
-        let mut again = Again::default();
-        again.add(sent);
-        assert!(again.at.is_some());
-        again.keep(&BTreeSet::from([address(SERVER).ip()]));
-        again.send();
+        assert!(duties.due().is_some());
+        duties.note(Order::Keep(BTreeSet::from([address(SERVER).ip()])));
+        duties.again.send();
         assert!(heard(&wire).is_empty());
 
-        let mut gone = farewell(&["192.0.2.9:50000"]);
-        gone.keep(&BTreeSet::from([address(SERVER).ip()]));
-        assert!(gone.addresses.is_empty() && gone.left.is_empty());
+        duties.note(Order::Tell(farewell(&["192.0.2.9:50000"])));
+        duties.note(Order::Keep(BTreeSet::from([address(SERVER).ip()])));
+        assert_eq!(duties.perform(true), Told::default());
+        assert!(heard(&wire).is_empty());
     });
 }
 
@@ -132,10 +138,86 @@ fn nothing_leaves_by_a_device_whose_mac_address_is_another_nodes_now() {
         lab();
         let (device, parent) = (listen("eth1"), listen("eth3"));
         let below = BTreeMap::from([(link("eth0"), link("eth2"))]);
-        let (_, told) = Farewell { below, ..farewell(&["192.0.2.9:50000"]) }.tell();
+        let (_, told) = tell(Farewell { below, ..farewell(&["192.0.2.9:50000"]) });
         assert_eq!(told.connections, 1);
         assert!(heard(&device).is_empty());
         assert_eq!(stripped(heard(&parent)), expected("192.0.2.9:50000", 9));
+    });
+}
+
+/// Connections to [`SERVER`] that the host tracks: their clients' ports.
+fn tracked() -> Vec<u16> {
+    let flows = found::tracked(&BTreeSet::from([address(SERVER).ip()])).flows;
+    flows.iter().map(|flow| flow.client.port()).collect()
+}
+
+/// [`SERVER`] is mapped to the listener.
+fn map_server() -> TcpListener {
+    ip("link set lo up");
+    ["192.0.2.201", "192.0.2.202"].iter().for_each(|address| ip(&format!("address add {address}/32 dev lo")));
+    let rules = "table ip t {
+        chain o { type nat hook output priority -100; ip daddr 192.0.2.201 tcp dport 443 dnat to 192.0.2.202:8443; }
+    }";
+    let done = Command::new("nft").arg(rules).status().expect("nftables is there");
+    assert!(done.success(), "{rules}");
+    TcpListener::bind("192.0.2.202:8443").expect("nobody else is here")
+}
+
+/// Both ends of a connection to [`SERVER`], and the client's port.
+fn connect(listener: &TcpListener) -> (TcpStream, TcpStream, u16) {
+    let client = TcpStream::connect(SERVER).expect("it is mapped");
+    let port = client.local_addr().expect("connected").port();
+    (client, listener.accept().expect("a connection waits").0, port)
+}
+
+#[test]
+fn who_was_found_before_the_address_went_is_told_before_the_kernel_is_asked_again() {
+    in_network_namespace(|| {
+        let listener = map_server();
+        let (_client, _server, before) = connect(&listener);
+        let mut duties = Duties::default();
+        duties.note(Order::Look(BTreeSet::from([address(SERVER).ip()])));
+        assert_eq!(duties.perform(false), Told::default());
+        let (_other_client, _other_server, since) = connect(&listener);
+        assert_eq!(BTreeSet::from_iter(tracked()), BTreeSet::from([before, since]));
+
+        let mut told = Told::default();
+        duties.note(Order::Tell(farewell(&[])));
+        duties.tell_found(&mut told);
+        assert_eq!(tracked(), [since], "a list would have shown both");
+        assert!(duties.due().is_some());
+        duties.tell_rest(&mut told);
+        assert!(tracked().is_empty());
+        assert_eq!(
+            (duties.due(), told),
+            (None, Told::default()),
+            "both are here, and find out by themselves"
+        );
+    });
+}
+
+#[test]
+fn what_was_found_is_for_the_tenure_that_ends() {
+    in_network_namespace(|| {
+        let addresses = BTreeSet::from([address(SERVER).ip()]);
+        let now = Instant::now();
+        let found = || {
+            let mut duties = Duties::default();
+            duties.found.look(addresses.clone(), now);
+            duties
+        };
+        assert_eq!(found().found.take(&addresses, now + found::FRESH - MOMENT).0, addresses);
+        assert_eq!(
+            found().found.take(&addresses, now + found::FRESH).0,
+            BTreeSet::new(),
+            "from an earlier one"
+        );
+        let mut kept = found();
+        kept.note(Order::Keep(addresses.clone()));
+        assert_eq!(kept.found.take(&addresses, now).0, BTreeSet::new(), "it goes on");
+        kept.note(Order::Look(addresses.clone()));
+        kept.note(Order::Tell(farewell(&[])));
+        assert!(kept.look.is_empty(), "too late to look first");
     });
 }
 
@@ -146,7 +228,7 @@ fn more_connections_than_there_is_room_for_are_counted() {
         let mut gone = farewell(&[]);
         let client = |number: usize| u16::try_from(number).expect("a port");
         gone.left = (0..MOST + 3).map(|n| (address(SERVER), ([192, 0, 2, 9], client(n)).into())).collect();
-        let (_, told) = gone.tell();
+        let (_, told) = tell(gone);
         assert_eq!(told.connections + told.left_out, MOST + 3);
         assert!(told.left_out >= 3 && !told.troubles.is_empty(), "{told:?}");
     });
