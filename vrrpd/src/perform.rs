@@ -28,7 +28,7 @@ use crate::protocol::{Gauges, Kernel, Note, Wires, socket_number};
 const WATCHER: u64 = 1 << 32;
 /// The same of what hears behind Authentication Headers.
 const SEALED: u64 = 2 << 32;
-/// The same of what was refused for the first fault; those for the others follow. Nobody waits for them.
+/// The same of what was refused for the first fault; those for the others follow.
 const REFUSED: u64 = 3 << 32;
 
 const HEADERS_MAX: usize = ETHERNET_HEADER + HEADER_MAX;
@@ -128,10 +128,10 @@ impl Performer {
         0..u64::try_from(self.sockets.len()).expect("numbers of 17 bits")
     }
 
-    /// The numbers of all sockets that have what was refused, whether they are open or not.
-    pub(crate) fn refused(&self) -> impl Iterator<Item = u64> + use<> {
-        self.pairs()
-            .flat_map(|pair| (REFUSED..).step_by(1 << 32).take(FAULTS.len()).map(move |fault| fault | pair))
+    /// Has a packet of this pair told that there was no room for others?
+    pub(crate) fn overran(&self, pair: u64) -> bool {
+        let sockets = usize::try_from(pair).ok().and_then(|index| self.sockets.get(index)?.as_deref());
+        sockets.is_some_and(|sockets| sockets.receiver.has_overrun())
     }
 
     /// What the kernel dropped since the last look, of what was refused for one fault or, by the number of
@@ -165,10 +165,10 @@ impl Performer {
         self.announcers[index] = announcer;
     }
 
-    /// Takes other sockets for a link and family. The old ones close.
+    /// Takes other sockets for a link and family. The old ones close. What was refused goes to an epoll of its own.
     pub(crate) fn replace_sockets(
         &mut self,
-        epoll: &Epoll,
+        [epoll, refused]: [&Epoll; 2],
         link: LinkId,
         family: Family,
         sockets: Option<Box<LinkSockets>>,
@@ -183,15 +183,20 @@ impl Performer {
             for file in [old.watcher.as_fd(), old.receiver.as_fd()] {
                 epoll.delete(file).expect("it has been waited for");
             }
+            for file in &old.refused {
+                refused.delete(file).expect("it has been looked at");
+            }
         }
         if let Some(sockets) = &self.sockets[index] {
             let event = |number| EpollEvent::new(EpollFlags::EPOLLIN, number);
+            let mut of_faults = (number | REFUSED..).step_by(1 << 32).zip(&sockets.refused);
             let added = epoll
                 .add(&sockets.receiver, event(number))
                 .and_then(|()| epoll.add(&sockets.watcher, event(number | WATCHER)))
                 .and_then(|()| {
                     sockets.sealed.iter().try_for_each(|one| epoll.add(one, event(number | SEALED)))
-                });
+                })
+                .and_then(|()| of_faults.try_for_each(|(number, one)| refused.add(one, event(number))));
             added.expect("an open socket can be waited for");
         }
     }

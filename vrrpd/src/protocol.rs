@@ -35,7 +35,7 @@ use crate::perform::{Performer, Wiring};
 const PACKETS_AT_ONCE: usize = 8192;
 /// After so many of them advertisements that are due leave.
 const PACKETS_BETWEEN: usize = 256;
-/// How often it is looked at what the kernel refused, when nobody asks.
+/// How often it is looked whether the kernel refused anything, when nobody asks.
 const ASIDE: Duration = Duration::from_secs(1);
 /// The same as [`PACKETS_AT_ONCE`], of what was refused for one fault on one interface.
 const REFUSED_AT_ONCE: usize = 256;
@@ -182,6 +182,8 @@ struct Loop {
     epoll: Epoll,
     /// The timer and the messages alone.
     resting: Epoll,
+    /// What was refused. Nobody waits for it, it is only looked at.
+    refused: Epoll,
     /// The end of the last wait.
     waited: Instant,
     /// Turns in a row that packets alone have brought about, each soon after the one before.
@@ -208,6 +210,7 @@ impl Loop {
         let timer =
             TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         let resting = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let refused = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         for epoll in [&epoll, &resting] {
             epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
             epoll.add(&wires.messages, EpollEvent::new(EpollFlags::EPOLLIN, MESSAGES))?;
@@ -216,6 +219,7 @@ impl Loop {
             node: Node::new(),
             epoll,
             resting,
+            refused,
             waited: Instant::ZERO,
             hurried: 0,
             aside: Instant::ZERO,
@@ -366,10 +370,14 @@ impl Loop {
         Some(arrived)
     }
 
-    /// Judges what the kernel refused, as far as there was room for it, and counts the rest.
+    /// Judges what the kernel refused, as far as there was room for it, and counts the rest. One call when
+    /// nothing was; a socket that has nothing to read has turned nothing away for want of room either.
     fn look_aside(&mut self) {
         self.aside = clock::now() + ASIDE;
-        for socket in self.performer.refused() {
+        let mut events = [EpollEvent::empty(); 64];
+        // The sockets of a large host take turns.
+        let ready = self.refused.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+        for socket in events[..ready].iter().map(EpollEvent::data) {
             for _ in 0..REFUSED_AT_ONCE {
                 if self.take_in(socket).is_none() {
                     break;
@@ -378,7 +386,9 @@ impl Loop {
             self.count_unread(socket);
         }
         for pair in self.performer.pairs() {
-            self.count_unread(pair);
+            if self.performer.overran(pair) {
+                self.count_unread(pair);
+            }
         }
     }
 
@@ -401,7 +411,8 @@ impl Loop {
                 Some(Message::Wiring(router, wiring)) => self.performer.wire(router, wiring),
                 Some(Message::Announcer { link, announcer }) => self.performer.announce_on(link, announcer),
                 Some(Message::Sockets { link, family, sockets }) => {
-                    self.performer.replace_sockets(&self.epoll, link, family, sockets);
+                    let epolls = [&self.epoll, &self.refused];
+                    self.performer.replace_sockets(epolls, link, family, sockets);
                 }
                 Some(Message::Observe(observation)) => self.observe(observation),
                 Some(Message::Stop) => return ControlFlow::Break(()),
@@ -432,8 +443,11 @@ impl Loop {
     }
 
     fn observe(&mut self, mut observation: Box<Observation>) {
-        // What has come counts.
+        // What has come counts, and what no packet has told of yet.
         self.look_aside();
+        for pair in self.performer.pairs() {
+            self.count_unread(pair);
+        }
         let now = clock::now();
         observation.at = now;
         for &router in &observation.asked {

@@ -75,6 +75,12 @@ impl Receiver {
         total.wrapping_sub(std::mem::replace(&mut self.dropped, total))
     }
 
+    /// Has a packet told that there was no room for others before it, which
+    /// [`newly_dropped`](Self::newly_dropped) has not counted?
+    pub(crate) fn has_overrun(&self) -> bool {
+        self.inbox.dropped() != self.dropped
+    }
+
     /// The next packet, or `None` when there is none.
     ///
     /// # Errors

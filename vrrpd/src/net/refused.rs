@@ -1,6 +1,7 @@
 //! What the kernel turned away for one fault, for whoever looks: a few packets, and the number of the others.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use socket2::{Domain, Socket, Type};
@@ -15,7 +16,7 @@ use super::{Incoming, doing, filter, sys};
 /// Room for packets, in octets as the kernel counts them: for some hundred, enough to say who sends them.
 const ROOM: usize = 96 << 10;
 
-/// Has what was turned away for one fault. Nobody waits for it.
+/// Has what was turned away for one fault. Nobody waits for it, but whether there is any is looked at.
 #[derive(Debug)]
 pub(crate) struct Refused {
     socket: Arc<Socket>,
@@ -69,5 +70,11 @@ impl Refused {
     /// Packets since the last look that there was no room for.
     pub(crate) fn newly_dropped(&self) -> u32 {
         sys::newly_dropped(&self.socket)
+    }
+}
+
+impl AsFd for Refused {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
