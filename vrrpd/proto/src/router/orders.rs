@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 
 use super::{Advertisement, Context, Next, Question, State, VirtualRouter};
-use crate::action::{HandedOver, Order, OrderOutcome, OrderRefusal, Report};
+use crate::action::{HandedOver, Order, OrderOutcome, OrderRefusal, Report, Ticket};
 use crate::snapshot::{Reason, Standing, StateName};
 use crate::tracking::{TrackerId, TrackerState};
 use crate::{Instant, Priority};
@@ -17,6 +17,8 @@ use crate::{Instant, Priority};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HandingOver {
     resigned_at: Instant,
+    /// The tenure that is to end, with a release that makes another of it.
+    tenure: Ticket,
     successor: Option<Successor>,
 }
 
@@ -80,7 +82,7 @@ impl VirtualRouter {
             State::Active { .. } | State::Listening { .. } | State::Asking { .. } if force => {
                 self.standing = Standing::Drained;
                 self.order_number = Some(number);
-                self.handing_over = Some(HandingOver { resigned_at: cx.now, successor: None });
+                self.await_successor(cx.now);
                 self.leave(Reason::Drained, cx);
                 return None;
             }
@@ -176,9 +178,12 @@ impl VirtualRouter {
     fn ask_for_any(&mut self, question: Question, cx: &mut Context<'_>) {
         self.put(question, cx);
         // It may have resigned before, for a better router.
-        let resigned_at = self.elsewhere.given_up_at;
-        self.handing_over = Some(HandingOver { resigned_at, successor: None });
+        self.await_successor(self.elsewhere.given_up_at);
         self.call(question);
+    }
+
+    fn await_successor(&mut self, resigned_at: Instant) {
+        self.handing_over = Some(HandingOver { resigned_at, tenure: self.ticket(), successor: None });
     }
 
     /// Somebody speaks up while an order waits for a successor.
@@ -221,9 +226,15 @@ impl VirtualRouter {
         }
     }
 
-    /// The addresses are gone from here.
+    /// The addresses are gone from here, unless it is only now that a slow kernel has let go of those of a tenure
+    /// before.
     pub(super) fn let_go(&mut self, cx: &mut Context<'_>) {
-        let Some(HandingOver { resigned_at, successor }) = self.handing_over.take() else { return };
+        let ticket = self.ticket();
+        let Some(HandingOver { resigned_at, successor, .. }) =
+            self.handing_over.take_if(|handing| handing.tenure != ticket)
+        else {
+            return;
+        };
         let outcome = match successor {
             None => OrderOutcome::LeftAlone,
             Some(Successor { address, priority, heard_at }) => OrderOutcome::HandedOver(HandedOver {

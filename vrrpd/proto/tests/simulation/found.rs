@@ -294,3 +294,36 @@ fn who_has_resigned_waits_no_longer_for_an_order() {
         assert_eq!((scene.state(), scene.advertised().len()), (StateName::Active, 4));
     }
 }
+
+/// Seed 20145577: the kernel was slow, and had only now let go of what the router had held before it became Active
+/// again. That answered the drain which it had been ordered meanwhile: nobody was there to take over.
+#[test]
+fn the_end_of_a_tenure_before_answers_no_order() {
+    for order in [Order::HandOver, Order::Drain { force: false }] {
+        let mut scene = Scene::active(parameters());
+        scene.kernel = Kernel::Mute;
+        scene.hear(PEER, 200);
+        scene.run_for(4 * A);
+        assert_eq!((scene.state(), scene.count("release")), (StateName::Active, 1));
+        scene.order(order);
+        scene.outcome(Outcome::Released);
+        assert_eq!(scene.orders(), []);
+        scene.run_for(A + ms(20));
+        assert_eq!((scene.state(), scene.orders()), (StateName::Active, vec![OrderOutcome::NobodyFollowed]));
+    }
+}
+
+/// An order to go at once does end with its own release, after such an answer.
+#[test]
+fn a_forced_drain_is_answered_by_its_own_release() {
+    let mut scene = Scene::active(parameters());
+    scene.kernel = Kernel::Mute;
+    scene.hear(PEER, 200);
+    scene.run_for(4 * A);
+    scene.order(Order::Drain { force: true });
+    scene.outcome(Outcome::Released);
+    scene.run_for(A + ms(20));
+    assert_eq!((scene.state(), scene.orders()), (StateName::Initialize, vec![]));
+    scene.outcome(Outcome::Released);
+    assert_eq!(scene.orders(), [OrderOutcome::LeftAlone]);
+}
