@@ -117,6 +117,14 @@ impl VirtualRouter {
         }
     }
 
+    /// The last advertisement of the router from which this one takes its role back. It has said nothing yet: one
+    /// that cannot have an address leaves the role to the other without a word, which every Backup would take for the
+    /// word of the one that is Active.
+    pub(super) fn takes_back_from(&self, now: Instant) -> Option<Advertisement> {
+        let rival = self.rival.filter(|rival| rival.lives(now))?;
+        matches!(self.state, State::Listening { takes_back: true, .. }).then(|| rival.last_word())
+    }
+
     /// The role is still ours, and the neighbours may have followed another router.
     pub(super) fn speak_again(&mut self, cx: &mut Context<'_>) {
         if let Some(rival) = &mut self.rival {

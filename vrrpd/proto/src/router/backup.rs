@@ -202,8 +202,7 @@ impl VirtualRouter {
         let Some(rival) = self.rival.filter(|rival| self.lower_ignored && rival.lives(now)) else {
             return false;
         };
-        let Rival { address: source, priority, interval, heard_at: arrived, .. } = rival;
-        let last = Advertisement { source, priority, interval, arrived };
+        let last = rival.last_word();
         let accepted = self.accepts(last);
         if accepted {
             self.accept(last);
@@ -309,5 +308,11 @@ impl Rival {
     /// Active, and not silent for as long as the first of its backups waits.
     pub(super) fn lives(&self, now: Instant) -> bool {
         self.is_active && now < self.heard_at + 3 * self.interval.duration()
+    }
+
+    /// Its last advertisement.
+    pub(super) fn last_word(self) -> Advertisement {
+        let Self { address: source, priority, interval, heard_at: arrived, .. } = self;
+        Advertisement { source, priority, interval, arrived }
     }
 }

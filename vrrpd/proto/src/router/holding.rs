@@ -292,6 +292,9 @@ impl VirtualRouter {
             self.holding.part = true;
             return self.claimed(cx);
         }
+        if let Some(last) = self.takes_back_from(cx.now) {
+            return self.give_way(last, Reason::AddressRefused, cx);
+        }
         match self.state {
             State::Claiming { .. } => {
                 self.together.joining = false;

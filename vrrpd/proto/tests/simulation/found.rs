@@ -9,7 +9,7 @@ use vrrp_proto::snapshot::StateName;
 use vrrp_proto::tracking::Effect;
 use vrrp_proto::tracking::TrackerState::{Failing, Passing};
 
-use super::scene::{A, Kernel, PEER, Scene, addresses, ms, parameters, with_check};
+use super::scene::{A, Kernel, PEER, Scene, addresses, ms, parameters, with_addresses, with_check};
 
 /// Seed 1073: at 1.33 s the lease is 2 s, and the question lasts up to 2.68 s from its last renewal.
 #[test]
@@ -326,4 +326,47 @@ fn a_forced_drain_is_answered_by_its_own_release() {
     assert_eq!((scene.state(), scene.orders()), (StateName::Initialize, vec![]));
     scene.outcome(Outcome::Released);
     assert_eq!(scene.orders(), [OrderOutcome::LeftAlone]);
+}
+
+/// Seeds 20174464 and 20184681: it took its role back after a pause, was refused an address, and resigned, which
+/// was answered 10 ms later: both held the addresses for so much longer, and any third one would have claimed.
+#[test]
+fn who_cannot_take_its_role_back_after_all_leaves_it_without_a_word() {
+    for (kernel, there) in [(Kernel::Refusing(0), [false; 2]), (Kernel::Refusing(1), [true, false])] {
+        let mut scene = Scene::active(with_addresses(&["192.0.2.1", "192.0.2.4"]));
+        scene.pass(10 * A);
+        scene.woke();
+        scene.drained();
+        scene.kernel = kernel;
+        scene.forget();
+        scene.hear(PEER, 100);
+        assert_eq!(
+            (scene.deeds(), scene.present()),
+            (vec!["acquire 0..2".to_owned(), "backup address_refused".to_owned()], there.to_vec())
+        );
+        scene.run_for(ms(20) - Duration::from_nanos(1));
+        assert_eq!(scene.count("release"), 0, "whoever advertises first and adds then has the time for it");
+        scene.run_for(Duration::from_nanos(1));
+        assert_eq!((scene.count("release"), scene.advertised()), (1, vec![]));
+        scene.run_for(3 * A);
+        assert_eq!((scene.state(), scene.advertised()), (StateName::Backup, vec![]));
+    }
+}
+
+/// The same, and the other one resigns meanwhile: then nobody else is there.
+#[test]
+fn who_takes_its_role_back_from_one_that_resigns_goes_on_with_what_it_has() {
+    let mut scene = Scene::active(with_addresses(&["192.0.2.1", "192.0.2.4"]));
+    scene.pass(10 * A);
+    scene.woke();
+    scene.drained();
+    scene.kernel = Kernel::Mute;
+    scene.forget();
+    scene.hear(PEER, 100);
+    scene.hear(PEER, 0);
+    scene.outcome(Outcome::Refused { index: 1, errno: 13 });
+    scene.outcome(Outcome::Acquired);
+    assert_eq!(scene.advertised(), [0; 3]);
+    scene.run_for(A + ms(20));
+    assert_eq!((scene.state(), scene.advertised()), (StateName::Active, vec![0, 0, 0, 150]));
 }
