@@ -142,7 +142,7 @@ pub(crate) struct VirtualRouter {
     new_beat: bool,
     /// When the wall clock alone made it listen last.
     suspected_at: Option<Instant>,
-    /// No claim before that: the loop was away.
+    /// No claim before that, and no end of a question without an answer: the loop was away.
     listens_until: Instant,
     statistics: Statistics,
     /// The addresses as they stand in advertisements.

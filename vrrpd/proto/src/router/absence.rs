@@ -47,6 +47,7 @@ impl VirtualRouter {
                 self.state = State::Listening { until: heard_by, takes_back: false };
             }
             State::Asking { until, question } => {
+                self.listens_until = heard_by;
                 self.state = State::Asking { until: until.max(heard_by), question };
             }
             State::Leaving { release_at, then: Next::HoldPart } => {

@@ -73,7 +73,9 @@ impl VirtualRouter {
             State::Listening { .. } if health.priority != before.priority => {
                 self.ask_for_change(before.priority, cx.now);
             }
-            State::Asking { question: Question::Better, .. } if health.priority > before.priority => {
+            State::Asking { question: Question::Better, .. }
+                if health.priority > before.priority && cx.now >= self.listens_until =>
+            {
                 self.keep(cx);
             }
             _ => {}

@@ -370,3 +370,21 @@ fn who_takes_its_role_back_from_one_that_resigns_goes_on_with_what_it_has() {
     scene.run_for(A + ms(20));
     assert_eq!((scene.state(), scene.advertised()), (StateName::Active, vec![0, 0, 0, 150]));
 }
+
+/// Seed 100014641: it asked for a better router, was paused, and was given a higher priority when it woke up. It
+/// went on at once, beside the one that had taken over meanwhile.
+#[test]
+fn who_was_away_while_it_asked_hears_the_others_out_whatever_its_priority() {
+    let mut scene = Scene::active(with_check(Effect::Demote));
+    scene.check(Passing);
+    scene.check(Failing);
+    scene.pass(10 * A);
+    scene.woke();
+    scene.forget();
+    scene.check(Passing);
+    scene.drained();
+    scene.run_for(A - ms(1));
+    assert_eq!((scene.state(), scene.advertised()), (StateName::Active, vec![]));
+    scene.run_for(ms(1));
+    assert_eq!(scene.advertised(), [150]);
+}
