@@ -10,6 +10,7 @@ use vrrp_proto::tracking::Effect;
 use vrrp_proto::tracking::TrackerState::{Failing, Passing};
 
 use super::scene::{A, Kernel, PEER, Scene, addresses, ms, parameters, with_addresses, with_check};
+use super::world::World;
 
 /// Seed 1073: at 1.33 s the lease is 2 s, and the question lasts up to 2.68 s from its last renewal.
 #[test]
@@ -387,4 +388,13 @@ fn who_was_away_while_it_asked_hears_the_others_out_whatever_its_priority() {
     assert_eq!((scene.state(), scene.advertised()), (StateName::Active, vec![]));
     scene.run_for(ms(1));
     assert_eq!(scene.advertised(), [150]);
+}
+
+/// The judge was wrong. In 20141589 and 100035324 it wanted a whole silence before a holder is asked for, of one that
+/// had been cut off, or away.
+#[test]
+fn what_the_judge_took_for_a_mistake_is_none() {
+    for seed in [20_141_589, 100_035_324] {
+        assert_eq!(World::new(seed, None).run(), Ok(()), "seed {seed}");
+    }
 }

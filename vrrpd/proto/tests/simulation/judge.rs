@@ -243,16 +243,17 @@ fn silence(world: &mut World, claimant: usize) {
     }
 }
 
-/// Who does not claim from a living holder has waited for two Active_Down_Intervals, at its priority now,
-/// since it began to count.
+/// Who does not claim from a living holder has waited for an Active_Down_Interval, at its priority now, since it
+/// was told of that one. What it waited before was less, if it was away or cut off.
 fn contradiction(world: &mut World, claimant: usize) {
     let host = &world.hosts[claimant];
-    let holds = host.parameters.on_conflict == OnConflict::Hold;
     let last = host.overheard.iter().map(|heard| heard.at).max().unwrap_or_default();
     // What made it Backup may have waited in its socket.
-    let (from, silence) = (if last > 0 { last } else { host.since }, 6 * shortest(world));
-    let early = world.now + world.settings.tolerance(silence) < from + silence;
-    if holds && early && host.contradicted_at.is_some_and(|at| at > from) {
+    let from = if last > 0 { last } else { host.since };
+    let Some(told) = host.contradicted_at.filter(|&at| at > from) else { return };
+    let holds = host.parameters.on_conflict == OnConflict::Hold;
+    let down = 3 * shortest(world);
+    if holds && world.now + world.settings.tolerance(down) < told + down {
         world.violate(format!("host {claimant} claims as soon as it was told that somebody answers"));
     }
 }
