@@ -18,6 +18,14 @@ pub(crate) fn judge(world: &mut World) {
     nobody(world);
 }
 
+/// Two hosts that hear each other hold the same address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Both {
+    since: u64,
+    /// Meanwhile neither spoke: each asked, or waited for a successor with what the kernel did not refuse.
+    silent: bool,
+}
+
 /// Two that hear each other do not both hold an address for long.
 fn both(world: &mut World) {
     let (now, count) = (world.now, world.hosts.len());
@@ -26,11 +34,15 @@ fn both(world: &mut World) {
             let (one, other) = (&world.hosts[a], &world.hosts[b]);
             let up = one.is_up(now) && other.is_up(now) && plan::hear_each_other(world, a, b);
             if !up || !one.kernel.shares(&other.kernel, now) {
-                world.both_since[a][b] = None;
+                world.both[a][b] = None;
                 continue;
             }
-            let since = *world.both_since[a][b].get_or_insert(now);
-            let bound = world.settings.both();
+            let silent = |host: &Host| host.asking || host.phase == Phase::Leaving;
+            let silent = silent(one) && silent(other);
+            let both = world.both[a][b].get_or_insert(Both { since: now, silent });
+            both.silent |= silent;
+            let Both { since, silent } = *both;
+            let bound = world.settings.both(silent);
             if now > since.max(world.peace_since) + bound {
                 world.violate(format!("hosts {a} and {b} both hold an address after {} ms", bound / MS));
             }

@@ -292,9 +292,11 @@ impl Settings {
     }
 
     /// The longest that two hosts which hear each other both hold an address: see
-    /// `docs/reliability-bounds.md`. What a host hears it reads a quarter of the latency later.
-    pub(crate) fn both(&self) -> u64 {
-        self.interval + 20 * MS + 4 * self.latency + 6 * self.kernel_delay
+    /// `docs/reliability-bounds.md`. What a host hears it reads a quarter of the latency later. After a time in
+    /// which both were silent, the one that gives way still answers for 20 ms when it hears the other.
+    pub(crate) fn both(&self, silent: bool) -> u64 {
+        let gives_way = if silent { 20 * MS } else { 0 };
+        self.interval + 20 * MS + gives_way + 4 * self.latency + 6 * self.kernel_delay
     }
 
     /// The longest that no host holds an address while one is well: see there, too.

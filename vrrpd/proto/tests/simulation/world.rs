@@ -9,6 +9,7 @@ use vrrp_proto::node::MESSAGE_MAX;
 use vrrp_proto::packet::Sighting;
 use vrrp_proto::parameters::{LinkId, Parameters};
 
+use super::bounds::Both;
 use super::host::{Host, News};
 use super::judge;
 use super::plan::{self, Disturbance};
@@ -102,8 +103,8 @@ pub(crate) struct World {
     pub(crate) calm_since: u64,
     /// The same, but for what the nodes make of it.
     pub(crate) peace_since: u64,
-    /// `both_since[a][b]`: since when these two hear each other and hold the same address.
-    pub(crate) both_since: Vec<Vec<Option<u64>>>,
+    /// `both[a][b]`: these two hear each other and hold the same address.
+    pub(crate) both: Vec<Vec<Option<Both>>>,
     /// Since when what gets through, and who is awake, is as it is.
     pub(crate) network_since: u64,
     /// Since when some that hear each other have no holder, though one of them is well.
@@ -133,7 +134,7 @@ impl World {
         let mut world = Self {
             cut: vec![vec![false; hosts.len() + 1]; hosts.len() + 1],
             cut_second: vec![vec![false; hosts.len()]; hosts.len()],
-            both_since: vec![vec![None; hosts.len()]; hosts.len()],
+            both: vec![vec![None; hosts.len()]; hosts.len()],
             still: false,
             last_delivery: vec![vec![0; hosts.len()]; hosts.len()],
             rounds_left: if settings.flavour == Flavour::Planned { 5 } else { 3 },
