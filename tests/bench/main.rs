@@ -1,13 +1,16 @@
 //! vrrpd beside keepalived, in one run, run by run in turn.
 //!
 //! ```text
-//! cargo build --release -p vrrpd && cargo run --release -p e2e --bin bench -- --runs 10 --raw raw.jsonl
+//! cargo build --release -p vrrpd -p e2e
+//! target/release/bench --raw raw.jsonl            # all of it, five runs of each: an afternoon
+//! target/release/bench --quick --raw raw.jsonl    # all of it, once and briefly
 //! ```
 //!
-//! `--part` chooses what is measured: `pair`, one virtual router from start to stop; `scale`, many of them;
+//! `--part` chooses what is measured: `pair`, one virtual router from start to stop; `failover`, the mean of crashes at any
+//! moment, with and without suspicion; `handover`, checks, a sole backup, keepalived on the other side; `scale`, many of them;
 //! `addresses`, many addresses of one; `strain`, a short interval on a busy machine, a flood, and the kernel's
 //! lock in other hands; `connections`, clients that are in the middle of a download (takes podman and skopeo).
-//! Without it, all of them.
+//! Without it, all of them. What only one daemon has is in its column alone.
 //!
 //! Unless a part says otherwise: VRRPv3, IPv4 multicast, an interval of one second, priorities 200 and 100, one address, every
 //! other setting of either daemon at its default. keepalived logs to a file, as vrrpd does: without
@@ -15,6 +18,9 @@
 
 mod addresses;
 mod connections;
+mod failover;
+mod gauge;
+mod handover;
 mod measure;
 mod scale;
 mod strain;
@@ -31,8 +37,9 @@ use measure::Measures;
 const USAGE: &str =
     "usage: bench [--runs N] [--quick] [--part PART]... [--only vrrpd|keepalived] [--raw FILE]
   --runs N     runs of each daemon (default 5)
-  --quick      one run, five instead of twenty seconds of idling, 20 s instead of 10 min of strain
-  --part PART  pair, scale, addresses, strain or connections; may be given several times (default: all)
+  --quick      one run, five instead of twenty seconds of idling, 20 s instead of 10 min of strain, four crashes
+               instead of ten
+  --part PART  pair, failover, handover, scale, addresses, strain or connections; may be given several times (default: all)
   --only NAME  one daemon alone
   --raw FILE   every value as a line of JSON, appended";
 
@@ -41,6 +48,8 @@ struct Options {
     idle: Duration,
     /// How long the short interval is watched.
     strain: Duration,
+    /// How many crashes a mean is of.
+    crashes: u32,
     parts: Vec<Part>,
     contenders: Vec<Contender>,
     raw: Option<File>,
@@ -50,6 +59,8 @@ struct Options {
 #[derive(Clone, Copy)]
 enum Part {
     Pair,
+    Failover,
+    Handover,
     Scale,
     Addresses,
     Strain,
@@ -57,8 +68,10 @@ enum Part {
 }
 
 impl Part {
-    const ALL: [(&str, Self); 5] = [
+    const ALL: [(&str, Self); 7] = [
         ("pair", Self::Pair),
+        ("failover", Self::Failover),
+        ("handover", Self::Handover),
         ("scale", Self::Scale),
         ("addresses", Self::Addresses),
         ("strain", Self::Strain),
@@ -68,6 +81,8 @@ impl Part {
     fn measure(self, contender: Contender, options: &Options) -> Measures {
         match self {
             Self::Pair => measure::run(contender, options.idle),
+            Self::Failover => failover::run(contender, options.crashes),
+            Self::Handover => handover::run(contender),
             Self::Scale => {
                 [1, 50, 250, 1000].into_iter().flat_map(|n| scale::run(contender, n, options.idle)).collect()
             }
@@ -90,7 +105,8 @@ fn main() -> ExitCode {
         }
     };
     let mut needs = Vec::new();
-    if options.contenders.contains(&Contender::Keepalived) {
+    let beside_keepalived = options.parts.iter().any(|part| matches!(part, Part::Handover));
+    if beside_keepalived || options.contenders.contains(&Contender::Keepalived) {
         needs.push("keepalived");
     }
     if options.parts.iter().any(|part| matches!(part, Part::Connections)) {
@@ -113,6 +129,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         runs: 5,
         idle: Duration::from_secs(20),
         strain: Duration::from_secs(600),
+        crashes: 10,
         parts: Vec::new(),
         contenders: vec![Contender::Vrrpd, Contender::Keepalived],
         raw: None,
@@ -126,7 +143,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
                 options.runs = runs.ok_or_else(|| format!("--runs {text} is out of range 1..=1000"))?;
             }
             "--quick" => {
-                options.runs = 1;
+                (options.runs, options.crashes) = (1, 4);
                 (options.idle, options.strain) = (Duration::from_secs(5), Duration::from_secs(20));
             }
             "--part" => {

@@ -115,7 +115,7 @@ fn crash(lab: &Lab, a: &Node, primary: Daemon) -> [f64; 2] {
 
 /// Does `action`, waits until `heir` alone holds the address, and gives the longest time, in
 /// milliseconds, that the client waited for an answer. The probes are one millisecond apart.
-fn outage<T>(lab: &Lab, heir: &str, action: impl FnOnce() -> T) -> (T, f64) {
+pub(crate) fn outage<T>(lab: &Lab, heir: &str, action: impl FnOnce() -> T) -> (T, f64) {
     let prober = Prober::start(lab.client(), VIP);
     prober.wait_for_answer();
     prober.wait_for_probes(100);

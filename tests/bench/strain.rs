@@ -7,10 +7,15 @@ use lab::contender::{Extra, Task};
 use lab::story::{PRIMARY, SECONDARY, VIP};
 use lab::{Capture, Contender, Forgery, Injector, Lab};
 
+use crate::gauge::Gauge;
 use crate::measure::Measures;
 
 /// Processes that do nothing but take the processor.
 const BUSY: usize = 8;
+/// Active_Down_Interval of the backup at 10 ms: what it takes for a takeover.
+const DOWN_NS: i64 = 36_093_750;
+/// Two intervals: a node whose processor was away for so long is silent for three.
+const PAUSE_NS: i64 = 20_000_000;
 /// How long a node is flooded.
 const FLOOD: Duration = Duration::from_secs(5);
 
@@ -32,17 +37,22 @@ fn jitter(contender: Contender, duration: Duration) -> Measures {
     // Claims of the start are no takeovers.
     std::thread::sleep(Duration::from_secs(1));
     let busy = Busy::start(&lab);
+    let gauge = Gauge::start();
     let capture = lab.capture_adverts(&[&a, &b]);
     std::thread::sleep(duration);
+    let pauses = gauge.stop();
     drop(busy);
     let gaps = gaps_ms(&capture, "a");
-    let takeovers = capture.adverts_of("b").len();
+    let takeovers = takeovers(&capture, "b");
+    let paused = takeovers.iter().filter(|at| pauses.any_in(**at - DOWN_NS..**at, PAUSE_NS)).count();
     let name = |what: &str| format!("10 ms interval, {BUSY} busy processes: {what}");
     vec![
         (name("mean time between advertisements, ms"), gaps.iter().sum::<f64>() / gaps.len() as f64),
         (name("p99 of it, ms"), gaps[gaps.len() * 99 / 100]),
         (name("longest, ms"), gaps[gaps.len() - 1]),
-        (name("advertisements of the backup"), takeovers as f64),
+        (name("takeovers by the backup"), takeovers.len() as f64),
+        (name("those of them in a pause of a processor"), paused as f64),
+        (name("longest pause of a processor, ms"), pauses.longest_ms()),
     ]
 }
 
@@ -71,6 +81,13 @@ fn flood(contender: Contender) -> Measures {
         "flood of bad packets, 100 ms interval: longest time between advertisements, ms".to_owned(),
         longest,
     )]
+}
+
+/// When a node began to advertise.
+fn takeovers(capture: &Capture, node: &str) -> Vec<i64> {
+    let times: Vec<i64> = capture.adverts_of(node).iter().map(|frame| frame.time_ns).collect();
+    let begins = |(nth, at): (usize, &i64)| (nth == 0 || at - times[nth - 1] > DOWN_NS).then_some(*at);
+    times.iter().enumerate().filter_map(begins).collect()
 }
 
 /// The times between the advertisements of a node, in order of length.

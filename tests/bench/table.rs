@@ -31,22 +31,23 @@ pub(crate) fn print(results: &[(Contender, Vec<Measures>)], out: &mut impl Write
         let mut medians = Vec::new();
         for (_, runs) in results {
             let of_name = runs.iter().flatten().filter(|(row, _)| row == name);
-            let [low, median, high] = spread(of_name.map(|(_, value)| *value).collect());
-            write!(out, " {:>28}", format!("{median:.1} [{low:.1}..{high:.1}]"))?;
-            medians.push(median);
+            let spread = spread(of_name.map(|(_, value)| *value).collect());
+            let cell = spread.map(|[low, median, high]| format!("{median:.1} [{low:.1}..{high:.1}]"));
+            write!(out, " {:>28}", cell.as_deref().unwrap_or("-"))?;
+            medians.push(spread.map(|[_, median, _]| median));
         }
         match medians[..] {
-            [ours, theirs] => writeln!(out, " {:>7.2}", ours / theirs)?,
+            [Some(ours), Some(theirs)] => writeln!(out, " {:>7.2}", ours / theirs)?,
             _ => writeln!(out)?,
         }
     }
     Ok(())
 }
 
-/// Least, median and greatest.
-fn spread(mut values: Vec<f64>) -> [f64; 3] {
+/// Least, median and greatest, if there are any: one daemon may have what the other has not.
+fn spread(mut values: Vec<f64>) -> Option<[f64; 3]> {
     values.sort_by(f64::total_cmp);
-    let Some(last) = values.len().checked_sub(1) else { return [f64::NAN; 3] };
+    let last = values.len().checked_sub(1)?;
     let median = (values[last / 2] + values[last.div_ceil(2)]) / 2.0;
-    [values[0], median, values[last]]
+    Some([values[0], median, values[last]])
 }

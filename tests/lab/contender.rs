@@ -38,6 +38,8 @@ pub enum Extra {
     SecondPath,
     /// The client is asked whether a node is cut off.
     Witness,
+    /// A dead host is followed early, while the client answers.
+    Suspicion,
 }
 
 impl Extra {
@@ -53,6 +55,7 @@ impl Extra {
             Self::Witness => {
                 format!("witness = {{ peers = [\"192.0.2.{peer}\"], arp = [\"192.0.2.10\"] }}\n")
             }
+            Self::Suspicion => format!("{}suspicion = true\n", Self::Witness.key(node)),
         }
     }
 }
