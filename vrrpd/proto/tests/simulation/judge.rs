@@ -243,8 +243,8 @@ fn silence(world: &mut World, claimant: usize) {
     }
 }
 
-/// Who does not claim from a living holder has waited for an Active_Down_Interval, at its priority now, since it
-/// was told of that one. What it waited before was less, if it was away or cut off.
+/// Who does not claim from a living holder has waited for two Active_Down_Intervals, at its priority now, since it
+/// began to count; or for one since it was told of that one, if it was away or cut off and listened for less before.
 fn contradiction(world: &mut World, claimant: usize) {
     let host = &world.hosts[claimant];
     let last = host.overheard.iter().map(|heard| heard.at).max().unwrap_or_default();
@@ -253,7 +253,8 @@ fn contradiction(world: &mut World, claimant: usize) {
     let Some(told) = host.contradicted_at.filter(|&at| at > from) else { return };
     let holds = host.parameters.on_conflict == OnConflict::Hold;
     let down = 3 * shortest(world);
-    if holds && world.now + world.settings.tolerance(down) < told + down {
+    let counted = told.min(from + down);
+    if holds && world.now + world.settings.tolerance(2 * down) < counted + down {
         world.violate(format!("host {claimant} claims as soon as it was told that somebody answers"));
     }
 }
