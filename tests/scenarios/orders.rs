@@ -252,6 +252,28 @@ fn a_switchover_goes_there_and_stays_and_comes_back_by_order() {
     lab.settles_on(VIP, "a", 10);
 }
 
+/// A crash may leave a drain unanswered, and the handover before it in the file; the core forgets that with the drain.
+#[test]
+fn a_drain_ends_a_handover_also_when_a_crash_left_both_in_the_file() {
+    let Some(Pair { lab, a, b: _b, primary, secondary: _secondary }) = Pair::open("") else { return };
+    obeyed(&a, "switchover web");
+    assert!(primary.terminate().success());
+    let file = a.disk().join("state/orders.json");
+    let text = std::fs::read_to_string(&file).expect("the daemon has written it");
+    let mut kept: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let orders = &mut kept["virtual_routers"]["web"];
+    orders["drained"] = orders["yielded"]["by"].clone();
+    assert!(orders["drained"].is_object(), "{text}");
+    std::fs::write(&file, kept.to_string()).expect("the lab's directory is writable");
+
+    let _primary = a.start_vrrpd();
+    a.wait_for_router("web", "is drained", |router| router["reason"] == "drained");
+    obeyed(&a, "undrain web");
+    let shown = router(&a);
+    assert!(shown["orders"]["yielded"].is_null() && shown["orders"]["drained"].is_null(), "{shown}");
+    lab.settles_on(VIP, "a", 10);
+}
+
 #[test]
 fn a_peer_that_does_not_take_over_leaves_everything_as_it_was() {
     let Some(Pair { lab, a, b: _b, primary: _primary, secondary }) = Pair::open("") else { return };

@@ -191,8 +191,13 @@ impl Daemon {
         let Given { router, config, answer, .. } = given;
         let name = &config.name;
         let before = self.standing.of(name).drained;
-        // A disk that is full must not keep a node away that is wanted back.
-        let unwritten = self.standing.note(name, |orders| orders.drained = None);
+        // A disk that is full must not keep a node away that is wanted back. A handover before the drain is over
+        // with it, also when a crash left that unanswered: the core has forgotten it.
+        let unwritten = self.standing.note(name, |orders| {
+            if orders.drained.take().is_some() {
+                orders.yielded = None;
+            }
+        });
         self.tell_core(router, Order::Undrain);
         let message = match before {
             Some(by) => format!("takes part again; it was drained {}", by.words(WallTime::now())),
