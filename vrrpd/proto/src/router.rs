@@ -112,6 +112,8 @@ pub(crate) struct VirtualRouter {
     /// Since when the Active_Down_Timer of the Backup counts, and what.
     counting: Counting,
     rival: Option<Rival>,
+    /// Who had the role when it was claimed. A quicker backup may be heard before the claim goes out.
+    claimed_from: Option<Rival>,
     /// A living Active Router of lower priority was ignored since the last accepted advertisement.
     lower_ignored: bool,
     preempt_from: Option<Instant>,
@@ -272,6 +274,7 @@ impl VirtualRouter {
             active_adver_interval: parameters.interval,
             counting: Counting { from: now, resigned: false },
             rival: None,
+            claimed_from: None,
             lower_ignored: false,
             preempt_from: None,
             probing: Probing::default(),
@@ -532,6 +535,7 @@ impl VirtualRouter {
         if to == StateName::Active && from != StateName::Active {
             self.statistics.master_transitions += 1;
         }
+        let rival = if reason.is_silence() { self.claimed_from } else { self.rival };
         let before = self.priority();
         if to != StateName::Active {
             self.announcing = None;
@@ -547,8 +551,8 @@ impl VirtualRouter {
             to,
             reason,
             priority: self.priority(),
-            rival: self.rival.map(|rival| (rival.address, rival.priority)),
-            silent: self.rival.filter(|_| reason.is_silence()).map(|rival| cx.now - rival.heard_at),
+            rival: rival.map(|rival| (rival.address, rival.priority)),
+            silent: rival.filter(|_| reason.is_silence()).map(|rival| cx.now - rival.heard_at),
             moved_with: self.together.moved_with,
         });
         self.tell_priority(before, cx);

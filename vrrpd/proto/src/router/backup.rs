@@ -80,6 +80,7 @@ impl VirtualRouter {
     /// preempted, by this one or by another of its sync group, that waits for all of them.
     pub(crate) fn claim(&mut self, group_preempts: bool, cx: &mut Context<'_>) {
         let why = self.why_claim();
+        self.claimed_from = self.rival;
         if self.owner() {
             // The addresses are there already, and nobody answers requests for them.
             self.holding.owned();

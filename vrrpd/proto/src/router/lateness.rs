@@ -29,7 +29,7 @@ struct Taken {
 impl VirtualRouter {
     /// The role is taken for this reason.
     pub(super) fn note_takeover(&mut self, why: Reason, now: Instant) {
-        let rival = self.rival.filter(|_| why.is_silence());
+        let rival = self.claimed_from.filter(|_| why.is_silence());
         self.lateness.taken = rival.map(|rival| {
             let silent = now - rival.heard_at;
             let full = self.active_adver_interval.active_down_interval(self.priority());

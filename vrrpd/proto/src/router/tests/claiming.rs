@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::scene::{
-    A, Kernel, OTHER, PEER, Scene, addresses, down_interval, facts, ms, parameters, with_addresses,
+    A, Kernel, OTHER, PEER, Scene, addresses, down_interval, facts, ip, ms, parameters, with_addresses,
     with_priority,
 };
-use crate::action::Outcome;
+use crate::action::{Outcome, Report};
 use crate::parameters::{Facts, Parameters};
-use crate::snapshot::{Phase, Reason, StateName};
+use crate::snapshot::{Alarm, Phase, Reason, StateName};
 use crate::{Instant, Priority};
 
 const THREE: [&str; 3] = ["192.0.2.1", "192.0.2.4", "192.0.2.5"];
@@ -110,6 +110,33 @@ fn a_claim_is_given_up_without_a_word_when_a_better_router_speaks() {
     assert_eq!(scene.deeds(), ["release 0..1"]);
     assert_eq!((scene.state(), scene.reason()), (StateName::Backup, Reason::HigherPriority));
     assert_eq!(scene.timeout(), Some(down_interval(150)));
+}
+
+/// It was said that the quicker one had been silent, for no time at all; and that it was late.
+#[test]
+fn a_claim_that_another_backup_precedes_names_the_router_that_fell_silent() {
+    let mut scene = Scene::backup(parameters());
+    for _ in 0..2 {
+        scene.kernel = Kernel::Mute;
+        scene.hear(PEER, 200);
+        scene.next_timeout();
+        scene.hear(OTHER, 100);
+        scene.forget();
+        scene.added(0);
+        scene.outcome(Outcome::Acquired);
+        assert_eq!(scene.deeds(), ["advertise 150", "announce 0..1", "active no_response"]);
+        let told = scene.reports().into_iter().find_map(|report| match report {
+            Report::Transition { rival, silent, .. } => Some((rival, silent)),
+            _ => None,
+        });
+        let dead = (ip(PEER), Priority::new(200));
+        assert_eq!(told, Some((Some(dead), Some(down_interval(150)))));
+        scene.hear(OTHER, 100);
+        assert_eq!(scene.alarms(), [(Alarm::TwoActiveRouters, true)]);
+        scene.kernel = Kernel::Prompt;
+        scene.hear(PEER, 200);
+        scene.run_for(A);
+    }
 }
 
 #[test]
