@@ -166,6 +166,13 @@ impl Group {
                 member.join(question, caller, cx);
             }
         }
+        if let Some(last) = self.each(routers).filter_map(VirtualRouter::asking_until).max() {
+            for &id in &self.members {
+                if let Some(member) = of(routers, id) {
+                    member.ask_until(last);
+                }
+            }
+        }
         true
     }
 

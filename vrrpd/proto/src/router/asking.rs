@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Advertisement, Context, State, VirtualRouter};
+use super::{Advertisement, Context, LEAVING_MAX, State, VirtualRouter};
 use crate::action::Report;
 use crate::snapshot::Reason;
 use crate::{Instant, Priority};
@@ -136,12 +136,11 @@ impl VirtualRouter {
 
     /// Resigns, unless it has, and waits for whoever takes over, for no longer than the addresses are
     /// kept. Where the interval is longer than that, a backup may need more; so may this one, which was
-    /// away, to hear of it. Who has resigned for another question waits no longer for this one: whoever is
-    /// there has heard that, and the fence counts from the advertisement before. In a sync group all wait as
-    /// long as the one that resigned last.
+    /// away, to hear of it. Who has resigned for another question waits no longer for this one, unless the
+    /// interval is longer: whoever is there has heard that, and the fence counts from the advertisement before.
     pub(super) fn put(&mut self, question: Question, cx: &mut Context<'_>) {
         let until = match self.state {
-            State::Asking { until, .. } if self.membership.is_none() => until,
+            State::Asking { until, .. } if self.slowest_interval() <= LEAVING_MAX => until,
             _ => self.listened_by(self.successor_by(cx.now)),
         };
         if !matches!(self.state, State::Asking { .. }) {
@@ -150,6 +149,18 @@ impl VirtualRouter {
         self.state = State::Asking { until, question };
         let ordered = question != Question::Better;
         cx.report(Report::Asking { router: self.id, priority: self.priority(), ordered });
+    }
+
+    /// Until when it waits for whoever takes over.
+    pub(crate) fn asking_until(&self) -> Option<Instant> {
+        if let State::Asking { until, .. } = self.state { Some(until) } else { None }
+    }
+
+    /// In a sync group all wait as long as the one that resigned last.
+    pub(crate) fn ask_until(&mut self, last: Instant) {
+        if let State::Asking { until, .. } = &mut self.state {
+            *until = last;
+        }
     }
 
     pub(super) fn asking_timeout(&mut self, until: Instant, cx: &mut Context<'_>) {

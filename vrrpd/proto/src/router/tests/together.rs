@@ -417,6 +417,49 @@ fn an_order_goes_for_all_also_where_one_of_them_knows_that_nobody_better_is_ther
     assert_eq!(pair.phases(), [Phase::Asking; 2]);
 }
 
+/// The fence counts from the advertisement before, and closes upon who waits twice.
+#[test]
+fn an_order_to_a_group_that_asks_already_has_it_wait_no_longer() {
+    let tracking = vec![Tracking { tracker: TrackerId(0), effect: Effect::Demote }];
+    let mut pair = Pair::backup(Parameters { tracking, ..parameters() });
+    pair.check(0, TrackerState::Passing);
+    pair.run_for(down_interval(150) + A);
+    pair.check(0, TrackerState::Failing);
+    pair.run_for(A);
+    pair.actions.clear();
+    pair.order(SECOND, 1, Order::HandOver);
+    pair.run_for(ms(20) - Duration::from_nanos(1));
+    assert_eq!((pair.phases(), pair.said()), ([Phase::Asking; 2], vec![]));
+    pair.run_for(Duration::from_nanos(1));
+    assert_eq!(pair.orders(), [(SECOND, 1, OrderOutcome::NobodyFollowed)]);
+    assert_eq!(pair.phases(), [Phase::Settled; 2]);
+}
+
+/// A successor follows a group when all of its members have resigned.
+#[test]
+fn a_group_waits_as_long_as_the_member_that_resigned_last() {
+    let quick = AdverInterval::from_centiseconds(10).expect("in range");
+    let tracking = vec![Tracking { tracker: TrackerId(0), effect: Effect::Demote }];
+    let slow = Parameters { tracking, ..parameters() };
+    let mut pair = Pair::backup(slow.clone());
+    pair.configure(SECOND, Parameters { interval: quick, ..slow });
+    pair.check(0, TrackerState::Passing);
+    pair.run_for(down_interval(150) + A);
+    // After an absence the first one listens for an interval of its own, and asks nobody meanwhile.
+    pair.turn();
+    pair.now = pair.now + 10 * A;
+    pair.turn();
+    pair.run_for(ms(200));
+    pair.check(0, TrackerState::Failing);
+    assert_eq!(pair.phases(), [Phase::Settled, Phase::Asking], "the first one listens");
+    pair.run_for(ms(500));
+    pair.order(SECOND, 1, Order::HandOver);
+    pair.run_for(A + ms(20) - Duration::from_nanos(1));
+    assert_eq!(pair.phases(), [Phase::Asking; 2]);
+    pair.run_for(Duration::from_nanos(1));
+    assert_eq!(pair.orders(), [(SECOND, 1, OrderOutcome::NobodyFollowed)]);
+}
+
 // --- coming and going ------------------------------------------------------------------------------
 
 /// Who follows silence has nobody to wait for, and the others of its group neither.
