@@ -32,7 +32,7 @@ impl Peer {
             let source = "by its configuration".to_owned();
             return Self { priority: Ok((theirs.priority, source)), preempt_mode: Some(theirs.preempt_mode) };
         }
-        let unknown = "the peer's priority is not known: this node is Active and hears none";
+        let unknown = "the peer's priority is not known: no other node is heard as Active";
         let priority = case.running(router).and_then(|running| match running.active_router {
             Some(active) if !active.this_node => {
                 Ok((active.priority, format!("as {} advertises", active.address)))
