@@ -627,10 +627,14 @@ impl Node {
             return;
         }
         let mut changed = false;
-        for router in self.routers.iter_mut().flatten() {
-            router.ask_client_lan(cx);
-            router.ask_witnesses(cx);
-            changed |= router.client_lan_changed();
+        for id in self.ids() {
+            if self.router(id).is_some_and(|router| router.asks_now(cx.now))
+                && let Some(router) = self.router_mut(id)
+            {
+                router.ask_client_lan(cx);
+                router.ask_witnesses(cx);
+                changed |= router.client_lan_changed();
+            }
         }
         if changed {
             // Whoever is in a sync group goes by the others as well.

@@ -28,12 +28,14 @@ const UNHEARD: [Alarm; 5] = [
     Alarm::UnknownSender,
 ];
 
+const _: () = assert!(Alarm::ALL.len() <= u32::BITS as usize, "Shown::live has a bit for each");
+
 /// What packets show.
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
     alarms: [Condition; Alarm::ALL.len()],
-    /// A condition is there, or not told. Without any, which is nearly always, none is looked at.
-    any: bool,
+    /// Which conditions are there, or not told: a bit each. The others are not looked at.
+    live: u32,
     form: Paced<ChecksumForm>,
 }
 
@@ -75,6 +77,11 @@ impl<T: Copy + PartialEq> Paced<T> {
 }
 
 impl Condition {
+    /// When there is something to tell of it.
+    fn due_at(&self) -> Option<Instant> {
+        self.raised.due_at().into_iter().chain(self.ends_at()).min()
+    }
+
     fn ends_at(&self) -> Option<Instant> {
         self.raised.now.then_some(self.seen + REMEMBERED)
     }
@@ -94,7 +101,7 @@ impl Shown {
             since: Instant::ZERO,
             seen: Instant::ZERO,
         };
-        Self { alarms: [none; Alarm::ALL.len()], any: false, form: Paced::new(form) }
+        Self { alarms: [none; Alarm::ALL.len()], live: 0, form: Paced::new(form) }
     }
 
     /// The peers are others now.
@@ -126,11 +133,17 @@ impl Shown {
     }
 
     fn conditions_due_at(&self) -> Option<Instant> {
-        if !self.any {
-            return None;
-        }
-        let each = |condition: &Condition| [condition.raised.due_at(), condition.ends_at()];
-        self.alarms.iter().flat_map(each).flatten().min()
+        self.live().filter_map(|alarm| self.alarms[alarm as usize].due_at()).min()
+    }
+
+    /// The conditions that are there, or not told.
+    fn live(&self) -> impl Iterator<Item = Alarm> + use<> {
+        let mut rest = self.live;
+        std::iter::from_fn(move || {
+            let first = rest.trailing_zeros();
+            rest &= rest.wrapping_sub(1);
+            Alarm::ALL.get(first as usize).copied()
+        })
     }
 }
 
@@ -142,7 +155,7 @@ impl VirtualRouter {
         condition.seen = cx.now;
         if !condition.raised.now {
             condition.raised.now = true;
-            self.shown.any = true;
+            self.shown.live |= 1 << alarm as u32;
             condition.since = cx.now;
             self.tell_shown(cx);
         }
@@ -160,7 +173,8 @@ impl VirtualRouter {
     pub(super) fn show(&mut self, alarm: Alarm, is_so: bool, evidence: Evidence, cx: &mut Context<'_>) {
         if is_so {
             self.raise(alarm, evidence, cx);
-        } else if self.shown.any && self.shown.alarms[alarm as usize].evidence.source == evidence.source {
+        } else if self.shown.live != 0 && self.shown.alarms[alarm as usize].evidence.source == evidence.source
+        {
             self.over(alarm, cx);
         }
     }
@@ -270,9 +284,7 @@ impl VirtualRouter {
 
     /// Tells what has changed, as far as it is not too soon.
     pub(crate) fn tell_shown(&mut self, cx: &mut Context<'_>) {
-        if self.shown.any {
-            self.tell_conditions(cx);
-        }
+        self.tell_conditions(cx);
         self.tell_discards(self.parameters.link, cx);
         if let Some(form) = self.shown.form.tell(cx.now, FORM_SPACING) {
             cx.report(Report::ChecksumForm { router: self.id, form });
@@ -281,14 +293,17 @@ impl VirtualRouter {
 
     fn tell_conditions(&mut self, cx: &mut Context<'_>) {
         let router = self.id;
-        for (alarm, condition) in Alarm::ALL.into_iter().zip(&mut self.shown.alarms) {
+        for alarm in self.shown.live() {
+            let condition = &mut self.shown.alarms[alarm as usize];
             if condition.ends_at().is_some_and(|at| at <= cx.now) {
                 condition.raised.now = false;
             }
             if let Some(raised) = condition.raised.tell(cx.now, REPORT_SPACING) {
                 cx.report(Report::Alarm { router, alarm, raised, evidence: condition.evidence });
             }
+            if condition.due_at().is_none() {
+                self.shown.live &= !(1 << alarm as u32);
+            }
         }
-        self.shown.any = self.shown.conditions_due_at().is_some();
     }
 }

@@ -83,6 +83,12 @@ impl VirtualRouter {
         self.parameters.second_path.as_ref().map(|_| (Effect::Demote, self.client_lan.state))
     }
 
+    /// Is a question due, or has what came of the last ones not been asked for?
+    pub(crate) fn asks_now(&self, now: Instant) -> bool {
+        let mut questions = self.ask_client_lan_at().into_iter().chain(self.ask_witnesses_at());
+        self.client_lan.changed || questions.any(|at| at <= now)
+    }
+
     /// Has that changed since it was asked for?
     pub(crate) fn client_lan_changed(&mut self) -> bool {
         std::mem::take(&mut self.client_lan.changed)
