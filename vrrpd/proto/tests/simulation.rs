@@ -10,6 +10,8 @@
 mod bounds;
 #[path = "simulation/cut_off.rs"]
 mod cut_off;
+#[path = "simulation/cuts.rs"]
+mod cuts;
 #[path = "simulation/daemon.rs"]
 mod daemon;
 #[path = "simulation/fence.rs"]

@@ -30,10 +30,11 @@ pub(crate) struct Both {
 fn both(world: &mut World) {
     let (now, count) = (world.now, world.hosts.len());
     for a in 0..count {
+        let holds = holds(&world.hosts[a], now);
         for b in a + 1..count {
             let (one, other) = (&world.hosts[a], &world.hosts[b]);
-            let up = one.is_up(now) && other.is_up(now) && plan::hear_each_other(world, a, b);
-            if !up || !one.kernel.shares(&other.kernel, now) {
+            let hold = holds && other.is_up(now) && one.kernel.shares(&other.kernel, now);
+            if !hold || !plan::hear_each_other(world, a, b) {
                 world.both[a][b] = None;
                 continue;
             }
@@ -50,12 +51,16 @@ fn both(world: &mut World) {
     }
 }
 
+fn holds(host: &Host, now: u64) -> bool {
+    host.is_up(now) && host.kernel.answers_any(now)
+}
+
 /// Where somebody is well, an address is not without a holder for long.
 fn nobody(world: &mut World) {
     let now = world.now;
-    let holds = |host: &Host| host.is_up(now) && host.kernel.answers_any(now);
+    let holds = |host: &Host| holds(host, now);
     let waits = |host: &Host| host.phase == Phase::BackOff || host.kernel.refuse.contains(&true);
-    let cut = [&world.cut, &world.cut_second].into_iter().flatten().flatten().any(|&cut| cut);
+    let cut = world.cuts.any() || world.second_cuts.any();
     let lacks = |group: Group| {
         let hosts = || group.hosts().map(|index| (index, &world.hosts[index]));
         let fit = |(index, host): (usize, &Host)| host.fit() && cut_off::reaches_somebody(world, index);

@@ -9,8 +9,7 @@ use super::world::World;
 
 /// Does a peer or a witness answer a host? True without witnesses.
 pub(crate) fn reaches_somebody(world: &World, index: usize) -> bool {
-    !world.settings.witnessed
-        || (0..world.cut.len()).any(|other| other != index && world.reaches(index, other))
+    !world.settings.witnessed || world.stations().any(|other| other != index && world.reaches(index, other))
 }
 
 /// Takes note of a cut, and looks whether the host has given way to it in time.

@@ -107,7 +107,10 @@ impl World {
         {
             self.hosts[host].clock = self.hosts[host].clock.max(deadline);
         }
-        let (frames, news) = self.hosts[host].take_waiting();
+        let mut frames = std::mem::take(&mut self.frames);
+        let mut news = std::mem::take(&mut self.news);
+        std::mem::swap(&mut frames, &mut self.hosts[host].inbox);
+        std::mem::swap(&mut news, &mut self.hosts[host].news);
         if self.bug != Some(Bug::ClocksUnread) {
             let clocks = self.hosts[host].clocks();
             self.input(host, clocks);
@@ -116,18 +119,19 @@ impl World {
         if self.bug == Some(Bug::TimersBeforePackets) {
             self.input(host, Input::Drained);
         }
-        for (frame, arrived) in &frames {
-            let arrived = if self.bug == Some(Bug::ArrivalIsReading) { self.now } else { *arrived };
+        for (frame, arrived) in frames.drain(..) {
+            let arrived = if self.bug == Some(Bug::ArrivalIsReading) { self.now } else { arrived };
             let arrived = Instant::from_nanos(self.hosts[host].local(arrived));
-            self.read(host, frame, arrived);
+            self.read(host, &frame, arrived);
         }
-        for news in news {
+        for news in news.drain(..) {
             self.note(|| format!("{host}  ?  {news:?}"));
             if let News::Configure(parameters) = &news {
                 self.hosts[host].preempts = parameters.preempt_mode;
             }
             self.input(host, news.input());
         }
+        (self.frames, self.news) = (frames, news);
         self.input(host, Input::Drained);
         if self.bug == Some(Bug::GhostAdvertisements) {
             self.haunt(host);

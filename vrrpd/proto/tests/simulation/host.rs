@@ -115,7 +115,7 @@ pub(crate) struct Host {
     pub(crate) client_lan: Option<TrackerState>,
     pub(crate) verdict: Option<Verdict>,
     pub(crate) since: u64,
-    pub(crate) overheard: Vec<Overheard>,
+    pub(crate) overheard: [Overheard; HOSTS_MAX],
     pub(crate) release_overheard: u64,
     /// Of each other host and path the newest sequence of a keyed advertisement: what it overtook is no
     /// sign of life (`protocol.md` 6.4).
@@ -177,7 +177,7 @@ impl Host {
             client_lan: None,
             verdict: None,
             since: 0,
-            overheard: vec![Overheard::default(); HOSTS_MAX],
+            overheard: [Overheard::default(); HOSTS_MAX],
             release_overheard: 0,
             newest: [[0; 2]; HOSTS_MAX],
             left_over: 0,
@@ -251,10 +251,6 @@ impl Host {
         self.found_dead_at = None;
         self.answered_since = None;
         self.cut_off_since = None;
-    }
-
-    pub(crate) fn take_waiting(&mut self) -> (Vec<(Frame, u64)>, Vec<News>) {
-        (std::mem::take(&mut self.inbox), std::mem::take(&mut self.news))
     }
 
     /// Remembers what reached the socket.

@@ -127,7 +127,7 @@ fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
     let claimant = &world.hosts[host];
     // With several Active Routers it is the one heard last whose interval counts.
     let last = claimant.overheard.iter().map(|heard| heard.at).max();
-    for (other, heard) in claimant.overheard.clone().into_iter().enumerate().take(world.hosts.len()) {
+    for (other, heard) in claimant.overheard.into_iter().enumerate().take(world.hosts.len()) {
         let fresh = Some(heard.at) == last
             && heard.at > claimant.release_overheard
             && heard.at > claimant.since
@@ -429,7 +429,7 @@ fn settled(world: &mut World) {
 /// Does a host know whether the clients' LAN answers it?
 fn misjudges_lan(world: &World, index: usize) -> Option<String> {
     let lan = world.hosts[index].client_lan?;
-    let answers = (0..world.cut.len()).any(|other| other != index && world.reaches(index, other));
+    let answers = world.stations().any(|other| other != index && world.reaches(index, other));
     let right = if answers { TrackerState::Passing } else { TrackerState::Failing };
     (lan != right).then(|| format!("host {index} takes the clients' LAN for {lan:?}, it is {right:?}"))
 }

@@ -161,8 +161,7 @@ fn plan_one(world: &mut World) {
     let others_fit = (0..world.hosts.len()).any(|other| other != host && world.hosts[other].fit());
     let state = world.random.pick(&[TrackerState::Passing, TrackerState::Failing]);
     world.still = false;
-    let cut = |cuts: &[Vec<bool>]| cuts.iter().flatten().any(|&cut| cut);
-    if cut(&world.cut) || cut(&world.cut_second) {
+    if world.cuts.any() || world.second_cuts.any() {
         return world.push(world.now, Event::Disturb(D::HealAll));
     }
     if !world.settings.second_sources.is_empty() && world.random.one_in(3) {
@@ -389,24 +388,25 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
             }
         }
         D::SendFails { host, fails } => world.hosts[host].send_fails = fails,
-        D::Cut { from, to, cut } => world.cut[from][to] = cut,
+        D::Cut { from, to, cut } => world.cuts.set(from, to, cut),
         D::Partition { side } => {
-            for from in 0..world.cut.len() {
-                for to in 0..world.cut.len() {
-                    world.cut[from][to] = side != 0 && (side >> from & 1) != (side >> to & 1);
+            for from in world.stations() {
+                for to in world.stations() {
+                    let apart = side != 0 && (side >> from & 1) != (side >> to & 1);
+                    world.cuts.set(from, to, apart);
                 }
             }
         }
         D::Isolate { host, receives, sends } => {
-            for other in (0..world.cut.len()).filter(|&other| other != host) {
-                world.cut[other][host] = !receives;
-                world.cut[host][other] = !sends;
+            for other in world.stations().filter(|&other| other != host) {
+                world.cuts.set(other, host, !receives);
+                world.cuts.set(host, other, !sends);
             }
         }
-        D::CutSecond { from, to, cut } => world.cut_second[from][to] = cut,
+        D::CutSecond { from, to, cut } => world.second_cuts.set(from, to, cut),
         D::HealAll => {
-            world.cut.iter_mut().for_each(|row| row.fill(false));
-            world.cut_second.iter_mut().for_each(|row| row.fill(false));
+            world.cuts.heal();
+            world.second_cuts.heal();
         }
         D::Weather(weather) => world.weather = weather,
         D::Refuse { host, index, refuse } => world.hosts[host].kernel.refuse[index] = refuse,
@@ -510,7 +510,7 @@ fn give_order(world: &mut World, host: usize, order: Order) {
 /// Does what each of the two sends reach the other, on either path?
 pub(crate) fn hear_each_other(world: &World, a: usize, b: usize) -> bool {
     let second = !world.settings.second_sources.is_empty();
-    !world.cut[a][b] && !world.cut[b][a] || second && !world.cut_second[a][b] && !world.cut_second[b][a]
+    !world.cuts.between(a, b) || second && !world.second_cuts.between(a, b)
 }
 
 /// Hosts that hear each other.
@@ -543,7 +543,7 @@ impl std::fmt::Debug for Group {
 pub(crate) fn groups(world: &World) -> Option<impl Iterator<Item = Group> + use<>> {
     let second = !world.settings.second_sources.is_empty();
     let count = world.hosts.len();
-    let open = |a: usize, b: usize| !world.cut[a][b] || second && !world.cut_second[a][b];
+    let open = |a: usize, b: usize| !world.cuts.is_cut(a, b) || second && !world.second_cuts.is_cut(a, b);
     let hears = |a: usize, b: usize| a == b || hear_each_other(world, a, b);
     if (0..count).any(|a| (0..a).any(|b| !hears(a, b) && (open(a, b) || open(b, a)))) {
         return None;

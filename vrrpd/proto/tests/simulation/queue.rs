@@ -1,41 +1,41 @@
 //! Events in the order of their time; those of one time in the order in which they were planned.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
-/// The heap moves small keys only; the events stay in their places until they are due.
+/// What is planned is mostly due before what was planned already. So the keys stand in order, the next one
+/// at the end, and a new one looks for its place from there; the events themselves do not move.
 #[derive(Debug)]
 pub(crate) struct Queue<Event> {
-    keys: BinaryHeap<Reverse<Key>>,
+    keys: Vec<Key>,
     places: Vec<Option<Event>>,
     /// Which of the places are free.
-    free: Vec<u32>,
-    planned: u32,
+    free: Vec<usize>,
 }
 
-/// When, the how-manieth, and where the event is.
-type Key = (u64, u32, u32);
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    at: u64,
+    place: usize,
+}
 
 impl<Event> Queue<Event> {
     pub(crate) fn new() -> Self {
-        Self { keys: BinaryHeap::new(), places: Vec::new(), free: Vec::new(), planned: 0 }
+        Self { keys: Vec::new(), places: Vec::new(), free: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, at: u64, event: Event) {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
-            self.places.len() as u32 - 1
+            self.places.len() - 1
         });
-        self.places[place as usize] = Some(event);
-        self.planned += 1;
-        self.keys.push(Reverse((at, self.planned, place)));
+        self.places[place] = Some(event);
+        let index = self.keys.iter().rposition(|key| key.at > at).map_or(0, |later| later + 1);
+        self.keys.insert(index, Key { at, place });
     }
 
     /// The next event, and when it happens.
     pub(crate) fn pop(&mut self) -> Option<(u64, Event)> {
-        let Reverse((at, _, place)) = self.keys.pop()?;
+        let Key { at, place } = self.keys.pop()?;
         self.free.push(place);
-        let event = self.places[place as usize].take().expect("each key has its event");
+        let event = self.places[place].take().expect("each key has its event");
         Some((at, event))
     }
 }

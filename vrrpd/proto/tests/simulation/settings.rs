@@ -137,6 +137,8 @@ pub(crate) struct Settings {
     pub(crate) second_sources: Vec<IpAddr>,
     /// The hosts have witnesses.
     pub(crate) witnessed: bool,
+    /// Some host does not claim from who still answers.
+    holds: bool,
     /// By how many millionths each host's clock is too fast.
     pub(crate) drift: Vec<i64>,
     /// Longest of the intervals on the slowest clock, ns. Every bound of the invariants is in terms of it.
@@ -245,6 +247,7 @@ impl Settings {
         for host in hosts.iter_mut().filter(|_| holding && aside.one_in(2)) {
             host.on_conflict = OnConflict::Hold;
         }
+        let holds = hosts.iter().any(|host| host.on_conflict == OnConflict::Hold);
         if (witnessed || !second_sources.is_empty()) && aside.one_in(2) {
             hosts.iter_mut().for_each(|host| host.suspicion = true);
         }
@@ -261,6 +264,7 @@ impl Settings {
             drift,
             second_sources,
             witnessed,
+            holds,
             interval: if drifts { interval + interval / 100 } else { interval },
             preempt_delay,
             kernel_delay: (least / 8).min(4 * MS),
@@ -309,8 +313,7 @@ impl Settings {
 
     /// How much longer a Backup waits that does not claim from who still answers: an Active_Down_Interval.
     pub(crate) fn hold(&self) -> u64 {
-        let holds = self.hosts.iter().any(|host| host.on_conflict == OnConflict::Hold);
-        if holds { 4 * self.interval } else { 0 }
+        if self.holds { 4 * self.interval } else { 0 }
     }
 
     /// The longest that a router which resigned holds its addresses.

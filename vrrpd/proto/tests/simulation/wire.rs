@@ -67,8 +67,8 @@ impl World {
                 Frame::Announcement(_) | Frame::Answer(..) => true,
             };
             let cut = match second {
-                true => self.cut_second[from][to],
-                false => self.cut[from][to] || !self.hosts[from].link_up,
+                true => self.second_cuts.is_cut(from, to),
+                false => self.cuts.is_cut(from, to) || !self.hosts[from].link_up,
             };
             let copies = if self.random.one_in(50) { 2 } else { 1 };
             for _ in 0..copies {
@@ -132,7 +132,7 @@ impl World {
         let awake = self.hosts.get(station).is_none_or(|other| other.kernel.asleep_until <= self.now);
         awake
             && match link {
-                SECOND_LINK => !self.cut_second[host][station] && !self.cut_second[station][host],
+                SECOND_LINK => !self.second_cuts.between(host, station),
                 _ => self.reaches(host, station),
             }
     }
@@ -163,7 +163,7 @@ impl World {
     /// Do questions and answers get through on the clients' LAN?
     pub(crate) fn reaches(&self, host: usize, station: usize) -> bool {
         let up = |index: usize| self.hosts.get(index).is_none_or(|host| host.link_up);
-        up(host) && up(station) && !self.cut[host][station] && !self.cut[station][host]
+        up(host) && up(station) && !self.cuts.between(host, station)
     }
 
     pub(super) fn deliver(&mut self, from: usize, to: usize, frame: Frame, late: bool) {

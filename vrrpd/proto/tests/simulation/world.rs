@@ -10,12 +10,13 @@ use vrrp_proto::packet::Sighting;
 use vrrp_proto::parameters::{LinkId, Parameters};
 
 use super::bounds::Both;
+use super::cuts::Cuts;
 use super::host::{Host, News};
 use super::judge;
 use super::plan::{self, Disturbance};
 use super::queue::Queue;
 use super::random::Random;
-use super::settings::{Bug, Flavour, MS, SECOND_LINK, Settings};
+use super::settings::{Bug, Flavour, HOSTS_MAX, MS, SECOND_LINK, Settings};
 
 /// Events that a report shows.
 const SHOWN: usize = 40;
@@ -89,22 +90,21 @@ pub(crate) struct World {
     pub(crate) bug: Option<Bug>,
     pub(crate) now: u64,
     pub(crate) hosts: Vec<Host>,
-    /// `cut[from][to]`: nothing gets through in this direction. The last one is not a host but the
-    /// station that stands for the clients.
-    pub(crate) cut: Vec<Vec<bool>>,
-    /// The same of the second path.
-    pub(crate) cut_second: Vec<Vec<bool>>,
+    /// On the clients' LAN.
+    pub(crate) cuts: Cuts,
+    /// On the second path.
+    pub(crate) second_cuts: Cuts,
     /// What has happened is no reason for a transition ([`Flavour::Planned`]).
     pub(crate) still: bool,
     pub(crate) weather: Weather,
     /// A network at peace keeps the packets of one sender in order.
-    pub(crate) last_delivery: Vec<Vec<u64>>,
+    pub(crate) last_delivery: [[u64; HOSTS_MAX]; HOSTS_MAX],
     /// Since when nothing disturbs.
     pub(crate) calm_since: u64,
     /// The same, but for what the nodes make of it.
     pub(crate) peace_since: u64,
     /// `both[a][b]`: these two hear each other and hold the same address.
-    pub(crate) both: Vec<Vec<Option<Both>>>,
+    pub(crate) both: [[Option<Both>; HOSTS_MAX]; HOSTS_MAX],
     /// Since when what gets through, and who is awake, is as it is.
     pub(crate) network_since: u64,
     /// Since when some that hear each other have no holder, though one of them is well.
@@ -114,8 +114,11 @@ pub(crate) struct World {
     /// No address may be without a holder any more (only [`Flavour::Planned`]).
     pub(crate) held_once: bool,
     queue: Queue<Event>,
-    /// Kept for what it holds room for: the actions of one input, and one message.
+    /// Room that is kept from use to use: for the actions of one input, for what waits for a daemon, for a
+    /// message.
     pub(super) actions: Vec<Action>,
+    pub(super) frames: Vec<(Frame, u64)>,
+    pub(super) news: Vec<News>,
     pub(super) message: Box<[u8; MESSAGE_MAX]>,
     log: VecDeque<(u64, String)>,
     verbose: bool,
@@ -132,11 +135,11 @@ impl World {
             .map(|(parameters, &drift)| Host::new(parameters.clone(), drift))
             .collect::<Vec<_>>();
         let mut world = Self {
-            cut: vec![vec![false; hosts.len() + 1]; hosts.len() + 1],
-            cut_second: vec![vec![false; hosts.len()]; hosts.len()],
-            both: vec![vec![None; hosts.len()]; hosts.len()],
+            cuts: Cuts::default(),
+            second_cuts: Cuts::default(),
+            both: [[None; HOSTS_MAX]; HOSTS_MAX],
             still: false,
-            last_delivery: vec![vec![0; hosts.len()]; hosts.len()],
+            last_delivery: [[0; HOSTS_MAX]; HOSTS_MAX],
             rounds_left: if settings.flavour == Flavour::Planned { 5 } else { 3 },
             settings,
             random,
@@ -152,6 +155,8 @@ impl World {
             held_once: false,
             queue: Queue::new(),
             actions: Vec::new(),
+            frames: Vec::new(),
+            news: Vec::new(),
             message: Box::new([0; MESSAGE_MAX]),
             log: VecDeque::new(),
             verbose: false,
@@ -198,6 +203,11 @@ impl World {
             judge::after_event(self);
         }
         self.violation.is_none()
+    }
+
+    /// The hosts, and the station that stands for the clients.
+    pub(crate) fn stations(&self) -> std::ops::RangeInclusive<usize> {
+        0..=self.hosts.len()
     }
 
     pub(crate) fn violate(&mut self, what: String) {
