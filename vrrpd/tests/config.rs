@@ -193,6 +193,13 @@ fn lists_and_tables_are_bounded() {
         fault(format!("{router}checks = [{checks}]\n")),
         ["checks has 1001 entries, out of range 0..=1000"]
     );
+    let extra = |most: u32| {
+        let address = |n: u32| format!("\"198.51.{}.{}\", ", 100 + n / 256, n % 256);
+        let addresses: String = (0..most).map(address).collect();
+        format!("{router}extra_addresses = [{addresses}]\n")
+    };
+    assert!(config::parse("vrrpd.toml", &extra(4096)).is_ok());
+    assert_eq!(fault(extra(4097)), ["extra_addresses has 4097 entries, out of range 0..=4096"]);
     let hooks: String =
         (0..4097).map(|n| format!("[hook.h{n}]\non = [\"active\"]\nexec = [\"/bin/true\"]\n")).collect();
     let messages = fault(format!("{router}{hooks}"));

@@ -13,7 +13,7 @@ use vrrp_proto::{AdverInterval, Family, Priority, Version, Vrid};
 
 use super::diagnostic::Faults;
 use super::probe::Usual;
-use super::table::{At, Field, Table};
+use super::table::{At, Field, LONGEST_LIST, Table};
 use super::track::{self, TrackInterface};
 use super::way::RawStatic;
 use super::{Effect, Exec, HookState, Ipv4Checksum, Lease, Preset, Probe, Scheduling, When};
@@ -259,8 +259,14 @@ fn virtual_router(name: At<String>, table: &Table<'_>, faults: &mut Faults) -> V
             None => Field::Unknown,
         },
         version,
-        addresses: virtual_address::list(table, "addresses", &interface, faults),
-        extra_addresses: virtual_address::list(table, "extra_addresses", &interface, faults),
+        addresses: virtual_address::list(table, "addresses", LONGEST_LIST, &interface, faults),
+        extra_addresses: virtual_address::list(
+            table,
+            "extra_addresses",
+            virtual_address::MOST_EXTRA,
+            &interface,
+            faults,
+        ),
         routes: way::routes(table, &interface, faults),
         rules: way::rules(table, faults),
         interface,

@@ -7,8 +7,8 @@ use super::diagnostic::{Faults, Span};
 use super::keys::{Key, Support, meant};
 use super::value::{Read, Refusal, kind};
 
-/// Entries of a list: they are compared each with each, and no node needs more.
-const LONGEST_LIST: usize = 1000;
+/// Entries of a list, unless a key says otherwise: they are compared each with each, and no node needs more.
+pub(super) const LONGEST_LIST: usize = 1000;
 /// Tables of a kind, for the same reason; enough for a virtual router on every VLAN.
 const MOST_TABLES: usize = 4096;
 
@@ -152,13 +152,15 @@ impl<'a> Table<'a> {
         faults: &mut Faults,
         read: impl Fn(&str, &DeValue<'_>) -> Read<T>,
     ) -> Field<Vec<At<T>>> {
-        self.list_of(key, faults, |element, faults| one(key, element, faults, &read))
+        self.list_of(key, LONGEST_LIST, faults, |element, faults| one(key, element, faults, &read))
     }
 
-    /// As [`list`](Self::list), of values that may be tables: `read` reports what is wrong with one.
+    /// As [`list`](Self::list), of up to `most` values that may be tables: `read` reports what is wrong with
+    /// one.
     pub(super) fn list_of<T>(
         &self,
         key: &str,
+        most: usize,
         faults: &mut Faults,
         mut read: impl FnMut(&Spanned<DeValue<'_>>, &mut Faults) -> Option<At<T>>,
     ) -> Field<Vec<At<T>>> {
@@ -169,9 +171,8 @@ impl<'a> Table<'a> {
         };
         match value.get_ref() {
             DeValue::Array(elements) => {
-                if elements.len() > LONGEST_LIST {
-                    let message =
-                        format!("{key} has {} entries, out of range 0..={LONGEST_LIST}", elements.len());
+                if elements.len() > most {
+                    let message = format!("{key} has {} entries, out of range 0..={most}", elements.len());
                     faults.error(&value.span(), message, "");
                     return Field::Unknown;
                 }

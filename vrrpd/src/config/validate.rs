@@ -1,5 +1,6 @@
 //! What the values of a file say together: every contradiction is reported, with both its ends.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -267,9 +268,9 @@ fn check_uniqueness(routers: &[raw::VirtualRouter], faults: &mut Faults) {
     for (index, router) in routers.iter().enumerate() {
         for other in &routers[..index] {
             same_vrid(router, other, faults);
-            same_address(router, other, faults);
         }
     }
+    check_shared_addresses(routers, faults);
 }
 
 fn same_vrid(router: &raw::VirtualRouter, other: &raw::VirtualRouter, faults: &mut Faults) {
@@ -286,19 +287,28 @@ fn same_vrid(router: &raw::VirtualRouter, other: &raw::VirtualRouter, faults: &m
     }
 }
 
-fn same_address(router: &raw::VirtualRouter, other: &raw::VirtualRouter, faults: &mut Faults) {
-    let same_link = router.interface.given() == other.interface.given();
-    for at in router.every_address() {
-        let ip = at.value.ip;
-        let per_link = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-        let first = other.every_address().find(|first| first.value.ip == ip);
-        if let Some(first) = first.filter(|_| same_link || !per_link) {
-            let line = faults.line(&first.span);
-            faults.error(
-                &at.span,
-                format!("{ip} belongs to two virtual routers"),
-                format!("{} has it at line {line}", other.name.value),
-            );
+/// A link-local address may be on two links, any other is on one.
+fn check_shared_addresses(routers: &[raw::VirtualRouter], faults: &mut Faults) {
+    let mut holders: BTreeMap<IpAddr, Vec<(&raw::VirtualRouter, &Span)>> = BTreeMap::new();
+    for router in routers {
+        for at in router.every_address() {
+            let ip = at.value.ip;
+            let per_link = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+            let earlier = holders.entry(ip).or_default();
+            for (other, first) in earlier.iter().filter(|(other, _)| !std::ptr::eq(*other, router)) {
+                if per_link && router.interface.given() != other.interface.given() {
+                    continue;
+                }
+                let line = faults.line(first);
+                faults.error(
+                    &at.span,
+                    format!("{ip} belongs to two virtual routers"),
+                    format!("{} has it at line {line}", other.name.value),
+                );
+            }
+            if earlier.last().is_none_or(|(last, _)| !std::ptr::eq(*last, router)) {
+                earlier.push((router, &at.span));
+            }
         }
     }
 }

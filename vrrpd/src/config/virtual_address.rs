@@ -1,5 +1,6 @@
 //! `addresses` and `extra_addresses`: what is moved, and how it is put on an interface.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use netlink::{AddressOptions, Scope};
@@ -28,6 +29,10 @@ pub(super) const KEYS: &[Key] = &[
 
 /// The least MTU that Ethernet is run with; a larger one is not known to the file (`protocol.md` 1.6).
 const MTU: usize = 1500;
+
+/// Entries of `extra_addresses`. Each takes a few hundred octets, and the kernel goes through those of an
+/// interface one by one.
+pub(super) const MOST_EXTRA: usize = 4096;
 
 /// One entry of `addresses` or `extra_addresses`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,14 +80,15 @@ impl std::fmt::Display for VirtualAddress {
     }
 }
 
-/// Reads a list of them, for a virtual router on the interface `on`.
+/// Reads a list of up to `most` of them, for a virtual router on the interface `on`.
 pub(super) fn list(
     table: &Table<'_>,
     key: &str,
+    most: usize,
     on: &Field<String>,
     faults: &mut Faults,
 ) -> Field<Vec<At<VirtualAddress>>> {
-    table.list_of(key, faults, |entry, faults| read(&table.path, key, entry, on, faults))
+    table.list_of(key, most, faults, |entry, faults| read(&table.path, key, entry, on, faults))
 }
 
 fn read(
@@ -249,9 +255,10 @@ fn check_families(addresses: &[At<VirtualAddress>], first: &At<VirtualAddress>, 
 }
 
 fn check_duplicates(router: &raw::VirtualRouter, faults: &mut Faults) {
-    let all: Vec<&At<VirtualAddress>> = router.every_address().collect();
-    for (index, at) in all.iter().enumerate() {
-        if let Some(earlier) = all[..index].iter().find(|earlier| earlier.value.ip == at.value.ip) {
+    let mut seen: BTreeMap<IpAddr, &At<VirtualAddress>> = BTreeMap::new();
+    for (index, at) in router.every_address().enumerate() {
+        let earlier = *seen.entry(at.value.ip).or_insert(at);
+        if !std::ptr::eq(earlier, at) {
             let line = faults.line(&earlier.span);
             let extra = index >= router.addresses.given().map_or(0, Vec::len);
             let key = if extra { "extra_addresses" } else { "addresses" };

@@ -14,7 +14,7 @@ use super::diagnostic::{Faults, Span};
 use super::keys::{Key, full};
 use super::raw;
 use super::show::{Entries, inline, list, quoted, routing_table};
-use super::table::{At, Field, Table};
+use super::table::{At, Field, LONGEST_LIST, Table};
 use super::value::{self, MAIN_TABLE, Read, integer, refuse, string, word};
 use super::virtual_address::{self, VirtualAddress, scope, show_scope, words};
 
@@ -86,7 +86,7 @@ impl RawStatic {
         };
         let (table, nowhere) = (&table.value, &Field::Absent);
         Self {
-            addresses: virtual_address::list(table, "addresses", nowhere, faults),
+            addresses: virtual_address::list(table, "addresses", LONGEST_LIST, nowhere, faults),
             routes: routes(table, nowhere, faults),
             rules: rules(table, faults),
         }
@@ -196,7 +196,7 @@ pub(super) fn routes(
     on: &Field<String>,
     faults: &mut Faults,
 ) -> Field<Vec<At<HostRoute>>> {
-    table.list_of("routes", faults, |entry, faults| {
+    table.list_of("routes", LONGEST_LIST, faults, |entry, faults| {
         let table = open(table, "routes", entry, ROUTE, faults)?;
         route(&table, on, faults).map(|value| At { value, span: entry.span() })
     })
@@ -204,7 +204,7 @@ pub(super) fn routes(
 
 /// Reads `rules`.
 pub(super) fn rules(table: &Table<'_>, faults: &mut Faults) -> Field<Vec<At<netlink::Rule>>> {
-    table.list_of("rules", faults, |entry, faults| {
+    table.list_of("rules", LONGEST_LIST, faults, |entry, faults| {
         let table = open(table, "rules", entry, RULE, faults)?;
         rule(&table, faults).map(|value| At { value, span: entry.span() })
     })
