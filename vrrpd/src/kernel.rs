@@ -8,6 +8,7 @@ mod acceptance;
 mod connections;
 mod fencing;
 mod place;
+mod placement;
 mod record;
 mod tenure;
 #[cfg(test)]
@@ -39,7 +40,8 @@ use crate::state_dir::StateDir;
 use acceptance::Acceptance;
 use connections::Teller;
 pub(crate) use connections::Told;
-pub(crate) use place::{LookedAt, Place, Placement, SecondPlace};
+pub(crate) use place::{Place, SecondPlace};
+pub(crate) use placement::{Placement, Placements};
 use record::Record;
 use traces::Traces;
 pub(crate) use virtual_mac::Device;

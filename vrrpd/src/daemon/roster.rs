@@ -18,7 +18,7 @@ use vrrp_proto::{AdverInterval, Family, Vrid};
 use crate::authentication::Secrets;
 use crate::config::{self, Config, Ipv4Checksum, Lease, SHORTEST_FENCED, TrackInterface};
 use crate::control::time::WallTime;
-use crate::kernel::{self, Device, LookedAt, Place, Placement, SecondPlace, Way};
+use crate::kernel::{self, Device, Place, Placement, SecondPlace, Way};
 use crate::perform::Wiring;
 use crate::protocol;
 
@@ -282,7 +282,7 @@ impl Roster {
                     IpAddr::V4(_) => false,
                     IpAddr::V6(peer) => !peer.is_unicast_link_local(),
                 }),
-                addresses: placements,
+                addresses: placements.into(),
                 device,
                 ways: ways(&new.routes, &new.rules),
                 owner: new.priority.is_owner(),
@@ -291,7 +291,6 @@ impl Roster {
                 fence: fence_term(new),
                 may_resume,
                 further: self.numbered(&new.garp.interfaces),
-                looked_at: LookedAt::default(),
             },
             parameters,
         }

@@ -9,7 +9,7 @@ use vrrp_proto::action::Ownership;
 use vrrp_proto::parameters::RouterId;
 
 use super::tenure::{Target, address_of};
-use super::{Note, Place, Placed, Worker, place};
+use super::{Note, Place, Placed, Placement, Worker, place};
 use crate::clock;
 use crate::fence::{Guarded, Live, Message, Term};
 
@@ -142,7 +142,7 @@ impl Worker {
     pub(super) fn adopt(&self, router: RouterId, placed: &Placed, renewed: Option<vrrp_proto::Instant>) {
         let Some(renewed) = renewed else { return };
         let is_left = |link, address| self.is_held_by(router, link, address);
-        let ours = |placement: &&place::Placement| placement.left_over(&self.table, is_left).is_some();
+        let ours = |placement: &&Placement| placement.left_over(&self.table, is_left).is_some();
         let left = placed.place.addresses.iter().filter(ours).map(|placement| placement.address).collect();
         self.guard(router, left, Live::Since(renewed), None);
     }

@@ -1,6 +1,5 @@
 //! Where a router runs, and what can be known of that place from the list of links and addresses.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use netlink::{Address, AddressEntry, AddressOptions, Lifetime, Link, LinkIndex, 
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId};
 use vrrp_proto::{Family, Instant, MacAddress, Version, Vrid};
 
-use super::{Device, Way};
+use super::{Device, Placement, Placements, Way};
 use crate::clock;
 use crate::net::Wanted;
 
@@ -41,7 +40,7 @@ pub(crate) struct Place {
     /// The device with the virtual MAC address, which addresses go on that name no interface.
     pub(crate) device: Option<Device>,
     /// The virtual addresses, the advertised ones and those that only move along.
-    pub(crate) addresses: Vec<Placement>,
+    pub(crate) addresses: Placements,
     /// Routes and rules that come and go with the role.
     pub(crate) ways: Vec<Way>,
     /// The addresses are the administrator's.
@@ -56,21 +55,7 @@ pub(crate) struct Place {
     pub(crate) may_resume: bool,
     /// Further interfaces that announcements leave from.
     pub(crate) further: Vec<(LinkId, String)>,
-    /// No part of what is configured.
-    pub(crate) looked_at: LookedAt,
 }
-
-/// Which of the addresses was looked for last. Of no consequence but for the time that the next look takes.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct LookedAt(Cell<usize>);
-
-impl PartialEq for LookedAt {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for LookedAt {}
 
 /// Where a router advertises on its second path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,19 +70,6 @@ pub(crate) struct SecondPlace {
     pub(crate) global_source: bool,
     /// Addresses that are asked there whether a host is dead.
     pub(crate) stations: Vec<IpAddr>,
-}
-
-/// A virtual address, and where and how it goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Placement {
-    pub(crate) address: Address,
-    /// Name of the interface that it is put on.
-    pub(crate) interface: String,
-    /// Number of that interface in the core, where it is not the router's.
-    pub(crate) apart: Option<LinkId>,
-    pub(crate) options: AddressOptions,
-    /// It only moves along.
-    pub(crate) extra: bool,
 }
 
 /// What the routers among `places` that are on this link, by either path, can use of what comes in.
@@ -129,21 +101,12 @@ impl Place {
     /// The interface that an address goes on. One that a reload has just taken from the router is
     /// where the router is.
     pub(super) fn interface_of(&self, address: Address) -> &str {
-        self.placement(address).map_or(&self.interface, |placement| &placement.interface)
+        self.addresses.find(address).map_or(&self.interface, |placement| &placement.interface)
     }
 
     /// How an address is put there.
     pub(super) fn options_of(&self, address: Address) -> AddressOptions {
-        self.placement(address).map(|placement| placement.options.clone()).unwrap_or_default()
-    }
-
-    fn placement(&self, address: Address) -> Option<&Placement> {
-        // Whoever asks for thousands asks in this order.
-        let (before, from) = self.addresses.split_at_checked(self.looked_at.0.get())?;
-        let found = from.iter().chain(before).position(|placement| placement.address == address)?;
-        let found = (self.looked_at.0.get() + found) % self.addresses.len();
-        self.looked_at.0.set(found);
-        self.addresses.get(found)
+        self.addresses.find(address).map(|placement| placement.options.clone()).unwrap_or_default()
     }
 
     /// What is known of the place; `virtual_addresses` are those of all routers, `before` is what was
@@ -237,28 +200,6 @@ impl Speaks<'_> {
             // The first of the least. IPv6 puts a new address in front of the others, and no peer gains by
             // a new name of ours.
             .min_by_key(|&ip| Some(ip) != before)
-    }
-}
-
-impl Placement {
-    fn link<'a>(&self, table: &'a Table) -> Option<&'a Link> {
-        table.link_by_name(&self.interface)
-    }
-
-    /// The address, if it is there and an earlier daemon left it.
-    pub(super) fn left_over<'a>(
-        &self,
-        table: &'a Table,
-        is_left: impl Fn(LinkIndex, Address) -> bool,
-    ) -> Option<&'a AddressEntry> {
-        let entry = table.address(self.link(table)?.index, self.address)?;
-        is_left(entry.link, entry.address).then_some(entry)
-    }
-
-    /// Is the address there, whatever its prefix?
-    fn is_there(&self, table: &Table) -> bool {
-        let mut on_link = self.link(table).into_iter().flat_map(|link| table.addresses_of(link.index));
-        on_link.any(|entry| entry.address.ip == self.address.ip)
     }
 }
 
@@ -390,7 +331,7 @@ mod tests {
             least_hop_limit: 255,
             global_source: false,
             device: None,
-            addresses: Vec::new(),
+            addresses: Placements::default(),
             ways: Vec::new(),
             owner: false,
             accept_mode: true,
@@ -398,7 +339,6 @@ mod tests {
             fence: None,
             may_resume: true,
             further: Vec::new(),
-            looked_at: LookedAt::default(),
         }
     }
 
@@ -438,7 +378,7 @@ mod tests {
             extra: false,
         };
         let place = Place {
-            addresses: vec![placement("192.0.2.201", "eth0"), placement("198.51.100.201", "eth1")],
+            addresses: vec![placement("192.0.2.201", "eth0"), placement("198.51.100.201", "eth1")].into(),
             ..place()
         };
         assert_eq!(place.interface_of(Address::host(ip("192.0.2.201"))), "eth0");

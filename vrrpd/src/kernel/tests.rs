@@ -9,6 +9,7 @@ use vrrp_proto::action::Ownership;
 use vrrp_proto::parameters::VirtualAddress;
 use vrrp_proto::{Version, Vrid};
 
+use super::placement::changed;
 use super::*;
 
 const ROUTER: RouterId = RouterId(0);
@@ -75,7 +76,7 @@ fn place_on(interface: &str) -> Place {
         least_hop_limit: 255,
         global_source: false,
         device: None,
-        addresses: vec![placement(201), placement(202)],
+        addresses: vec![placement(201), placement(202)].into(),
         ways: Vec::new(),
         owner: false,
         accept_mode: true,
@@ -83,7 +84,6 @@ fn place_on(interface: &str) -> Place {
         fence: None,
         may_resume: true,
         further: Vec::new(),
-        looked_at: LookedAt::default(),
     }
 }
 
@@ -126,7 +126,12 @@ fn an_address_that_goes_with_one_that_is_put_anew_is_told_as_lost() {
         assert_eq!(outcomes(&worker), [held[0], held[1], Outcome::Acquired]);
 
         let mut labelled = place_on("lo");
-        labelled.addresses[0].options.label = Some("lo:web".to_owned());
+        let label = Some("lo:web".to_owned());
+        labelled.addresses = changed(&labelled.addresses, |placement| {
+            if placement.address == address(201) {
+                placement.options.label.clone_from(&label);
+            }
+        });
         worker.place_alone(ROUTER, labelled);
         assert_eq!(outcomes(&worker), [Outcome::Lost { index: 1 }]);
         let here = |entry: &netlink::AddressEntry| entry.address == address(201);
@@ -148,7 +153,7 @@ fn a_device_with_an_address_that_somebody_else_put_there_stays_up_while_it_is_he
         add_eth0();
         let mut worker = worker("foreign");
         let mut place = Place { device: Some(device()), ..place_on("eth0") };
-        place.addresses.iter_mut().for_each(|placement| placement.interface = device().name);
+        place.addresses = changed(&place.addresses, |placement| placement.interface = device().name);
         worker.place_alone(ROUTER, place);
         for last in [201, 202] {
             ip(&format!("address add 192.0.2.{last}/24 dev vrrp4-1"));

@@ -174,7 +174,7 @@ impl Worker {
     fn announcers_follow(&mut self) {
         let places = || self.places.values().map(|placed| &placed.place);
         let further = places().flat_map(|place| place.further.iter().cloned());
-        let apart = places().flat_map(|place| &place.addresses);
+        let apart = places().flat_map(|place| place.addresses.iter());
         let apart = apart.filter_map(|placement| Some((placement.apart?, placement.interface.clone())));
         let wanted: BTreeMap<LinkId, String> = further.chain(apart).collect();
         let unwanted: Vec<LinkId> =
@@ -224,7 +224,8 @@ impl Worker {
     fn watch_addresses(&mut self) {
         for (&(link, family), opened) in &mut self.sockets {
             let here = |placed: &&Placed| placed.place.link == link && placed.place.family == family;
-            let placements = self.places.values().filter(here).flat_map(|placed| &placed.place.addresses);
+            let placements =
+                self.places.values().filter(here).flat_map(|placed| placed.place.addresses.iter());
             // A twin of this node is as bad as another holder of a virtual address.
             let sources = self.places.values().filter(here).filter_map(|placed| placed.facts?.source);
             let stations = self.places.values().filter(here).flat_map(|placed| &placed.place.stations);
