@@ -4,6 +4,7 @@
 //! who, while only receiving, learns of it from its own time-out. Ended while the address is still
 //! here, it sends a reset.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -24,11 +25,11 @@ pub struct Connections {
     only_lists: bool,
 }
 
-/// What became of the connections of an address.
+/// What became of the connections of addresses.
 #[derive(Debug, Default)]
 pub struct Ended {
-    /// So many were ended.
-    pub count: usize,
+    /// Our side of each that was ended.
+    pub ended: Vec<SocketAddr>,
     /// Both ends of each that was not, ours first: there was no time left, or the kernel cannot.
     pub left: Vec<(SocketAddr, SocketAddr)>,
     /// Why the kernel ends none; told once.
@@ -56,18 +57,21 @@ impl Connections {
         Ok(Self { channel, sequence: 1, outgoing: Vec::new(), only_lists: false })
     }
 
-    /// Ends every TCP connection of this host that has `address` on our side. The other sides get a reset, if
-    /// the address is still here. Listening sockets stay.
+    /// Ends every TCP connection of this host that has one of the addresses on our side. The other sides get
+    /// a reset, if the address is still here. Listening sockets stay.
     ///
-    /// After `limit` no more are begun with, because whoever waits for this holds on to the address;
+    /// After `limit` no more are begun with, because whoever waits for this holds on to the addresses;
     /// some hundred are ended in any case.
     ///
     /// # Errors
     ///
     /// What the kernel says. That it cannot end connections is none: then they are all left.
-    pub fn end(&mut self, address: IpAddr, limit: Duration) -> Result<Ended, Error> {
-        let operation = || format!("end the connections of {address}");
-        let ended = self.end_all(address, limit);
+    pub fn end(&mut self, addresses: &BTreeSet<IpAddr>, limit: Duration) -> Result<Ended, Error> {
+        let operation = || match addresses.first() {
+            Some(address) if addresses.len() == 1 => format!("end the connections of {address}"),
+            _ => format!("end the connections of {} addresses", addresses.len()),
+        };
+        let ended = self.end_all(addresses, limit);
         // What belongs to a request that was given up must not be taken for an answer later.
         let drained = self.channel.drain().map_err(Fault::from);
         let (mut ended, refused) =
@@ -76,15 +80,13 @@ impl Connections {
         Ok(ended)
     }
 
-    fn end_all(&mut self, address: IpAddr, limit: Duration) -> Result<(Ended, Option<Fault>), Fault> {
+    fn end_all(
+        &mut self,
+        addresses: &BTreeSet<IpAddr>,
+        limit: Duration,
+    ) -> Result<(Ended, Option<Fault>), Fault> {
         let started = Instant::now();
-        let mut found = Vec::new();
-        // An IPv6 socket can carry an IPv4 connection; the condition fits both.
-        for family in [libc::AF_INET, libc::AF_INET6] {
-            if address.is_ipv4() || family == libc::AF_INET6 {
-                self.list(number(family), address, &mut found)?;
-            }
-        }
+        let found = self.list(addresses)?;
         let (mut count, mut refused) = (0, None);
         for batch in found.chunks(AT_ONCE) {
             if self.only_lists || (count > 0 && started.elapsed() >= limit) {
@@ -100,18 +102,39 @@ impl Connections {
                 Err(fault) => return Err(fault),
             }
         }
+        let ended = found[..count].iter().map(|connection| connection.ends().0).collect();
         let left = found[count..].iter().map(Connection::ends).collect();
-        Ok((Ended { count, left, refused: None }, refused))
+        Ok((Ended { ended, left, refused: None }, refused))
     }
 
-    /// Appends the connections of one family that have `address` on our side.
-    fn list(&mut self, family: u8, address: IpAddr, found: &mut Vec<Connection>) -> Result<(), Fault> {
+    /// The connections that have one of the addresses on our side.
+    fn list(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<Vec<Connection>, Fault> {
+        let (ipv4, ipv6): (Vec<IpAddr>, Vec<IpAddr>) = addresses.iter().partition(|ip| ip.is_ipv4());
+        let mut found = Vec::new();
+        // An IPv6 socket can carry an IPv4 connection; the condition fits both.
+        for (family, addresses) in [(libc::AF_INET, &ipv4), (libc::AF_INET6, &ipv4), (libc::AF_INET6, &ipv6)]
+        {
+            if !addresses.is_empty() {
+                self.list_within(number(family), &prefixes(addresses), &mut found)?;
+            }
+        }
+        found.retain(|connection| addresses.contains(&connection.ends().0.ip()));
+        Ok(found)
+    }
+
+    /// Appends the connections of one family that have an address within one of the prefixes on our side. The
+    /// kernel goes through its whole table for each list, however little is in it.
+    fn list_within(
+        &mut self,
+        family: u8,
+        prefixes: &[Prefix],
+        found: &mut Vec<Connection>,
+    ) -> Result<(), Fault> {
         let any = Connection { family, id: [0; ID_LEN] };
         self.outgoing.clear();
         self.sequence = self.sequence.wrapping_add(1);
-        let condition = condition(address);
         let flags = NLM_F_REQUEST | NLM_F_DUMP;
-        append(&mut self.outgoing, SOCK_DIAG_BY_FAMILY, flags, self.sequence, any, &condition);
+        append(&mut self.outgoing, SOCK_DIAG_BY_FAMILY, flags, self.sequence, any, &program(prefixes));
         self.channel.send(&self.outgoing)?;
         let listed = self.channel.collect(self.sequence, |message| {
             found.push(parse(message.payload)?);
@@ -172,28 +195,81 @@ fn append(
     bytes.extend(attribute);
 }
 
-/// `INET_DIAG_REQ_BYTECODE`: the kernel passes over sockets that do not have `address` on our side.
-fn condition(address: IpAddr) -> Vec<u8> {
+/// What addresses have in common, and how many bits that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Prefix {
+    address: IpAddr,
+    length: u8,
+}
+
+/// Prefixes that the addresses are within, which are of one family and sorted: each for itself where they are
+/// few, else the closest ones together.
+fn prefixes(addresses: &[IpAddr]) -> Vec<Prefix> {
+    /// The kernel tries them one after the other on each connection.
+    const MOST: usize = 16;
+    let mut gaps: Vec<usize> = (1..addresses.len()).collect();
+    gaps.sort_by_key(|&at| in_common(addresses[at - 1], addresses[at]));
+    gaps.truncate(MOST - 1);
+    gaps.sort_unstable();
+    gaps.push(addresses.len());
+    let mut from = 0;
+    let mut prefix = |to| {
+        let (address, last) = (addresses[from], addresses[to - 1]);
+        from = to;
+        Prefix { address, length: in_common(address, last) }
+    };
+    gaps.into_iter().map(&mut prefix).collect()
+}
+
+/// How many leading bits two addresses of one family share.
+fn in_common(one: IpAddr, other: IpAddr) -> u8 {
+    let bits = match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        _ => 0,
+    };
+    u8::try_from(bits).expect("128 at most")
+}
+
+/// `INET_DIAG_REQ_BYTECODE`: the kernel passes over sockets that have no address within the prefixes on our
+/// side.
+fn program(prefixes: &[Prefix]) -> Vec<u8> {
     const REQ_BYTECODE: u16 = 1;
     const S_COND: u8 = 7;
+    const JMP: u8 = 1;
     const ANY_PORT: i32 = -1;
-    let (family, octets) = match address {
-        IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
-        IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
-    };
-    // `struct inet_diag_bc_op` and `struct inet_diag_hostcond`. Who meets the condition jumps to the
-    // end, which is to pass; who does not, beyond it.
-    let program = 4 + 8 + octets.len();
-    let end = u8::try_from(program).expect("28 at most");
-    let mut bytes = Vec::with_capacity(4 + program);
-    bytes.extend((u16::from(end) + 4).to_ne_bytes());
-    bytes.extend(REQ_BYTECODE.to_ne_bytes());
-    bytes.extend([S_COND, end]);
-    bytes.extend((u16::from(end) + 4).to_ne_bytes());
-    bytes.extend([number(family), u8::try_from(octets.len() * 8).expect("32 or 128"), 0, 0]);
-    bytes.extend(ANY_PORT.to_ne_bytes());
-    bytes.extend(octets);
-    bytes
+    /// `struct inet_diag_bc_op`: what to do, how far to go on if so, how far if not.
+    const OP: u16 = 4;
+    let mut code = Vec::new();
+    for (nth, prefix) in prefixes.iter().enumerate() {
+        if nth > 0 {
+            // Who met the condition before is sent to the end, which is to pass; where that is, is not known yet.
+            code.extend([JMP, u8::try_from(OP).expect("4"), 0, 0]);
+        }
+        let (family, octets) = match prefix.address {
+            IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
+            IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
+        };
+        // With `struct inet_diag_hostcond` behind it. Who does not meet it goes on behind the jump; from the
+        // last one that is beyond the end.
+        let length = OP + 8 + u16::try_from(octets.len()).expect("4 or 16");
+        code.extend([S_COND, u8::try_from(length).expect("28 at most")]);
+        code.extend((length + OP).to_ne_bytes());
+        code.extend([number(family), prefix.length, 0, 0]);
+        code.extend(ANY_PORT.to_ne_bytes());
+        code.extend(octets);
+    }
+    let end = code.len();
+    let mut at = 0;
+    while at < end {
+        if code[at] == JMP {
+            let left = u16::try_from(end - at).expect("16 conditions of 32 bytes");
+            code[at + 2..at + 4].copy_from_slice(&left.to_ne_bytes());
+        }
+        at += usize::from(code[at + 1]);
+    }
+    let length = OP + u16::try_from(end).expect("16 conditions of 32 bytes");
+    [&length.to_ne_bytes(), &REQ_BYTECODE.to_ne_bytes(), &code[..]].concat()
 }
 
 /// The beginning of a `struct inet_diag_msg`: family, three octets of state, and the id.
@@ -259,13 +335,55 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_program_of_the_kernel_ends_where_it_jumps_to() {
-        for (address, program) in [("192.0.2.1", 16), ("2001:db8::1", 28)] {
-            let bytes = condition(address.parse().expect("an address"));
-            assert_eq!(bytes.len(), 4 + program);
-            assert_eq!(usize::from(bytes[5]), program, "who passes");
-            assert_eq!(usize::from(u16::from_ne_bytes([bytes[6], bytes[7]])), program + 4, "who does not");
+    /// Does the kernel pass a socket with this address on our side, by this program? As `inet_diag_bc_run`.
+    fn passes(attribute: &[u8], ours: IpAddr) -> bool {
+        let mut rest = &attribute[4..];
+        while let [code, yes, no, no_high, condition @ ..] = rest {
+            let matched = *code == 7 && {
+                let IpAddr::V4(ours) = ours else { panic!("the test is of IPv4") };
+                let address = u32::from_be_bytes(*condition[8..].first_chunk().expect("whole"));
+                (address ^ ours.to_bits()).leading_zeros() >= condition[1].into()
+            };
+            let step = if matched { usize::from(*yes) } else { u16::from_ne_bytes([*no, *no_high]).into() };
+            if step > rest.len() {
+                return false;
+            }
+            rest = &rest[step..];
         }
+        true
+    }
+
+    fn ipv4(numbers: impl Iterator<Item = u32>) -> Vec<IpAddr> {
+        numbers.map(|number| std::net::Ipv4Addr::from_bits(0xc000_0200 + number).into()).collect()
+    }
+
+    #[test]
+    fn few_addresses_pass_each_for_itself_and_no_other() {
+        for count in [1, 2, 16] {
+            let addresses = ipv4((0..count).map(|n| 3 * n));
+            let program = program(&prefixes(&addresses));
+            let passed: Vec<IpAddr> = ipv4(0..256).into_iter().filter(|&ip| passes(&program, ip)).collect();
+            assert_eq!(passed, addresses, "{count}");
+        }
+    }
+
+    #[test]
+    fn many_addresses_pass_by_what_the_closest_have_in_common() {
+        let mut addresses = ipv4((0..1000).chain([5000, 9000, 1 << 24]));
+        addresses.sort_unstable();
+        let prefixes = prefixes(&addresses);
+        assert_eq!(prefixes.len(), 16);
+        let program = program(&prefixes);
+        assert!(addresses.iter().all(|&ip| passes(&program, ip)));
+        assert!(ipv4([2000, 5001, 8999, 1 << 20].into_iter()).iter().all(|&ip| !passes(&program, ip)));
+    }
+
+    #[test]
+    fn an_ipv6_program_ends_where_it_jumps_to() {
+        let address = "2001:db8::1".parse().expect("an address");
+        let bytes = program(&[Prefix { address, length: 128 }]);
+        assert_eq!(bytes.len(), 4 + 28);
+        assert_eq!(bytes[5], 28, "who passes");
+        assert_eq!(u16::from_ne_bytes([bytes[6], bytes[7]]), 32, "who does not");
     }
 }

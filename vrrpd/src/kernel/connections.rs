@@ -71,22 +71,26 @@ impl Worker {
     /// Ends the connections of this host to addresses that go, and gives those that are left.
     pub(super) fn end_connections(&mut self, addresses: impl Iterator<Item = Address>) -> Vec<Ends> {
         let Some(connections) = &mut self.connections else { return Vec::new() };
-        let until = Instant::now() + PATIENCE;
-        let mut left = Vec::new();
-        for address in addresses {
-            match connections.end(address.ip, until.saturating_duration_since(Instant::now())) {
-                Ok(Ended { count, left: some, refused }) => {
-                    if count > 0 {
-                        drop(self.notes.send(Note::Ended { address, connections: count }));
-                    }
-                    left.extend(some);
-                    refused.into_iter().for_each(|error| {
-                        let message = format!("{error}; their clients are made to ask instead");
-                        drop(self.notes.send(Note::Trouble(message)));
-                    });
+        let addresses: BTreeMap<IpAddr, Address> = addresses.map(|address| (address.ip, address)).collect();
+        if addresses.is_empty() {
+            return Vec::new();
+        }
+        let Ended { ended, left, refused } =
+            match connections.end(&addresses.keys().copied().collect(), PATIENCE) {
+                Ok(ended) => ended,
+                Err(error) => {
+                    drop(self.notes.send(Note::Trouble(error.to_string())));
+                    return Vec::new();
                 }
-                Err(error) => drop(self.notes.send(Note::Trouble(error.to_string()))),
-            }
+            };
+        let mut counted: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        ended.iter().for_each(|ours| *counted.entry(ours.ip()).or_default() += 1);
+        for (ip, connections) in counted {
+            drop(self.notes.send(Note::Ended { address: addresses[&ip], connections }));
+        }
+        if let Some(error) = refused {
+            let message = format!("{error}; their clients are made to ask instead");
+            drop(self.notes.send(Note::Trouble(message)));
         }
         left
     }
