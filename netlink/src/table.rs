@@ -130,7 +130,9 @@ impl Table {
 
     fn remove_from_order(&mut self, (link, address): Key) {
         if let Some(order) = self.order.get_mut(&link) {
-            order.retain(|other| *other != address);
+            if let Some(position) = order.iter().position(|other| *other == address) {
+                order.remove(position);
+            }
             if order.is_empty() {
                 self.order.remove(&link);
             }
@@ -143,16 +145,20 @@ impl Table {
     /// one that is no wider, or first. IPv6 (`ipv6_link_dev_addr`): before the first that is no
     /// wider.
     fn insert_into_order(&mut self, entry: &AddressEntry) {
-        let known: Vec<&AddressEntry> = self.addresses_of(entry.link).collect();
-        let ipv6 = known.iter().position(|other| other.address.ip.is_ipv6()).unwrap_or(known.len());
-        let no_wider = |other: &&AddressEntry| other.scope.number() >= entry.scope.number();
+        let order = self.order.get(&entry.link).map(Vec::as_slice).unwrap_or_default();
+        let known = |address: &Address| self.entries.get(&(entry.link, *address));
+        let no_wider = |address: &Address| {
+            known(address).is_some_and(|other| other.scope.number() >= entry.scope.number())
+        };
+        let ipv6 = order.partition_point(|address| address.ip.is_ipv4());
         let position = if entry.address.ip.is_ipv6() {
-            known[ipv6..].iter().position(no_wider).map_or(known.len(), |found| ipv6 + found)
+            order[ipv6..].iter().position(no_wider).map_or(order.len(), |found| ipv6 + found)
         } else if entry.secondary {
             ipv6
         } else {
-            let fits = |other: &&AddressEntry| !other.secondary && no_wider(other);
-            known[..ipv6].iter().rposition(fits).map_or(0, |found| found + 1)
+            let primary = |address: &Address| known(address).is_some_and(|other| !other.secondary);
+            let fits = |address: &Address| primary(address) && no_wider(address);
+            order[..ipv6].iter().rposition(fits).map_or(0, |found| found + 1)
         };
         self.order.entry(entry.link).or_default().insert(position, entry.address);
     }
