@@ -25,7 +25,7 @@ use std::os::fd::AsFd;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use netlink::{Address, AddressOptions, Connections, LinkIndex, Monitor, Requester, RouteWatch, Table};
+use netlink::{Address, Connections, LinkIndex, Monitor, Requester, RouteWatch, Table};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use vrrp_proto::action::{Input, Outcome, Ticket};
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId, RouterId};
@@ -192,13 +192,15 @@ struct Placed {
     tenure: Option<Tenure>,
     /// When the lifetime of its addresses was renewed last, and nothing shortened it since.
     renewed: Option<Instant>,
+    /// How often it was: those that are renewed in turn go by that.
+    turn: usize,
     /// What was said of its device last.
     device_trouble: Option<String>,
 }
 
 impl Placed {
     fn new(place: Place) -> Self {
-        Self { place, facts: None, tenure: None, renewed: None, device_trouble: None }
+        Self { place, facts: None, tenure: None, renewed: None, turn: 0, device_trouble: None }
     }
 }
 
@@ -479,11 +481,6 @@ impl Worker {
             }
             _ => Some(link.index),
         }
-    }
-
-    /// How an address of a router is put there.
-    fn options(&self, router: RouterId, address: Address) -> AddressOptions {
-        self.places.get(&router).map(|placed| placed.place.options_of(address)).unwrap_or_default()
     }
 
     /// Where an address of a router was put, or would be.

@@ -4,7 +4,7 @@
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use netlink::{Address, Request};
+use netlink::Address;
 use vrrp_proto::action::Ownership;
 use vrrp_proto::parameters::RouterId;
 
@@ -71,13 +71,13 @@ impl Worker {
     pub(super) fn renew(&mut self, due: &[(Ownership, vrrp_proto::Instant)]) {
         let mut requests = Vec::new();
         for (ownership, advertised_at) in due {
-            let Some(lease) = self.lease_to_renew(ownership.router, *advertised_at) else { continue };
-            let targets = self.ours_among(ownership);
+            let Some(turn) = self.turn_to_renew(ownership.router, *advertised_at) else { continue };
+            let targets = self.targets_to_renew(ownership.router, turn);
             if targets.len() > 1 {
-                self.set_lifetime(ownership, Some(lease));
+                self.renew_all(&targets);
                 continue;
             }
-            requests.extend(targets.iter().map(|target| target.renewal(Some(lease))));
+            requests.extend(targets.iter().map(Target::renewal));
             if requests.len() == RENEWED_AT_ONCE {
                 self.perform_all(&std::mem::take(&mut requests));
             }
@@ -85,8 +85,8 @@ impl Worker {
         self.perform_all(&requests);
     }
 
-    /// The lifetime that the addresses of a router are due for.
-    fn lease_to_renew(&mut self, router: RouterId, advertised_at: vrrp_proto::Instant) -> Option<u32> {
+    /// Whether the lifetimes of a router are due, and how many times they were before.
+    fn turn_to_renew(&mut self, router: RouterId, advertised_at: vrrp_proto::Instant) -> Option<usize> {
         let lease = self.lease(router)?;
         let placed = self.places.get_mut(&router)?;
         let now = Instant::now();
@@ -95,7 +95,16 @@ impl Worker {
             return None;
         }
         placed.renewed = Some(now);
-        Some(lease)
+        let turn = placed.turn;
+        placed.turn = turn.wrapping_add(1);
+        Some(turn)
+    }
+
+    fn targets_to_renew(&self, router: RouterId, turn: usize) -> Vec<Target> {
+        let Some(placed) = self.places.get(&router) else { return Vec::new() };
+        let addresses = &placed.place.addresses;
+        let due = addresses.first_few().chain(addresses.whose_turn(turn));
+        self.ours_of(router, (0..).zip(due.map(|placement| placement.address)))
     }
 
     /// The role is given up: whoever finds the addresses must see it.
@@ -104,33 +113,38 @@ impl Worker {
         if let Some(placed) = self.places.get_mut(&ownership.router) {
             placed.renewed = None;
         }
-        self.set_lifetime(ownership, Some(place::farewell(lease)));
+        let farewell = place::farewell(lease);
+        let Some(placed) = self.places.get(&ownership.router) else { return };
+        let first_few = placed.place.addresses.first_few().map(|placement| placement.address);
+        let ours = self.ours_of(ownership.router, (0..).zip(first_few));
+        let targets: Vec<Target> = ours.into_iter().map(|target| target.lasting(farewell)).collect();
+        self.renew_all(&targets);
         self.look_for_clients(self.ours_among(ownership).iter().map(Target::ip).collect());
     }
 
-    /// Another lease than before is configured while addresses are held.
+    /// Another lease than before is configured while addresses are held, or so many addresses that some of
+    /// them are renewed in turn, or no longer.
     pub(super) fn change_lease(&mut self, router: RouterId, before: &Place) {
         let Some(placed) = self.places.get(&router) else { return };
         let place = &placed.place;
-        if (place.lease, place.fence) == (before.lease, before.fence) {
+        let terms = |place: &Place| (place.lease, place.fence);
+        let same_terms = terms(place) == terms(before);
+        if same_terms && place.addresses == before.addresses {
             return;
         }
         let held = placed.tenure.iter().flat_map(|tenure| &tenure.addresses);
         let ours = held.filter(|(address, held)| self.is_held_by(router, held.link, **address));
-        let renewal = |(&address, held): (&Address, &super::Held)| Request::RenewAddress {
-            link: held.link,
-            address,
-            lifetime: place.lease,
-            options: place.options_of(address),
-        };
-        let (addresses, requests): (Vec<Address>, Vec<Request>) =
-            ours.map(|one| (*one.0, renewal(one))).unzip();
-        let (fenced, leased) = (place.fence.is_some(), place.lease != before.lease);
-        if leased {
-            for error in self.requester.perform(&requests).into_iter().filter_map(Result::err) {
-                drop(self.notes.send(Note::Trouble(error.to_string())));
-            }
+        let addresses: Vec<(u16, Address)> = ours.map(|(&address, held)| (held.index, address)).collect();
+        // What has been taken from the router is about to go.
+        let stays = |address| place.addresses.find(address).is_some();
+        let changes = |address| place.lifetime_of(address) != before.lifetime_of(address);
+        let changed = addresses.iter().copied().filter(|&(_, address)| stays(address) && changes(address));
+        self.renew_all(&self.ours_of(router, changed));
+        if same_terms {
+            return;
         }
+        let fenced = self.places.get(&router).is_some_and(|placed| placed.place.fence.is_some());
+        let addresses = addresses.into_iter().map(|(_, address)| address).collect();
         if fenced {
             self.guard(router, addresses, Live::Since(clock::now()), None);
         } else {
@@ -163,13 +177,14 @@ impl Worker {
         live: Live,
         done: Option<std::sync::mpsc::SyncSender<()>>,
     ) -> bool {
-        let Some((answers, lease)) = self.places.get(&router).and_then(|placed| {
+        let Some((answers, longest)) = self.places.get(&router).and_then(|placed| {
             let place = &placed.place;
-            Some((place.fence?, place.lease?))
+            let lease = place.lease?;
+            Some((place.fence?, place.addresses.longest_lifetime(lease).max(place::farewell(lease))))
         }) else {
             return false;
         };
-        let lifetime = Duration::from_secs(u64::from(lease.max(place::farewell(lease))));
+        let lifetime = Duration::from_secs(u64::from(longest));
         let term = Term { live: answers, silent: answers + lifetime + LATE };
         let addresses = self.guarded(router, addresses);
         self.fence.push_waiting(Message::Guard { router, term, addresses, live, done });

@@ -47,7 +47,7 @@ pub(crate) struct Place {
     pub(crate) owner: bool,
     /// Packets to the addresses are accepted, though they are not the administrator's.
     pub(crate) accept_mode: bool,
-    /// Kernel lifetime of the addresses in seconds.
+    /// Kernel lifetime of the addresses in seconds, of those that are renewed with each advertisement.
     pub(crate) lease: Option<u32>,
     /// How long the fence lets them answer after an advertisement.
     pub(crate) fence: Option<Duration>,
@@ -109,6 +109,11 @@ impl Place {
         self.addresses.find(address).map(|placement| placement.options.clone()).unwrap_or_default()
     }
 
+    /// How long an address lasts in the kernel without being renewed, in seconds; `None`: for ever.
+    pub(super) fn lifetime_of(&self, address: Address) -> Option<u32> {
+        self.lease.map(|lease| self.addresses.lifetime(address, lease))
+    }
+
     /// What is known of the place; `virtual_addresses` are those of all routers, `before` is what was
     /// known last.
     pub(super) fn facts(
@@ -153,13 +158,11 @@ impl Place {
         is_left: impl Fn(LinkIndex, Address) -> bool,
     ) -> Option<Instant> {
         let entry = |placement: &Placement| placement.left_over(table, &is_left);
-        let found: Vec<&AddressEntry> = self.addresses.iter().filter_map(entry).collect();
-        if found.is_empty() {
-            return None;
-        }
+        self.addresses.iter().find_map(entry)?;
         let all = self.addresses.iter().all(|placement| placement.extra || entry(placement).is_some());
-        let held = self.lease.is_some_and(|lease| found.iter().all(|entry| has_lifetime(entry, lease)));
-        let oldest = found.iter().map(|entry| age(entry)).max()?;
+        let renewed: Vec<&AddressEntry> = self.addresses.first_few().filter_map(entry).collect();
+        let held = self.lease.is_some_and(|lease| renewed.iter().all(|entry| has_lifetime(entry, lease)));
+        let oldest = renewed.iter().map(|entry| age(entry)).max().unwrap_or_default();
         Some(if all && held && self.may_resume { clock::now().saturating_sub(oldest) } else { Instant::ZERO })
     }
 }

@@ -36,7 +36,7 @@ impl Worker {
         // The first alone, because somebody waits for it.
         let (first, rest) = targets.split_at(targets.len().min(1));
         for chunk in std::iter::once(first).chain(batches(rest)) {
-            let answers = self.requester.perform(&self.additions(ownership, chunk));
+            let answers = self.requester.perform(&additions(chunk));
             let outcomes = self.outcomes(ownership, chunk, answers, attempt)?;
             self.tell_outcomes(ownership, outcomes);
         }
@@ -54,9 +54,9 @@ impl Worker {
     ) -> Result<(), DeviceGone> {
         let mut outcomes = Vec::with_capacity(targets.len());
         let mut up = None;
-        let mut chunks = batches(targets).peekable();
+        let mut chunks = targets.chunks(FILLED_AT_ONCE).peekable();
         while let Some(chunk) = chunks.next() {
-            let mut requests = self.additions(ownership, chunk);
+            let mut requests = additions(chunk);
             let last = chunks.peek().is_none();
             requests.extend(last.then_some(Request::SetUp { link: device }));
             let mut answers = self.requester.perform(&requests);
@@ -80,11 +80,6 @@ impl Worker {
         Ok(())
     }
 
-    fn additions(&self, ownership: &Ownership, chunk: &[Target]) -> Vec<Request> {
-        let lease = self.lease(ownership.router);
-        chunk.iter().map(|target| target.addition(lease)).collect()
-    }
-
     /// What became of additions.
     fn outcomes(
         &mut self,
@@ -100,9 +95,8 @@ impl Worker {
         if gone && attempt == Attempt::First {
             return Err(DeviceGone);
         }
-        let lease = self.lease(ownership.router);
         let of_each = chunk.iter().zip(answers);
-        Ok(of_each.map(|(target, answer)| self.added(ownership, target, lease, answer)).collect())
+        Ok(of_each.map(|(target, answer)| self.added(ownership, target, answer)).collect())
     }
 
     fn tell_outcomes(&self, ownership: &Ownership, outcomes: Vec<Outcome>) {
@@ -120,8 +114,7 @@ impl Worker {
                 let outcome = Outcome::Refused { index, errno: libc::ENODEV };
                 self.tell_outcome(ownership.router, ownership.ticket, outcome);
             }
-            let options = self.options(ownership.router, address);
-            Some(Target { index, address, link: link?, options })
+            Some(self.target(ownership.router, index, address, link?))
         };
         ownership.range.clone().filter_map(target).collect()
     }
@@ -130,7 +123,6 @@ impl Worker {
         &mut self,
         ownership: &Ownership,
         target: &Target,
-        lease: Option<u32>,
         answer: Result<Change, netlink::Error>,
     ) -> Outcome {
         let &Target { index, address, link, .. } = target;
@@ -141,7 +133,7 @@ impl Worker {
             }
             // It was there. Ours from before gets its full term again, another's is left alone.
             Ok(Change::Unchanged) if self.is_ours(link, address) => {
-                self.requester.perform(&[target.renewal(lease)]);
+                self.requester.perform(&[target.renewal()]);
                 Outcome::Added { index, foreign: false }
             }
             Ok(Change::Unchanged) => Outcome::Added { index, foreign: true },
@@ -188,10 +180,10 @@ impl Worker {
         self.save_record();
     }
 
-    /// Gives ours a new lifetime.
-    pub(super) fn set_lifetime(&mut self, ownership: &Ownership, lifetime: Option<u32>) {
-        for chunk in batches(&self.ours_among(ownership)) {
-            let requests: Vec<Request> = chunk.iter().map(|target| target.renewal(lifetime)).collect();
+    /// Gives these their lifetimes anew.
+    pub(super) fn renew_all(&mut self, targets: &[Target]) {
+        for chunk in batches(targets) {
+            let requests: Vec<Request> = chunk.iter().map(Target::renewal).collect();
             self.perform_all(&requests);
         }
     }
@@ -207,7 +199,7 @@ impl Worker {
     /// an address is preferred; for the rest it is taken and given back in one go.
     pub(super) fn refit(&mut self, router: RouterId, before: &Place) {
         let Some(placed) = self.places.get(&router) else { return };
-        let (place, lease) = (&placed.place, placed.place.lease);
+        let place = &placed.place;
         let mut requests = Vec::new();
         let mut removes = false;
         for (&address, held) in placed.tenure.iter().flat_map(|tenure| &tenure.addresses) {
@@ -215,11 +207,12 @@ impl Worker {
             if old == options || !self.is_held_by(router, held.link, address) {
                 continue;
             }
-            let target = Target { index: held.index, address, link: held.link, options };
+            let lifetime = place.lifetime_of(address);
+            let target = Target { index: held.index, address, link: held.link, options, lifetime };
             if (AddressOptions { preferred: target.options.preferred, ..old }) == target.options {
-                requests.push(target.renewal(lease));
+                requests.push(target.renewal());
             } else {
-                requests.extend([target.removal(), target.addition(lease)]);
+                requests.extend([target.removal(), target.addition()]);
                 removes = true;
             }
         }
@@ -273,18 +266,28 @@ impl Worker {
 
     /// Those of the addresses that are ours and this router's, and where they are.
     pub(super) fn ours_among(&self, ownership: &Ownership) -> Vec<Target> {
-        let target = |index| {
-            let address = address_of(ownership, index);
-            let link = self.whereabouts(ownership.router, address)?;
-            let options = self.options(ownership.router, address);
-            self.is_held_by(ownership.router, link, address).then_some(Target {
-                index,
-                address,
-                link,
-                options,
-            })
+        let addresses = ownership.range.clone().map(|index| (index, address_of(ownership, index)));
+        self.ours_of(ownership.router, addresses)
+    }
+
+    /// The same, of any addresses with their numbers.
+    pub(super) fn ours_of(
+        &self,
+        router: RouterId,
+        addresses: impl Iterator<Item = (u16, Address)>,
+    ) -> Vec<Target> {
+        let target = |(index, address)| {
+            let link = self.whereabouts(router, address)?;
+            self.is_held_by(router, link, address).then(|| self.target(router, index, address, link))
         };
-        ownership.range.clone().filter_map(target).collect()
+        addresses.filter_map(target).collect()
+    }
+
+    fn target(&self, router: RouterId, index: u16, address: Address, link: LinkIndex) -> Target {
+        let place = self.places.get(&router).map(|placed| &placed.place);
+        let options = place.map(|place| place.options_of(address)).unwrap_or_default();
+        let lifetime = place.and_then(|place| place.lifetime_of(address));
+        Target { index, address, link, options, lifetime }
     }
 
     /// Is an address ours, and no other router's?
@@ -325,6 +328,8 @@ pub(super) struct Target {
     address: Address,
     link: LinkIndex,
     options: AddressOptions,
+    /// In seconds; `None`: for ever.
+    lifetime: Option<u32>,
 }
 
 impl Target {
@@ -332,13 +337,18 @@ impl Target {
         self.address.ip
     }
 
-    fn addition(&self, lifetime: Option<u32>) -> Request {
-        let &Self { link, address, .. } = self;
+    /// The same with another lifetime.
+    pub(super) fn lasting(self, lifetime: u32) -> Self {
+        Self { lifetime: Some(lifetime), ..self }
+    }
+
+    fn addition(&self) -> Request {
+        let &Self { link, address, lifetime, .. } = self;
         Request::AddAddress { link, address, lifetime, options: self.options.clone() }
     }
 
-    pub(super) fn renewal(&self, lifetime: Option<u32>) -> Request {
-        let &Self { link, address, .. } = self;
+    pub(super) fn renewal(&self) -> Request {
+        let &Self { link, address, lifetime, .. } = self;
         Request::RenewAddress { link, address, lifetime, options: self.options.clone() }
     }
 
@@ -348,10 +358,17 @@ impl Target {
     }
 }
 
+fn additions(chunk: &[Target]) -> Vec<Request> {
+    chunk.iter().map(Target::addition).collect()
+}
+
 pub(super) fn address_of(ownership: &Ownership, index: u16) -> Address {
     let address = ownership.addresses[usize::from(index)];
     Address { ip: address.ip, prefix_len: address.prefix_len }
 }
+
+/// Addresses in one request while nobody can hear of them.
+const FILLED_AT_ONCE: usize = 512;
 
 /// Addresses in one request: so many that a batch takes about a millisecond (`RTM_NEWADDR` of IPv6
 /// costs more the more there are).

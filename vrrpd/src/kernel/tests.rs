@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use netlink::{Event, Link};
+use netlink::{AddressOptions, Event, Link};
 use nix::sched::{CloneFlags, unshare};
 use vrrp_proto::action::Ownership;
 use vrrp_proto::parameters::VirtualAddress;
@@ -474,5 +474,52 @@ fn what_an_earlier_daemon_left_is_guarded_since_its_last_renewal() {
         worker.place_alone(ROUTER, leased_on("eth0"));
         let both = "guard [Everywhere(192.0.2.201), Everywhere(192.0.2.202)], live: true";
         assert_eq!(told_to_fence(&worker), [both]);
+    });
+}
+
+#[test]
+fn addresses_that_become_very_many_last_until_their_turn_comes() {
+    in_network_namespace(|| {
+        add_eth0();
+        let ip = |n: u16| std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n).into();
+        let place = |count| {
+            let placement = |n| Placement {
+                address: Address::host(ip(n)),
+                interface: "eth0".to_owned(),
+                apart: None,
+                options: AddressOptions::default(),
+                extra: n > 0,
+            };
+            let addresses = (0..count).map(placement).collect::<Vec<_>>().into();
+            Place { addresses, family: Family::Ipv6, ..leased_on("eth0") }
+        };
+        let of = |n| VirtualAddress { ip: ip(n), prefix_len: 128, interface: None };
+        let ownership = Ownership { addresses: (0..60).map(of).collect(), range: 0..60, ..ownership() };
+        let mut worker = worker("many");
+        worker.place_alone(ROUTER, place(60));
+        worker.acquire(&ownership, crate::clock::now());
+        let lifetimes = |worker: &mut Worker| -> Vec<u32> {
+            let listed = worker.requester.addresses().expect("a list");
+            let left = |n| listed.iter().find(|entry| entry.address.ip == ip(n)).map(|entry| entry.valid);
+            let left = (0..60).map(|n| left(n).expect("it is there"));
+            left.map(|left| if let netlink::Lifetime::Seconds(left) = left { left } else { u32::MAX })
+                .collect()
+        };
+        assert!(lifetimes(&mut worker).iter().all(|&left| left <= 2));
+        // More than are renewed each time: 16 of them are, and the other 54 in four turns.
+        worker.place_alone(ROUTER, place(70));
+        let renewed = lifetimes(&mut worker);
+        assert!(renewed[..16].iter().all(|&left| left <= 2), "{renewed:?}");
+        assert!(renewed[16..].iter().all(|&left| (5..=10).contains(&left)), "{renewed:?}");
+        worker.disclaim(&ownership);
+        let disclaimed = lifetimes(&mut worker);
+        assert!(
+            disclaimed[..16].iter().all(|&left| left > 2),
+            "whoever finds them goes by these: {disclaimed:?}"
+        );
+        // They are few again.
+        worker.place_alone(ROUTER, place(60));
+        worker.renew(&[(ownership, crate::clock::now())]);
+        assert!(lifetimes(&mut worker).iter().all(|&left| left <= 2));
     });
 }
