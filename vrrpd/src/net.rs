@@ -18,7 +18,7 @@ pub(crate) use announcer::Announcer;
 pub(crate) use filter::sieve::{FAULTS, Sieve, Wanted};
 pub(crate) use receiver::Receiver;
 pub(crate) use refused::Refused;
-pub(crate) use sys::{link_address, lock_memory, schedule_realtime, station_address};
+pub(crate) use sys::{SENT_AT_ONCE, link_address, lock_memory, schedule_realtime, station_address};
 pub(crate) use transmitter::Transmitter;
 pub(crate) use watcher::{Aim, Watcher};
 

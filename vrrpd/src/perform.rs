@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +22,7 @@ use vrrp_proto::{Family, Instant, MacAddress, Node, Priority};
 use crate::clock;
 use crate::fence;
 use crate::kernel;
-use crate::net::{Announcer, FAULTS, Incoming, LinkSockets};
+use crate::net::{Announcer, FAULTS, Incoming, LinkSockets, SENT_AT_ONCE};
 use crate::protocol::{Gauges, Kernel, Note, Wires, socket_number};
 
 /// Part of the number in the epoll of a watcher, where the receiver beside it has none.
@@ -30,6 +31,9 @@ const WATCHER: u64 = 1 << 32;
 const SEALED: u64 = 2 << 32;
 /// The same of what was refused for the first fault; those for the others follow.
 const REFUSED: u64 = 3 << 32;
+
+/// Addresses that are announced, on however many interfaces, before what is due meanwhile leaves.
+const ANNOUNCED_AT_ONCE: u16 = 64;
 
 const HEADERS_MAX: usize = ETHERNET_HEADER + HEADER_MAX;
 
@@ -75,13 +79,15 @@ impl Performer {
     pub(crate) fn perform(&mut self, action: Action, node: &mut Node, next: &mut Vec<Action>) {
         match action {
             Action::Advertise { router, priority } => self.advertise(router, priority, node, next),
-            Action::Announce { router, range } => {
-                let (mut sent, mut failed) = (0, 0);
-                for index in range {
-                    let [left, stayed] = self.announce(router, index, node);
-                    (sent, failed) = (sent + left, failed + stayed);
-                }
+            Action::Announce { router, mut range } => {
+                let rest = range.end.min(range.start.saturating_add(ANNOUNCED_AT_ONCE))..range.end;
+                range.end = rest.start;
+                let [sent, failed] = self.announce(router, range, node);
                 node.handle(Input::Announced { router, sent, failed }, clock::now(), next);
+                // What is due meanwhile goes between.
+                if !rest.is_empty() {
+                    next.push(Action::Announce { router, range: rest });
+                }
             }
             Action::AskClientLan { router } => self.ask_client_lan(router, node),
             Action::Inquire { router } => self.inquire(router, node),
@@ -243,27 +249,26 @@ impl Performer {
         }
     }
 
-    /// Announces one address wherever it is to be, and says how many frames left and how many did not.
-    fn announce(&self, router: RouterId, index: u16, node: &Node) -> [u16; 2] {
-        let mut counted = [0; 2];
-        let mut frame = [0; ANNOUNCEMENT_MAX];
-        let Some(wiring) = self.wiring(router) else { return counted };
+    /// Announces addresses wherever they are to be, and says how many frames left and how many did not.
+    fn announce(&self, router: RouterId, range: Range<u16>, node: &Node) -> [u16; 2] {
+        let Some(wiring) = self.wiring(router) else { return [0; 2] };
         let at = |link: LinkId| {
             let (announcer, mac) = self.announcers.get(usize::from(link.0))?.as_ref()?;
             Some((announcer, Some(*mac)))
         };
-        let own = match node.announced_elsewhere(router, index) {
+        let own = |index| match node.announced_elsewhere(router, index) {
             Some(link) => at(link),
             None => self.sockets_of(router).map(|sockets| (&sockets.announcer, None)),
         };
-        let further = wiring.further.iter().filter_map(|&link| at(link));
-        for (announcer, station) in own.into_iter().chain(further) {
-            let Some(octets) = node.announcement(router, index, wiring.form, station, &mut frame) else {
-                return counted;
-            };
-            counted[usize::from(announcer.send(&frame[..octets]).is_err())] += 1;
+        let write =
+            |index, station, frame: &mut _| node.announcement(router, index, wiring.form, station, frame);
+        let mut frames = Frames::new();
+        let each = || range.clone();
+        each().for_each(|index| frames.add(own(index), |station, frame| write(index, station, frame)));
+        for &link in &wiring.further {
+            each().for_each(|index| frames.add(at(link), |station, frame| write(index, station, frame)));
         }
-        counted
+        frames.sent()
     }
 
     fn ask_client_lan(&self, router: RouterId, node: &Node) {
@@ -310,6 +315,63 @@ impl Performer {
 
     fn sockets_at(&self, link: LinkId, family: Family) -> Option<&LinkSockets> {
         self.sockets.get(usize::try_from(socket_number(link, family)).ok()?)?.as_deref()
+    }
+}
+
+/// Announcements that leave with one system call, as long as they leave by one socket.
+struct Frames<'a> {
+    announcer: Option<&'a Announcer>,
+    frames: [[u8; ANNOUNCEMENT_MAX]; SENT_AT_ONCE],
+    octets: [usize; SENT_AT_ONCE],
+    waiting: usize,
+    /// How many left, and how many did not.
+    counted: [u16; 2],
+}
+
+impl<'a> Frames<'a> {
+    fn new() -> Self {
+        Self {
+            announcer: None,
+            frames: [[0; ANNOUNCEMENT_MAX]; SENT_AT_ONCE],
+            octets: [0; SENT_AT_ONCE],
+            waiting: 0,
+            counted: [0; 2],
+        }
+    }
+
+    /// Adds what `write` writes for a station with this address, unless there is nothing to say, or nobody to
+    /// say it.
+    fn add(
+        &mut self,
+        to: Option<(&'a Announcer, Option<MacAddress>)>,
+        write: impl FnOnce(Option<MacAddress>, &mut [u8; ANNOUNCEMENT_MAX]) -> Option<usize>,
+    ) {
+        let Some((announcer, station)) = to else { return };
+        let same = self.announcer.is_some_and(|before| std::ptr::eq(before, announcer));
+        if !same || self.waiting == SENT_AT_ONCE {
+            self.send();
+            self.announcer = Some(announcer);
+        }
+        if let Some(octets) = write(station, &mut self.frames[self.waiting]) {
+            self.octets[self.waiting] = octets;
+            self.waiting += 1;
+        }
+    }
+
+    fn send(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        let Some(announcer) = self.announcer else { return };
+        let mut frames: [&[u8]; SENT_AT_ONCE] = [&[]; SENT_AT_ONCE];
+        for ((frame, octets), place) in self.frames.iter().zip(self.octets).zip(&mut frames).take(waiting) {
+            *place = &frame[..octets];
+        }
+        let [sent, failed] = announcer.send_all(&frames[..waiting]);
+        self.counted = [self.counted[0] + sent, self.counted[1] + failed];
+    }
+
+    fn sent(mut self) -> [u16; 2] {
+        self.send();
+        self.counted
     }
 }
 

@@ -406,7 +406,10 @@ impl Loop {
                     if matches!(input, Input::Outcome { outcome: Outcome::Acquired, .. }) {
                         self.linger = Instant::ZERO;
                     }
-                    self.handle(input);
+                    self.node.handle(input, clock::now(), &mut self.actions);
+                    if !self.only_announces() {
+                        self.perform();
+                    }
                 }
                 Some(Message::Wiring(router, wiring)) => self.performer.wire(router, wiring),
                 Some(Message::Announcer { link, announcer }) => self.performer.announce_on(link, announcer),
@@ -416,12 +419,30 @@ impl Loop {
                 }
                 Some(Message::Observe(observation)) => self.observe(observation),
                 Some(Message::Stop) => return ControlFlow::Break(()),
-                None => return ControlFlow::Continue(()),
+                None => {
+                    self.perform();
+                    return ControlFlow::Continue(());
+                }
             }
         }
+        self.perform();
         // The rest in the next turn.
         self.wires.messages.wake();
         ControlFlow::Continue(())
+    }
+
+    /// Is there nothing to perform but to announce addresses of one router? They come from the kernel thread
+    /// one by one, and are announced together.
+    fn only_announces(&mut self) -> bool {
+        if let [Action::Announce { router, range }, Action::Announce { router: same, range: next }] =
+            &mut self.actions[..]
+            && router == same
+            && range.end == next.start
+        {
+            range.end = next.end;
+            self.actions.pop();
+        }
+        matches!(self.actions[..], [Action::Announce { .. }])
     }
 
     fn handle(&mut self, input: Input<'_>) {
@@ -438,6 +459,11 @@ impl Loop {
                     self.linger = clock::now() + LINGER;
                 }
                 self.performer.perform(action, &mut self.node, &mut self.actions);
+            }
+            // To announce thousands of addresses takes some milliseconds.
+            let announces = self.actions.iter().any(|action| matches!(action, Action::Announce { .. }));
+            if announces && self.node.poll_timeout().is_some_and(|due| due <= clock::now()) {
+                self.node.handle(Input::Woke, clock::now(), &mut self.actions);
             }
         }
     }

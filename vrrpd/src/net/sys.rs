@@ -62,6 +62,32 @@ fn build_address(index: u32, protocol: libc::c_int, station: &[u8]) -> SockAddr 
     address
 }
 
+/// Sends messages in order with one system call, up to [`SENT_AT_ONCE`] of them, and says how many left: not
+/// all where one was refused.
+///
+/// # Errors
+///
+/// What the kernel says of the first.
+pub(super) fn send_all(socket: &Socket, messages: &[&[u8]]) -> io::Result<usize> {
+    let mut parts = [const { libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 } }; SENT_AT_ONCE];
+    // SAFETY: all zeros is an mmsghdr without address, parts, control data and flags.
+    let mut headers: [libc::mmsghdr; SENT_AT_ONCE] = unsafe { std::mem::zeroed() };
+    let mut count = 0;
+    for ((message, part), header) in messages.iter().zip(&mut parts).zip(&mut headers) {
+        *part = libc::iovec { iov_base: message.as_ptr().cast_mut().cast(), iov_len: message.len() };
+        header.msg_hdr.msg_iov = part;
+        header.msg_hdr.msg_iovlen = 1;
+        count += 1;
+    }
+    // SAFETY: the first `count` headers point to one part each, which point to the messages; all of these live
+    // until the call returns, and what is sent is only read.
+    let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count, 0) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Messages that [`send_all`] takes.
+pub(crate) const SENT_AT_ONCE: usize = 64;
+
 /// Has a raw ICMPv6 socket pass messages of one type only.
 ///
 /// # Errors

@@ -23,6 +23,8 @@ const ROUTER: RouterId = RouterId(0);
 const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 193);
 const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 194);
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 201);
+/// Addresses that move along: announced with more than one system call.
+const EXTRA: u16 = 150;
 const LOOPBACK: netlink::LinkIndex = netlink::LinkIndex::new(1);
 
 fn parameters() -> Parameters {
@@ -33,8 +35,11 @@ fn parameters() -> Parameters {
         priority: Priority::new(150),
         interval: AdverInterval::from_centiseconds(1).expect("in range"),
         authentication: Authentication::None,
-        addresses: [VirtualAddress { ip: VIP.into(), prefix_len: 32, interface: None }].into(),
-        extra_addresses: 0,
+        addresses: (0..=EXTRA)
+            .map(|n| Ipv4Addr::from_bits(VIP.to_bits() + u32::from(n)))
+            .map(|ip| VirtualAddress { ip: ip.into(), prefix_len: 32, interface: None })
+            .collect(),
+        extra_addresses: EXTRA,
         peers: [PEER.into()].into(),
         virtual_mac: false,
         second_path: None,
@@ -70,7 +75,7 @@ fn parameters() -> Parameters {
 
 fn wires() -> Wires {
     Wires {
-        messages: Mailbox::new(64).expect("an eventfd"),
+        messages: Mailbox::new(256).expect("an eventfd"),
         kernel: Mailbox::new(64).expect("an eventfd"),
         fence: Mailbox::new(64).expect("an eventfd"),
         notes: Mailbox::new(64).expect("an eventfd"),
@@ -107,7 +112,8 @@ impl Others {
     fn answer(&self) {
         while let Some(message) = self.wires.kernel.pop() {
             if let crate::kernel::Message::Kernel(Kernel::Acquire(ownership, _)) = message {
-                for outcome in [Outcome::Added { index: 0, foreign: false }, Outcome::Acquired] {
+                let added = ownership.range.map(|index| Outcome::Added { index, foreign: false });
+                for outcome in added.chain([Outcome::Acquired]) {
                     let (router, ticket) = (ownership.router, ownership.ticket);
                     self.tell(Message::Input(Input::Outcome { router, ticket, outcome }));
                 }
@@ -134,10 +140,10 @@ impl Others {
     }
 }
 
-#[test]
-fn the_loop_allocates_nothing_while_it_receives_decides_and_sends() {
+/// The loop with one router, and the others; `None`: there is no network.
+fn one_router() -> Option<(Loop, Others)> {
     if !network() {
-        return;
+        return None;
     }
     let wires = wires();
     let peer = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(112))).expect("we are root");
@@ -174,17 +180,26 @@ fn the_loop_allocates_nothing_while_it_receives_decides_and_sends() {
     };
     others.tell(Message::Input(Input::Facts { router, facts }));
     assert!(protocol.turn().is_continue());
+    Some((protocol, others))
+}
 
+fn snapshot(protocol: &Loop) -> RouterSnapshot {
+    protocol.node.snapshot(ROUTER, clock::now()).expect("it is configured")
+}
+
+#[test]
+fn the_loop_allocates_nothing_while_it_receives_decides_and_sends() {
+    let Some((mut protocol, others)) = one_router() else { return };
     let mut allocator_calls = 0;
     let end = clock::now() + Duration::from_secs(30);
     let enough = |protocol: &Loop| {
-        let snapshot = protocol.node.snapshot(ROUTER, clock::now()).expect("it is configured");
-        let statistics = snapshot.statistics;
-        let sent = statistics.advertisement_sent >= 50 && statistics.announcements_sent >= 8;
-        snapshot.state == StateName::Active && sent && statistics.advertisement_rcvd >= 10
+        let RouterSnapshot { state, statistics, .. } = snapshot(protocol);
+        let announced = statistics.announcements_sent >= 8 * u64::from(EXTRA);
+        let sent = statistics.advertisement_sent >= 50 && announced;
+        state == StateName::Active && sent && statistics.advertisement_rcvd >= 10
     };
     while !enough(&protocol) {
-        assert!(clock::now() < end, "{:?}", protocol.node.snapshot(ROUTER, clock::now()));
+        assert!(clock::now() < end, "{:?}", snapshot(&protocol));
         others.answer();
         others.speak();
         let before = counting::calls();
@@ -192,6 +207,28 @@ fn the_loop_allocates_nothing_while_it_receives_decides_and_sends() {
         allocator_calls += counting::calls() - before;
     }
     assert_eq!(allocator_calls, 0);
+}
+
+#[test]
+fn an_advertisement_that_is_due_goes_between_many_announcements() {
+    let Some((mut protocol, others)) = one_router() else { return };
+    let end = clock::now() + Duration::from_secs(30);
+    while snapshot(&protocol).statistics.announcements_sent <= u64::from(EXTRA) {
+        assert!(clock::now() < end, "{:?}", snapshot(&protocol));
+        others.answer();
+        assert!(protocol.turn().is_continue());
+    }
+    let due = protocol.node.poll_timeout().expect("it is Active");
+    while clock::now() <= due {
+        std::hint::spin_loop();
+    }
+    let before = snapshot(&protocol).statistics;
+    protocol.actions.push(Action::Announce { router: ROUTER, range: 0..EXTRA });
+    protocol.perform();
+    let after = snapshot(&protocol).statistics;
+    assert!(after.advertisement_sent > before.advertisement_sent, "it waits for the announcements");
+    let announced = after.announcements_sent - before.announcements_sent;
+    assert!(announced >= u64::from(EXTRA), "{announced} of {EXTRA}");
 }
 
 #[test]
