@@ -1,5 +1,7 @@
 //! The addresses of a Virtual Router in the kernel: asked for, there, refused, lost, given back.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
 use super::back_off::BACK_OFF_MAX;
@@ -221,17 +223,15 @@ impl VirtualRouter {
     ) {
         self.holding.next_ticket();
         let after = self.parameters.addresses.clone();
-        let state_of =
-            |address| before.iter().position(|old| old == address).map(|old| self.holding.addresses[old]);
+        let positions: BTreeMap<&VirtualAddress, usize> = before.iter().zip(0..).collect();
+        let state_of = |address| positions.get(address).map(|&old| self.holding.addresses[old]);
         let held = after.iter().map(|address| state_of(address).unwrap_or_default()).collect();
         if self.holding.engaged {
-            for (index, _) in (0u16..).zip(before.iter()).filter(|(_, old)| !after.contains(old)) {
-                cx.actions.push(Action::Release(Ownership {
-                    router: self.id,
-                    ticket: self.holding.ticket,
-                    addresses: before.clone(),
-                    range: index..index + 1,
-                }));
+            let stays: BTreeSet<&VirtualAddress> = after.iter().collect();
+            let gone = |old: &VirtualAddress| !stays.contains(old);
+            for range in runs(before.iter().map(gone)) {
+                let (ticket, addresses) = (self.holding.ticket, before.clone());
+                cx.actions.push(Action::Release(Ownership { router: self.id, ticket, addresses, range }));
             }
         }
         self.holding.addresses = held;
@@ -352,7 +352,7 @@ impl VirtualRouter {
         self.become_active(Reason::NoBetterRouter, cx);
     }
 
-    fn acquire(&mut self, range: std::ops::Range<u16>, cx: &mut Context<'_>) {
+    fn acquire(&mut self, range: Range<u16>, cx: &mut Context<'_>) {
         if self.owner() {
             return;
         }
@@ -417,7 +417,7 @@ impl VirtualRouter {
         }
     }
 
-    fn ownership(&self, range: std::ops::Range<u16>) -> Ownership {
+    fn ownership(&self, range: Range<u16>) -> Ownership {
         Ownership {
             router: self.id,
             ticket: self.holding.ticket,
@@ -433,4 +433,16 @@ impl VirtualRouter {
     pub(super) fn count(&self) -> u16 {
         u16::try_from(self.parameters.addresses.len()).unwrap_or(u16::MAX)
     }
+}
+
+/// Where it is so without a break.
+fn runs(so: impl Iterator<Item = bool>) -> Vec<Range<u16>> {
+    let mut runs: Vec<Range<u16>> = Vec::new();
+    for (index, _) in (0u16..).zip(so).filter(|(_, so)| *so) {
+        match runs.last_mut() {
+            Some(last) if last.end == index => last.end += 1,
+            _ => runs.push(index..index + 1),
+        }
+    }
+    runs
 }

@@ -48,6 +48,19 @@ fn a_removed_address_is_released_and_the_others_are_not_touched() {
 }
 
 #[test]
+fn removed_addresses_that_stood_together_are_released_together() {
+    let numbered = |numbers: &[u8]| {
+        let texts: Vec<String> = numbers.iter().map(|number| format!("192.0.2.{number}")).collect();
+        with_addresses(&texts.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let mut scene = Scene::active(numbered(&[11, 12, 13, 14, 15, 16]));
+    scene.configure(numbered(&[16, 13]));
+    assert_eq!(scene.deeds()[..2], ["release 0..2", "release 3..5"]);
+    assert_eq!((scene.count("release"), scene.count("acquire")), (2, 1));
+    assert_eq!(scene.present(), [true; 2]);
+}
+
+#[test]
 fn a_backup_only_takes_note_of_new_addresses() {
     let mut scene = Scene::backup(parameters());
     let timer = scene.node.poll_timeout();
