@@ -29,17 +29,19 @@ fn an_address_removed_by_a_third_party_is_put_back_and_announced() {
 
 #[test]
 fn an_address_removed_while_the_kernel_told_too_much_is_put_back() {
-    // Nobody misses a when it is away for a moment, and nothing is renewed that could hide the loss.
-    let long = |node: &Node| {
-        let priority = if node.name() == "a" { PRIMARY } else { SECONDARY };
-        web(priority, "lease = \"off\"").replace("\"100ms\"", "\"3s\"")
-    };
-    let Some(Pair { lab, a, b, primary, secondary: _secondary }) = Pair::with(long) else { return };
+    // Nothing is renewed that could hide the loss.
+    let Some(Pair { lab, a, b, primary, secondary }) = Pair::open("lease = \"off\"") else { return };
+    // Nobody misses a, however long the many changes take.
+    secondary.freeze();
     primary.freeze();
     let flood: String = (0..6000).map(|n| format!("link set lo mtu {}\n", 60_000 + n % 2)).collect();
     a.namespace().ip(&format!("addr del {VIP}/32 dev eth0\n{flood}"));
+    let capture = lab.capture();
+    let thawed_ns = now_ns();
     primary.thaw();
     wait_for("the address to be put back", DEADLINE, || a.has(VIP).then_some(()));
+    capture.wait_for_advert("a", thawed_ns);
+    secondary.thaw();
     let router = a.wait_for_router("web", "with what it lost", |router| {
         router["statistics"]["addresses_put_back"].as_u64() == Some(1)
     });
