@@ -95,6 +95,10 @@ impl Worker {
         if gone && attempt == Attempt::First {
             return Err(DeviceGone);
         }
+        let was_there = |(target, answer): (&Target, &Result<Change, netlink::Error>)| {
+            matches!(answer, Ok(Change::Unchanged)).then_some((target.link, target.address))
+        };
+        self.recognise(chunk.iter().zip(&answers).filter_map(was_there).collect());
         let of_each = chunk.iter().zip(answers);
         Ok(of_each.map(|(target, answer)| self.added(ownership, target, answer)).collect())
     }
@@ -132,7 +136,7 @@ impl Worker {
                 Outcome::Added { index, foreign: false }
             }
             // It was there. Ours from before gets its full term again, another's is left alone.
-            Ok(Change::Unchanged) if self.is_ours(link, address) => {
+            Ok(Change::Unchanged) if self.ours.contains(&(link, address)) => {
                 self.requester.perform(&[target.renewal()]);
                 Outcome::Added { index, foreign: false }
             }
@@ -296,18 +300,14 @@ impl Worker {
         self.ours.contains(&at) && self.holders.get(&at).is_none_or(|holder| *holder == router)
     }
 
-    /// Is an address that is there ours? The table may not have heard of it yet.
-    fn is_ours(&mut self, link: LinkIndex, address: Address) -> bool {
-        if self.ours.contains(&(link, address)) {
-            return true;
+    /// Finds out which of these addresses, which are there, are ours. The table may not have heard of them yet.
+    fn recognise(&mut self, there: BTreeSet<(LinkIndex, Address)>) {
+        if there.is_subset(&self.ours) {
+            return;
         }
         let listed = self.requester.addresses().unwrap_or_default();
-        let ours =
-            listed.iter().any(|entry| entry.link == link && entry.address == address && entry.is_ours());
-        if ours {
-            self.ours.insert((link, address));
-        }
-        ours
+        let ours = listed.iter().filter(|entry| entry.is_ours()).map(|entry| (entry.link, entry.address));
+        self.ours.extend(ours.filter(|at| there.contains(at)));
     }
 }
 
