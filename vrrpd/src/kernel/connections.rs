@@ -260,9 +260,9 @@ impl Duties {
         told.troubles.append(&mut listed.troubles);
         let (old, new): (Vec<Flow>, Vec<Flow>) =
             listed.flows.into_iter().partition(|flow| done.contains(&ends(flow)));
-        // Of a connection of this host that was not ended, or somebody has sent on it since.
-        remove(&old, told);
         self.again.add(farewell.tell(&new, told));
+        // Of a connection of this host that was not ended, or somebody has sent on it since.
+        remove(&old, &mut None, told);
     }
 }
 
@@ -292,11 +292,13 @@ impl Farewell {
             }
         };
         let mut sent = Vec::new();
+        // Closed when all have been told: that was seen to take the kernel 9 ms.
+        let mut open = None;
         for some in flows.chunks(AT_ONCE) {
             // A client behind this host answers through it, and would be answered by what it was translated to
             // as long as there is the entry. So would one that has not heard of the move. And should the
             // address come back, nothing must lead to a container that is not there any more.
-            remove(some, told);
+            remove(some, &mut open, told);
             for ends in some.iter().map(ends) {
                 self.left.remove(&ends);
             }
@@ -313,8 +315,15 @@ impl Farewell {
 }
 
 /// Has the host forget connections that it tracks.
-fn remove(flows: &[Flow], told: &mut Told) {
-    if let Err(error) = Flows::open().and_then(|mut open| open.remove(flows)) {
+fn remove(flows: &[Flow], open: &mut Option<Flows>, told: &mut Told) {
+    if flows.is_empty() {
+        return;
+    }
+    let removed = match open {
+        Some(open) => open.remove(flows),
+        None => Flows::open().and_then(|new| open.insert(new).remove(flows)),
+    };
+    if let Err(error) = removed {
         told.troubles.insert(error.to_string());
     }
 }

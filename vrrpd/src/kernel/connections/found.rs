@@ -25,6 +25,8 @@ pub(super) struct Listed {
     pub(super) flows: Vec<Flow>,
     /// What went wrong.
     pub(super) troubles: BTreeSet<String>,
+    /// To be closed when nobody waits any more.
+    _open: Option<Flows>,
 }
 
 impl Found {
@@ -65,8 +67,9 @@ pub(super) fn tracked(addresses: &BTreeSet<IpAddr>) -> Listed {
     if addresses.is_empty() || matches!(count.trim(), "" | "0") {
         return listed;
     }
-    match Flows::open().and_then(|mut flows| flows.list(addresses, MOST, TO_LIST)) {
-        Ok(found) => {
+    match Flows::open().and_then(|mut open| Ok((open.list(addresses, MOST, TO_LIST)?, open))) {
+        Ok((found, open)) => {
+            listed._open = Some(open);
             if found.incomplete {
                 listed.troubles.insert(format!(
                     "there may be more than {} tracked connections, or it took longer than {} ms to list them",
