@@ -57,6 +57,12 @@ impl Download {
         drop(self.server);
     }
 
+    /// The next octet comes.
+    fn goes_on(&mut self) {
+        self.server.write_all(b"y").expect("connected");
+        self.client.read_exact(&mut [0]).expect("it is on its way");
+    }
+
     /// It has not, in the time that it is given.
     fn waits(&mut self, time: Duration) {
         self.client.set_read_timeout(Some(time)).expect("not zero");
@@ -150,6 +156,18 @@ fn a_client_with_a_strict_firewall_is_told_as_well() {
     assert!(primary.terminate().success());
     download.ends();
     after.download(lab.client(), VIP);
+}
+
+#[test]
+fn who_downloads_from_a_container_goes_on_where_nobody_follows() {
+    let Some(Pair { lab, a, b: _b, primary, secondary }) = Pair::open("") else { return };
+    let container = Server::behind(&a);
+    let mut download = container.download(lab.client(), VIP);
+    assert!(secondary.terminate().success());
+    assert!(primary.terminate().success());
+    assert!(!a.has(VIP));
+    download.goes_on();
+    assert_eq!(tracked(&a, VIP).len(), 1);
 }
 
 #[test]

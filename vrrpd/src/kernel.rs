@@ -390,7 +390,9 @@ impl Worker {
             }
             match message {
                 Message::Kernel(Kernel::Acquire(ownership, at)) => self.acquire(&ownership, at),
-                Message::Kernel(Kernel::Release(ownership)) => self.release(&ownership),
+                Message::Kernel(Kernel::Release(ownership, followed)) => {
+                    self.release(&ownership, followed);
+                }
                 Message::Kernel(Kernel::Fence(ownership, at)) => self.fence_off(&ownership, at),
                 Message::Kernel(Kernel::Renew(ownership, at)) => renewals.push((ownership, at)),
                 Message::Kernel(Kernel::Disclaim(ownership)) => self.disclaim(&ownership),

@@ -93,7 +93,9 @@ impl Performer {
             Action::Inquire { router } => self.inquire(router, node),
             Action::Probe { router } => self.probe(router, node),
             Action::Acquire(ownership) => self.tell_kernel(Kernel::Acquire(ownership, clock::now())),
-            Action::Release(ownership) => self.tell_kernel(Kernel::Release(ownership)),
+            Action::Release { ownership, followed } => {
+                self.tell_kernel(Kernel::Release(ownership, followed));
+            }
             Action::Renew(ownership) => self.renew(ownership),
             Action::Fence(ownership) => self.tell_kernel(Kernel::Fence(ownership, clock::now())),
             Action::Disclaim(ownership) => self.tell_kernel(Kernel::Disclaim(ownership)),

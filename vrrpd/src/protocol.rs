@@ -502,8 +502,8 @@ pub(crate) enum Kernel {
     Fence(Ownership, Instant),
     /// [`Action::Acquire`], and when it was decided.
     Acquire(Ownership, Instant),
-    /// [`Action::Release`].
-    Release(Ownership),
+    /// [`Action::Release`], and whether there is a successor.
+    Release(Ownership, bool),
     /// [`Action::Renew`], and when the advertisement left.
     Renew(Ownership, Instant),
     /// [`Action::Disclaim`].

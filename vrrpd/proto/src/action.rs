@@ -315,7 +315,13 @@ pub enum Action {
     /// Put addresses on the interface, and answer with outcomes. Present ones stay as they are.
     Acquire(Ownership),
     /// Take addresses off the interface unless they are foreign, and answer with an outcome.
-    Release(Ownership),
+    Release {
+        /// What goes.
+        ownership: Ownership,
+        /// False: the role was given up, and no successor was heard in the time that one has. Clients have
+        /// nobody else to turn to.
+        followed: bool,
+    },
     /// Give the addresses of ours their full lifetime again.
     Renew(Ownership),
     /// The role is being given up: note with the addresses of ours, in a way that outlives this

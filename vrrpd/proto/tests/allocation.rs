@@ -76,7 +76,7 @@ impl Watched {
         self.node.handle(input, self.now, &mut self.actions);
         self.allocator_calls += calls() - before;
         for action in &self.actions {
-            if let Action::Acquire(request) | Action::Release(request) = action {
+            if let Action::Acquire(request) | Action::Release { ownership: request, .. } = action {
                 self.tickets[usize::from(request.router.0)] = request.ticket;
             }
         }

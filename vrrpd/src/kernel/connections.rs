@@ -3,10 +3,10 @@
 //!
 //! Connections of this host are ended while the address is still here, which resets them at once. Those that
 //! are only translated, as the port mappings of containers are, belong to no socket that could be ended.
-//! Their clients are made to speak ([`tickle`]) when the address is gone, and the successor resets them. Who
-//! they are is [found] when the role is given up, while the address still answers. All that
-//! is done on a thread of its own: the connection tracking may have a million entries, and other addresses
-//! are waiting for the kernel thread.
+//! Where a successor has the address their clients are made to speak ([`tickle`]) when it is gone from here, and
+//! the successor resets them. Who they are is [found] when the role is given up, while the address still answers.
+//! All that is done on a thread of its own: the connection tracking may have a million entries, and other
+//! addresses are waiting for the kernel thread.
 
 mod found;
 mod post;

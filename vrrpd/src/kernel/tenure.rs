@@ -153,8 +153,8 @@ impl Worker {
         drop(self.notes.send(note));
     }
 
-    /// Removes what is ours, and no other router's by now.
-    pub(super) fn release(&mut self, ownership: &Ownership) {
+    /// Removes what is ours, and no other router's by now; `followed`: clients have somebody to turn to.
+    pub(super) fn release(&mut self, ownership: &Ownership, followed: bool) {
         if self.gives_all(ownership) {
             self.close_ways(Some(ownership.router));
         }
@@ -180,7 +180,11 @@ impl Worker {
         self.free_released(ownership);
         self.let_go(ownership);
         self.tell_outcome(ownership.router, ownership.ticket, Outcome::Released);
-        self.tell_clients(ours.iter().map(Target::ip).collect(), left);
+        if followed {
+            self.tell_clients(ours.iter().map(Target::ip).collect(), left);
+        } else {
+            self.keep_clients(ours.iter().map(|target| target.address));
+        }
         self.save_record();
     }
 

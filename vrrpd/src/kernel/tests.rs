@@ -168,9 +168,9 @@ fn a_device_with_an_address_that_somebody_else_put_there_stays_up_while_it_is_he
         worker.keep_devices();
         assert!(is_up(&worker));
 
-        worker.release(&Ownership { range: 1..2, ..ownership() });
+        worker.release(&Ownership { range: 1..2, ..ownership() }, true);
         assert!(is_up(&worker), "the other is still held");
-        worker.release(&Ownership { range: 0..1, ..ownership() });
+        worker.release(&Ownership { range: 0..1, ..ownership() }, true);
         assert!(!is_up(&worker));
         worker.watch();
         worker.keep_devices();
@@ -354,7 +354,7 @@ fn the_fence_guards_what_is_about_to_be_put_behind_a_living_router_and_nothing_o
         worker.acquire(&ownership(), crate::clock::now());
         let foreign = "free [Everywhere(192.0.2.202)]".to_owned();
         assert_eq!(told_to_fence(&worker), [format!("guard {ours}, live: true"), foreign]);
-        worker.release(&ownership());
+        worker.release(&ownership(), true);
         assert_eq!(told_to_fence(&worker), ["free [Everywhere(192.0.2.201), Everywhere(192.0.2.202)]"]);
         worker.forget_alone(ROUTER);
         assert_eq!(told_to_fence(&worker), ["wanted: false"]);
@@ -444,7 +444,7 @@ fn an_address_that_a_reload_gives_to_another_router_outlives_its_release_by_the_
         told_to_fence(&worker);
         worker.renew(&[(ownership(), crate::clock::now())]);
         worker.disclaim(&ownership());
-        worker.release(&ownership());
+        worker.release(&ownership(), true);
         assert_eq!(lifetime(&mut worker, 202), None, "that one nobody else has");
         let left = lifetime(&mut worker, 201);
         assert!(
@@ -456,7 +456,7 @@ fn an_address_that_a_reload_gives_to_another_router_outlives_its_release_by_the_
         assert_eq!(outcomes(&worker), [Outcome::Released, Outcome::Lost { index: 0 }], "the second heeds it");
 
         worker.acquire(&second, crate::clock::now());
-        worker.release(&second);
+        worker.release(&second, true);
         assert_eq!(lifetime(&mut worker, 201), None);
     });
 }

@@ -160,11 +160,15 @@ impl VirtualRouter {
     /// An announcement without an advertisement may be anybody's.
     fn is_succeeded(&self) -> bool {
         let since = self.elsewhere.given_up_at;
-        let taken = self.rival.is_some_and(|rival| rival.is_active && rival.heard_at >= since);
         let mut addresses = self.parameters.addresses.iter().zip(&self.elsewhere.announced);
         let settled = |(address, at): (&VirtualAddress, &Option<Instant>)| {
             !self.parameters.is_at_home(address) || at.is_some_and(|at| at >= since)
         };
-        taken && addresses.all(settled)
+        self.is_taken() && addresses.all(settled)
+    }
+
+    /// Has another router been heard as Active since the role was given up?
+    pub(super) fn is_taken(&self) -> bool {
+        self.rival.is_some_and(|rival| rival.is_active && rival.heard_at >= self.elsewhere.given_up_at)
     }
 }

@@ -150,7 +150,8 @@ impl VirtualRouter {
         self.holding.engaged = false;
         self.holding.releasing = true;
         self.holding.ticket.0 = self.holding.ticket.0.wrapping_add(1);
-        cx.actions.push(Action::Release(self.ownership(0..self.count())));
+        let followed = !matches!(self.state, State::Leaving { .. }) || self.is_taken();
+        cx.actions.push(Action::Release { ownership: self.ownership(0..self.count()), followed });
     }
 
     /// The daemon before left addresses behind that cannot be kept.
@@ -231,7 +232,8 @@ impl VirtualRouter {
             let gone = |old: &VirtualAddress| !stays.contains(old);
             for range in runs(before.iter().map(gone)) {
                 let (ticket, addresses) = (self.holding.ticket, before.clone());
-                cx.actions.push(Action::Release(Ownership { router: self.id, ticket, addresses, range }));
+                let ownership = Ownership { router: self.id, ticket, addresses, range };
+                cx.actions.push(Action::Release { ownership, followed: true });
             }
         }
         self.holding.addresses = held;

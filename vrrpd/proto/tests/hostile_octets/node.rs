@@ -440,7 +440,7 @@ impl World {
                 }
             }
             Action::Acquire(ownership) => self.request(true, Request::Acquire(ownership)),
-            Action::Release(ownership) => self.request(false, Request::Release(ownership)),
+            Action::Release { ownership, .. } => self.request(false, Request::Release(ownership)),
             _ => {}
         }
     }

@@ -416,7 +416,7 @@ impl Scene {
     }
 
     fn answers(&mut self, action: &Action) -> Vec<Input<'static>> {
-        if let Action::Acquire(ownership) | Action::Release(ownership) = action {
+        if let Action::Acquire(ownership) | Action::Release { ownership, .. } = action {
             self.ticket = ownership.ticket;
         }
         let outcome = |ticket, outcome| Input::Outcome { router: ROUTER, ticket, outcome };
@@ -432,7 +432,7 @@ impl Scene {
                 });
                 tried.chain([Outcome::Acquired]).map(|each| outcome(wanted.ticket, each)).collect()
             }
-            (Action::Release(gone), Kernel::Prompt | Kernel::Refusing(_)) => {
+            (Action::Release { ownership: gone, .. }, Kernel::Prompt | Kernel::Refusing(_)) => {
                 vec![outcome(gone.ticket, Outcome::Released)]
             }
             (&Action::Advertise { priority, .. }, _) => {
@@ -462,7 +462,7 @@ impl Scene {
             Action::Advertise { priority, .. } => Some(format!("advertise {priority}")),
             Action::Announce { range, .. } => Some(format!("announce {range:?}")),
             Action::Acquire(wanted) => Some(format!("acquire {:?}", wanted.range)),
-            Action::Release(gone) => Some(format!("release {:?}", gone.range)),
+            Action::Release { ownership: gone, .. } => Some(format!("release {:?}", gone.range)),
             Action::Fence(_) => Some("fence".to_owned()),
             Action::Renew(_) => Some("renew".to_owned()),
             Action::Disclaim(_) => Some("disclaim".to_owned()),
@@ -497,6 +497,15 @@ impl Scene {
             _ => None,
         };
         self.actions.iter().filter_map(announced).collect()
+    }
+
+    /// Whether there was a successor, as each release has it.
+    pub(crate) fn followed(&self) -> Vec<bool> {
+        let followed = |action: &Action| match action {
+            Action::Release { followed, .. } => Some(*followed),
+            _ => None,
+        };
+        self.actions.iter().filter_map(followed).collect()
     }
 
     pub(crate) fn advertised(&self) -> Vec<u8> {

@@ -228,7 +228,7 @@ impl World {
                 }
                 self.request(host, Request::Acquire(ownership, self.now));
             }
-            Action::Release(ownership) => self.request(host, Request::Release(ownership)),
+            Action::Release { ownership, .. } => self.request(host, Request::Release(ownership)),
             Action::Fence(ownership) => self.request(host, Request::Fence(ownership, self.now)),
             Action::Renew(ownership) => {
                 // By a thread of its own, which waits for nobody.

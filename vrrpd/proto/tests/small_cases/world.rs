@@ -419,7 +419,7 @@ impl<'a> World<'a> {
                 host.last_word = host.last_word.filter(|_| host.state == StateName::Active);
                 return self.request(index, Request::Acquire, it.ticket);
             }
-            Action::Release(it) => return self.request(index, Request::Release, it.ticket),
+            Action::Release { ownership: it, .. } => return self.request(index, Request::Release, it.ticket),
             Action::Renew(it) => return self.request(index, Request::Renew, it.ticket),
             Action::Disclaim(it) => return self.request(index, Request::Disclaim, it.ticket),
             Action::Report(Report::Transition { to, reason, .. }) => {

@@ -476,7 +476,9 @@ impl World {
                 let outcomes = each.chain([Outcome::Acquired]).collect();
                 self.answer(host, wanted.router, wanted.ticket, outcomes);
             }
-            Action::Release(gone) => self.answer(host, gone.router, gone.ticket, vec![Outcome::Released]),
+            Action::Release { ownership: gone, .. } => {
+                self.answer(host, gone.router, gone.ticket, vec![Outcome::Released]);
+            }
             Action::Report(Report::Transition { router, from, to, reason, .. }) => {
                 let member = usize::from(router.0);
                 self.note(format!("{host}.{member} {} {}", to.as_str(), reason.as_str()));

@@ -71,6 +71,32 @@ fn addresses_go_one_interval_and_20_ms_after_leaving_when_nobody_follows() {
 }
 
 #[test]
+fn who_lets_go_says_whether_anybody_followed() {
+    let ways_out: [(Happening<'_>, bool); 5] = [
+        (&|_| {}, false),
+        (&|scene| scene.hear(PEER, 0), false),
+        (&|scene| scene.hear(PEER, 100), true),
+        // Nobody has had the time to speak up.
+        (&|scene| scene.facts(down()), true),
+        (&|scene| scene.facts(Facts { source: None, ..facts(OWN) }), true),
+    ];
+    for (nth, (happens, expected)) in ways_out.into_iter().enumerate() {
+        let mut scene = Scene::active(parameters());
+        if nth < 3 {
+            scene.shutdown();
+            scene.pass(ms(400));
+        }
+        happens(&mut scene);
+        scene.run_for(2 * A);
+        assert_eq!(scene.followed(), [expected], "way {nth}");
+    }
+    let mut outranked = Scene::active(parameters());
+    outranked.hear(PEER, 200);
+    outranked.run_for(2 * A);
+    assert_eq!(outranked.followed(), [true]);
+}
+
+#[test]
 fn addresses_go_20_ms_after_the_first_advertisement_of_the_successor() {
     let mut scene = Scene::active(parameters());
     scene.shutdown();

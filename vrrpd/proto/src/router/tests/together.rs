@@ -84,7 +84,7 @@ impl Pair {
             Action::Acquire(asked) => {
                 (asked, vec![Outcome::Added { index: 0, foreign: false }, Outcome::Acquired])
             }
-            Action::Release(asked) => (asked, vec![Outcome::Released]),
+            Action::Release { ownership: asked, .. } => (asked, vec![Outcome::Released]),
             &Action::Advertise { router, priority } => {
                 return vec![Input::Sent { router, priority, sent: 1, failed: 0, errno: 0 }];
             }
@@ -210,7 +210,7 @@ fn a_member_whose_address_does_not_come_has_the_other_give_up_its_claim_without_
     pair.run_for(3 * A);
     assert_eq!((pair.said(), pair.states()), (vec![], [StateName::Backup; 2]));
     assert_eq!(pair.phases(), [Phase::Settled, Phase::BackOff]);
-    let released = pair.actions.iter().filter(|action| matches!(action, Action::Release(_))).count();
+    let released = pair.actions.iter().filter(|action| matches!(action, Action::Release { .. })).count();
     assert_eq!(released, 2);
 }
 
