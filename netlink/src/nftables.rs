@@ -31,7 +31,7 @@ pub use step::{Element, Fate, Hook, Step};
 pub use watch::Watch;
 
 /// What the chains of a table see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
     /// IPv4 and IPv6.
     Inet,

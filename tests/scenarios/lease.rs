@@ -19,11 +19,12 @@ fn pair(address: &str) -> Option<Pair> {
     pair_with(address, "")
 }
 
-/// The same with further keys.
+/// The same with further keys, in which PRIORITY stands for the node's.
 fn pair_with(address: &str, more: &str) -> Option<Pair> {
     let config = |node: &Node| {
         let priority = if node.name() == "a" { PRIMARY } else { SECONDARY };
-        if address == VIP { web(priority, more) } else { web6(priority, more) }
+        let more = more.replace("PRIORITY", &priority.to_string());
+        if address == VIP { web(priority, &more) } else { web6(priority, &more) }
     };
     let pair = Pair::with_address(address, config)?;
     for node in [&pair.a, &pair.b] {
@@ -86,8 +87,14 @@ fn assert_only_b_answers(lab: &Lab, address: &str, capture: &Capture, since_ns: 
 }
 
 fn killed(address: &str, more: &str) {
+    killed_when(address, more, |_| ());
+}
+
+/// Kills a daemon when `ready` returns.
+fn killed_when(address: &str, more: &str, ready: impl FnOnce(&Node)) {
     let pair = pair_with(address, more);
     let Some(Pair { lab, a, b: _b, primary, secondary: _secondary }) = pair else { return };
+    ready(&a);
     a_is_silent_before_b_claims(&lab, &a, address, || primary.kill_first());
     lab.settles_on(address, "b", 3);
 }
@@ -106,6 +113,22 @@ fn a_killed_daemon_is_silent_about_its_ipv6_address_too() {
 #[test]
 fn a_killed_daemon_with_a_virtual_mac_is_silent_before_the_backup_claims() {
     [VIP, VIP6].iter().for_each(|address| killed(address, "virtual_mac = true"));
+}
+
+#[test]
+fn a_killed_daemon_is_silent_about_routers_that_share_a_time() {
+    let other = |vrid: u8| {
+        format!(
+            "[virtual_router.other{vrid}]\ninterface = \"eth0\"\nvrid = {vrid}\npriority = PRIORITY\n\
+             advertisement_interval = \"100ms\"\naddresses = [\"192.0.2.{vrid}\"]\n"
+        )
+    };
+    killed_when(VIP, &(202..208).map(other).collect::<String>(), |a| {
+        wait_for("all of them behind one chain", DEADLINE, || {
+            let ruleset = a.namespace().run("nft", &["list", "ruleset"]);
+            (ruleset.matches(" : jump shared_").count() == 2 * 7).then_some(())
+        });
+    });
 }
 
 /// `stop` stands in the way of `a` until what it returns is dropped.

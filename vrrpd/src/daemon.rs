@@ -22,6 +22,7 @@ mod witnesses;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ use crate::control::socket::Socket;
 use crate::control::time::WallTime;
 use crate::control::{exit, server};
 use crate::dns_update::{self, DnsUpdates};
-use crate::fence::{self, FenceThread};
+use crate::fence::{self, Adverts, FenceThread};
 use crate::history::{History, What};
 use crate::hook::{HookResult, Hooks};
 use crate::kernel::{self, KernelThread};
@@ -69,7 +70,7 @@ use witnesses::Witnesses;
 const TO_PROTOCOL: usize = 1024;
 /// Actions that wait for the kernel thread.
 const TO_KERNEL: usize = 1024;
-/// Advertisements that left, and addresses, that wait for the fence: of each router of a large host.
+/// Orders about addresses that wait for the fence: one for each router of a large host.
 const TO_FENCE: usize = 4096;
 /// Notes that wait for the main thread.
 const TO_MAIN: usize = 1024;
@@ -160,6 +161,7 @@ struct Daemon {
     path: PathBuf,
     config: Config,
     wires: Wires,
+    to_fence: Mailbox<fence::Message>,
     protocol: ProtocolThread,
     kernel: KernelThread,
     fence: FenceThread,
@@ -208,16 +210,18 @@ impl Daemon {
         let (call_sender, calls) = mpsc::channel(16);
         let server = tokio::spawn(listening::serve(control, config.daemon.clone(), call_sender));
 
+        let to_fence = Mailbox::new(TO_FENCE)?;
         let wires = Wires {
             messages: Mailbox::new(TO_PROTOCOL)?,
             kernel: Mailbox::new(TO_KERNEL)?,
-            fence: Mailbox::new(TO_FENCE)?,
+            adverts: Arc::new(Adverts::new(to_fence.clone())),
             notes: Mailbox::new(TO_MAIN)?,
         };
         let state_dir = StateDir::new(config.daemon.state_dir.clone());
         let (kernel_sender, kernel_notes) = mpsc::unbounded_channel();
         let fence = FenceThread::start(
-            wires.fence.clone(),
+            to_fence.clone(),
+            Arc::clone(&wires.adverts),
             kernel_sender.clone(),
             &config.daemon.state_dir,
             config.daemon.scheduling,
@@ -225,7 +229,7 @@ impl Daemon {
         let kernel = KernelThread::start(
             wires.kernel.clone(),
             wires.messages.clone(),
-            wires.fence.clone(),
+            to_fence.clone(),
             kernel_sender,
             &state_dir,
         )?;
@@ -252,6 +256,7 @@ impl Daemon {
         Ok(Self {
             path: path.to_owned(),
             wires,
+            to_fence,
             protocol,
             kernel,
             fence,
@@ -370,7 +375,7 @@ impl Daemon {
         self.server.abort();
         self.protocol.join();
         self.kernel.join();
-        self.wires.fence.push_waiting(fence::Message::Stop);
+        self.to_fence.push_waiting(fence::Message::Stop);
         self.fence.join();
         self.starts.forget();
         info!("vrrpd ends");

@@ -12,16 +12,19 @@
 //! The thread has nothing else to do: it must not wait for the lock that all changes of links and
 //! addresses take, or somebody who holds that would silence us.
 
+mod adverts;
+mod holders;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant as Clock};
@@ -36,20 +39,15 @@ use crate::kernel::Note;
 use crate::mailbox::Mailbox;
 use crate::net;
 
+pub(crate) use adverts::Adverts;
+use holders::{Holders, Seen};
 use table::{Steps, Tables};
 
 /// How soon tables that could not be had are tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What the other threads tell.
+/// What the other threads tell. That an advertisement left goes by [`Adverts`].
 pub(crate) enum Message {
-    /// An advertisement left at that time.
-    Renew {
-        /// Whose.
-        router: RouterId,
-        /// When, or a little earlier.
-        at: Instant,
-    },
     /// A router holds these addresses from here on, or is about to.
     Guard {
         /// Who.
@@ -81,14 +79,16 @@ pub(crate) enum Message {
 pub(crate) enum Live {
     /// Since then, unless the router has advertised since. What is known of it already counts more.
     Since(Instant),
-    /// Not before an advertisement that left after this. It may be known already: advertisements are told
+    /// Not before an advertisement that left after this. It may be known already: advertisements are known
     /// at once, what is to happen to addresses waits for its turn.
     AdvertisedAfter(Instant),
 }
 
 /// How long the kernel waits for a router's advertisements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Term {
+    /// Time between two advertisements.
+    pub(crate) interval: Duration,
     /// For so long after an advertisement the addresses answer.
     pub(crate) live: Duration,
     /// For so long they are silent at least, and at most twice as long. By then the kernel has removed them:
@@ -148,11 +148,12 @@ impl FenceThread {
     /// When the kernel gives no thread.
     pub(crate) fn start(
         messages: Mailbox<Message>,
+        adverts: Arc<Adverts>,
         notes: tokio::sync::mpsc::UnboundedSender<Note>,
         state_dir: &Path,
         scheduling: Scheduling,
     ) -> io::Result<Self> {
-        let mut fence = Fence::new(messages, notes, table::name(state_dir));
+        let mut fence = Fence::new(messages, adverts, notes, table::name(state_dir));
         let thread = std::thread::Builder::new().name("vrrp-fence".into()).spawn(move || {
             if scheduling == Scheduling::Realtime {
                 // The protocol thread has said what is to be said of a refusal.
@@ -177,75 +178,71 @@ impl FenceThread {
 
 struct Fence {
     messages: Mailbox<Message>,
+    adverts: Arc<Adverts>,
     notes: tokio::sync::mpsc::UnboundedSender<Note>,
     /// Of the tables.
     name: String,
-    holders: BTreeMap<RouterId, Holder>,
-    /// Whose each guarded address is.
-    owners: BTreeMap<Guarded, RouterId>,
-    /// The last advertisement of each router. The first of a tenure may be told before its addresses are.
-    advertised: BTreeMap<RouterId, Instant>,
+    holders: Holders,
+    /// How many advertisements had been told when it was looked at them last.
+    told: u64,
+    /// When it may be looked again.
+    look_at: Instant,
+    /// It is looked then, whether there was another advertisement or not.
+    again: bool,
     tables: Option<Tables>,
     /// `None`: nobody has said, and what an earlier daemon left is as it was.
     wanted: Option<bool>,
-    told: Standing,
+    standing: Standing,
     retry_at: Option<Clock>,
 }
 
-/// A router that holds addresses.
-struct Holder {
-    term: Term,
-    addresses: BTreeSet<Guarded>,
-    /// Its last advertisement in this tenure.
-    live_since: Option<Instant>,
-    /// So far its addresses are silent when it is not live.
-    silenced_until: Option<Instant>,
+/// What is done in one go.
+#[derive(Default)]
+struct Batch {
+    steps: Steps,
+    /// Routers that hold other addresses than before.
+    changed: BTreeSet<RouterId>,
+    /// Who waits for it.
+    waiting: Vec<SyncSender<()>>,
 }
 
-impl Holder {
-    /// For how long it is to be silenced from now on, unless that is so already: at one advertisement in a
-    /// few, because the exact end is of no consequence.
-    fn silence(&mut self, now: Instant) -> Option<Duration> {
-        let lasts = self.silenced_until.is_some_and(|until| until >= now + self.term.silent);
-        let time = (!lasts).then_some(2 * self.term.silent)?;
-        self.silenced_until = Some(now + time);
-        Some(time)
-    }
-
-    /// How much of its term is left; `None`: nothing.
-    fn left(&self, now: Instant) -> Option<Duration> {
-        let gone = now - self.live_since?;
-        self.term.live.checked_sub(gone).filter(|left| left.as_millis() > 0)
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.changed.len() + self.steps.addresses() >= table::GUARDED_AT_ONCE
     }
 }
 
 impl Fence {
     fn new(
         messages: Mailbox<Message>,
+        adverts: Arc<Adverts>,
         notes: tokio::sync::mpsc::UnboundedSender<Note>,
         name: String,
     ) -> Self {
         Self {
             messages,
+            adverts,
             notes,
             name,
-            holders: BTreeMap::new(),
-            owners: BTreeMap::new(),
-            advertised: BTreeMap::new(),
+            holders: Holders::default(),
+            told: 0,
+            look_at: Instant::ZERO,
+            again: false,
             tables: None,
             wanted: None,
-            told: Standing::Unwanted,
+            standing: Standing::Unwanted,
             retry_at: None,
         }
     }
 
     fn run(&mut self) {
         loop {
+            let timeout = self.timeout();
             let files = [Some(self.messages.as_fd()), self.tables.as_ref().map(Tables::watched)];
             let mut files: Vec<PollFd<'_>> =
                 files.into_iter().flatten().map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
             // An interrupted wait is as good as a wake-up of all.
-            let _ = poll(&mut files, self.timeout());
+            let _ = poll(&mut files, timeout);
             let disturbed = files.get(1).is_some_and(|file| file.any().unwrap_or(true));
             if disturbed {
                 self.look_after_disturbance();
@@ -259,38 +256,37 @@ impl Fence {
         }
     }
 
+    /// How long there is nothing to do unless somebody says so, which advertisements only do when it may be
+    /// looked at them.
     fn timeout(&self) -> PollTimeout {
-        let Some(at) = self.retry_at else { return PollTimeout::NONE };
-        let left = at.saturating_duration_since(Clock::now()).as_millis() + 1;
-        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+        let now = clock::now();
+        let awaited = self.tables.is_some() && self.look_at <= now;
+        self.adverts.set_awaited(awaited);
+        let missed = self.adverts.told() != self.told || self.again;
+        let look = (self.tables.is_some() && (missed || !awaited)).then(|| self.look_at - now);
+        let retry = self.retry_at.map(|at| at.saturating_duration_since(Clock::now()));
+        let Some(left) = look.into_iter().chain(retry).min() else { return PollTimeout::NONE };
+        // Rounded up, or it would wake too early again and again.
+        PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
     }
 
     /// Does what the other threads ask, all that waits in one go.
     fn serve(&mut self) -> ControlFlow<()> {
         self.messages.acknowledge();
-        let mut steps = Steps::default();
-        let mut renewed = BTreeSet::new();
-        let mut waiting = Vec::new();
+        let mut batch = Batch::default();
         let mut flow = ControlFlow::Continue(());
-        let mut guarded = 0;
         while let Some(message) = self.messages.pop() {
             match message {
-                Message::Renew { router, at } => {
-                    self.advertised.insert(router, at);
-                    if let Some(holder) = self.holders.get_mut(&router) {
-                        holder.live_since = holder.live_since.max(Some(at));
-                        renewed.insert(router);
-                    }
-                }
                 Message::Guard { router, term, addresses, live, done } => {
-                    self.guard(router, term, addresses, live, &mut steps);
-                    renewed.insert(router);
-                    waiting.extend(done);
-                    guarded += 1;
+                    self.holders.guard(router, term, addresses, live, &mut batch.steps);
+                    batch.changed.insert(router);
+                    batch.waiting.extend(done);
                 }
-                Message::Free { router, addresses } => self.free(router, &addresses, &mut steps),
+                Message::Free { router, addresses } => {
+                    self.holders.free(router, &addresses, &mut batch.steps);
+                }
                 Message::Wanted(wanted) => {
-                    self.commit(std::mem::take(&mut steps));
+                    self.put(&mut batch);
                     self.want(wanted);
                 }
                 Message::Stop => {
@@ -298,87 +294,39 @@ impl Fence {
                     flow = ControlFlow::Break(());
                 }
             }
-            if guarded == table::GUARDED_AT_ONCE || renewed.len() == table::RENEWED_AT_ONCE {
-                self.put(&mut steps, &mut renewed, &mut waiting);
-                guarded = 0;
+            if batch.is_full() {
+                self.put(&mut batch);
             }
         }
-        self.put(&mut steps, &mut renewed, &mut waiting);
+        self.put(&mut batch);
         flow
     }
 
-    /// Commits the steps, with the terms of those who were renewed, and says so to those who wait.
-    fn put(
-        &mut self,
-        steps: &mut Steps,
-        renewed: &mut BTreeSet<RouterId>,
-        waiting: &mut Vec<SyncSender<()>>,
-    ) {
+    /// Performs what has come together, and says so to those who wait. Where it is time for it, all routers
+    /// get what their advertisements are good for.
+    fn put(&mut self, batch: &mut Batch) {
         let now = clock::now();
-        for router in std::mem::take(renewed) {
-            if let Some(holder) = self.holders.get_mut(&router) {
-                steps.renew(router, holder, now);
+        let told = self.adverts.told();
+        let Batch { mut steps, changed, waiting } = std::mem::take(batch);
+        if self.look_at <= now && (told != self.told || self.again) {
+            let seen = self.holders.look(&self.adverts, now, &mut steps);
+            self.note(seen, told, now);
+        } else {
+            for router in changed {
+                self.holders.settle(router, &self.adverts, now, &mut steps);
+                // What it is waited for.
+                self.look_at = now;
             }
         }
-        self.commit(std::mem::take(steps));
+        self.commit(&steps);
         // Whoever does not wait any more does not mind.
-        for done in waiting.drain(..) {
+        for done in waiting {
             let _ = done.try_send(());
         }
     }
 
-    fn guard(
-        &mut self,
-        router: RouterId,
-        term: Term,
-        addresses: Vec<Guarded>,
-        live: Live,
-        steps: &mut Steps,
-    ) {
-        for address in &addresses {
-            if let Some(other) = self.owners.get(address).copied().filter(|&other| other != router) {
-                self.free(other, std::slice::from_ref(address), steps);
-            }
-            self.owners.insert(address.clone(), router);
-        }
-        let advertised = self.advertised.get(&router).copied();
-        let live_since = match live {
-            Live::Since(at) => advertised.max(Some(at)),
-            Live::AdvertisedAfter(at) => advertised.filter(|&advertised| advertised > at),
-        };
-        let holder = self.holders.entry(router).or_insert_with(|| Holder {
-            term,
-            addresses: BTreeSet::new(),
-            live_since,
-            silenced_until: None,
-        });
-        holder.term = term;
-        // Perhaps in another table as well.
-        holder.silenced_until = None;
-        // A late order to put back one address is no sign of life.
-        if let Live::AdvertisedAfter(_) = live {
-            holder.live_since = live_since;
-        }
-        let new: Vec<Guarded> =
-            addresses.into_iter().filter(|address| holder.addresses.insert(address.clone())).collect();
-        if let Some(tables) = &mut self.tables {
-            tables.guard(router, &new, steps);
-        }
-    }
-
-    fn free(&mut self, router: RouterId, addresses: &[Guarded], steps: &mut Steps) {
-        let Some(holder) = self.holders.get_mut(&router) else { return };
-        let gone: Vec<Guarded> =
-            addresses.iter().filter(|address| holder.addresses.remove(*address)).cloned().collect();
-        for address in &gone {
-            self.owners.remove(address);
-        }
-        if holder.addresses.is_empty() {
-            self.holders.remove(&router);
-        }
-        if self.tables.is_some() {
-            steps.free(&gone);
-        }
+    fn note(&mut self, seen: Seen, told: u64, now: Instant) {
+        (self.told, self.look_at, self.again) = (told, now + seen.pause, seen.again);
     }
 
     fn want(&mut self, wanted: bool) {
@@ -400,14 +348,16 @@ impl Fence {
         if self.wanted != Some(true) {
             return;
         }
-        match Tables::make(&self.name, &mut self.holders, clock::now()) {
-            Ok(tables) => {
+        let (now, told) = (clock::now(), self.adverts.told());
+        match Tables::make(&self.name, &mut self.holders, &self.adverts, now) {
+            Ok((tables, seen)) => {
                 self.tables = Some(tables);
+                self.note(seen, told, now);
                 self.tell(Standing::InForce);
             }
             Err(error)
                 if table::is_unknown(&error)
-                    && matches!(self.told, Standing::Unwanted | Standing::Missing(_)) =>
+                    && matches!(self.standing, Standing::Unwanted | Standing::Missing(_)) =>
             {
                 self.take_away();
                 self.tell(Standing::Missing(error.to_string()));
@@ -416,7 +366,7 @@ impl Fence {
         }
     }
 
-    fn commit(&mut self, steps: Steps) {
+    fn commit(&mut self, steps: &Steps) {
         let Some(tables) = &mut self.tables else { return };
         if let Err(error) = tables.commit(steps) {
             self.fail(error.to_string());
@@ -450,8 +400,8 @@ impl Fence {
     }
 
     fn tell(&mut self, standing: Standing) {
-        if self.told != standing {
-            self.told = standing.clone();
+        if self.standing != standing {
+            self.standing = standing.clone();
             drop(self.notes.send(Note::Fence(standing)));
         }
     }

@@ -20,7 +20,6 @@ use vrrp_proto::parameters::{LinkId, RouterId};
 use vrrp_proto::{Family, Instant, MacAddress, Node, Priority};
 
 use crate::clock;
-use crate::fence;
 use crate::kernel;
 use crate::net::{Announcer, FAULTS, Incoming, LinkSockets, SENT_AT_ONCE};
 use crate::protocol::{Gauges, Kernel, Note, Wires, socket_number};
@@ -162,6 +161,7 @@ impl Performer {
             self.routers.resize_with(index + 1, || None);
         }
         self.routers[index] = Some(wiring);
+        self.wires.adverts.expect(router);
     }
 
     /// Takes another socket for announcements on a further interface, with its address, or none.
@@ -290,8 +290,7 @@ impl Performer {
     fn renew(&mut self, ownership: Ownership) {
         let router = ownership.router;
         let at = self.wiring(router).map_or(Instant::ZERO, |wiring| wiring.advertised_at);
-        // Where so many wait, the next advertisement is soon enough.
-        drop(self.wires.fence.push(fence::Message::Renew { router, at }));
+        self.wires.adverts.tell(router, at);
         self.tell_kernel(Kernel::Renew(ownership, at));
     }
 

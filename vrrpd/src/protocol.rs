@@ -26,6 +26,7 @@ use vrrp_proto::{Family, Instant, MacAddress, Node};
 
 use crate::clock;
 use crate::config::Scheduling;
+use crate::fence::Adverts;
 use crate::mailbox::Mailbox;
 use crate::net::{self, Announcer, Incoming, LinkSockets};
 use crate::perform::{Performer, Wiring};
@@ -124,8 +125,8 @@ pub(crate) struct Wires {
     pub(crate) messages: Mailbox<Message>,
     /// From this thread to the kernel thread.
     pub(crate) kernel: Mailbox<crate::kernel::Message>,
-    /// From this thread to the fence.
-    pub(crate) fence: Mailbox<crate::fence::Message>,
+    /// What this thread tells the fence.
+    pub(crate) adverts: Arc<Adverts>,
     /// From this thread to the main thread.
     pub(crate) notes: Mailbox<Note>,
 }

@@ -287,6 +287,7 @@ impl Roster {
                 ways: ways(&new.routes, &new.rules),
                 owner: new.priority.is_owner(),
                 accept_mode: new.accept_mode,
+                interval: new.advertisement_interval.duration(),
                 lease,
                 fence: fence_term(new),
                 may_resume,

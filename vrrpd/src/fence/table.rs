@@ -1,10 +1,11 @@
 //! The tables of the fence, as steps for nf_tables.
 //!
-//! Each router that holds addresses has a chain, which a map leads to from each of them, and a number in
-//! two sets with times: while it is in the one the router is live, and while it is in the other what is for
-//! a router that is not live is dropped. So an advertisement renews one element, however many addresses
-//! there are; and there are two sets, however many routers, because the kernel looks through all sets of a
-//! table for the one that is meant. One `inet` table and one of the same name for ARP.
+//! A map leads from each guarded address to a chain, which has a number in two sets with times: while it is
+//! in the one the addresses are live, and while it is in the other what is for addresses that are not live is
+//! dropped. Routers that advertise alike share a chain ([`super::holders`]), others have one of their own. So
+//! one element is renewed, however many addresses and routers there are; and there are two sets, however many chains,
+//! because the kernel looks through all sets of a table for the one that is meant. One `inet` table and
+//! one of the same name for ARP.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,9 +16,10 @@ use std::time::Duration;
 use netlink::Error;
 use netlink::nftables::{Element, Family, Fate, Field, Hook, Match, Nftables, Step, Watch};
 use vrrp_proto::Instant;
-use vrrp_proto::parameters::RouterId;
 
-use super::{Guarded, Holder};
+use super::Guarded;
+use super::adverts::Adverts;
+use super::holders::{Holders, Line, Seen};
 use crate::config;
 
 const FAMILIES: &[Family] = &[Family::Inet, Family::Arp];
@@ -40,15 +42,15 @@ const LINK_LOCAL_KEY: &[Field] = &[Field::InputInterface, Field::Ipv6Destination
 const LINK_LOCAL_SOLICITED_KEY: &[Field] = &[Field::InputInterface, Field::NeighbourTarget];
 const SOLICITATION: std::ops::RangeInclusive<u8> = 135..=135;
 
-/// Who is live, and who is silent otherwise: the numbers of routers.
+/// Who is live, and who is silent otherwise: the numbers of chains.
 const LIVE: &str = "live";
 const SILENCED: &str = "silenced";
 const TIMED_KEY: &[Field] = &[Field::Number];
 
-/// Routers in one transaction when they are guarded: what they take fits a buffer.
-pub(super) const GUARDED_AT_ONCE: usize = 64;
-/// The same when they are renewed.
-pub(super) const RENEWED_AT_ONCE: usize = 1024;
+/// Addresses that are changed in one go.
+pub(super) const GUARDED_AT_ONCE: usize = 1024;
+/// The same in one transaction, each in either table: what they take fits a buffer, with a chain for each.
+const CHANGED_AT_ONCE: usize = 1024;
 
 /// Name of the tables. Two daemons on a host have two state directories.
 pub(super) fn name(state_dir: &Path) -> String {
@@ -83,57 +85,52 @@ pub(super) fn remove(name: &str) {
 /// What is to be done to the tables, in one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
-    inet: Vec<Step>,
-    arp: Vec<Step>,
-    /// What follows on them in either table.
-    terms: [Terms; 2],
+    /// Of addresses, by where they go.
+    changes: BTreeMap<Place, BTreeMap<Element, Change>>,
+    /// Numbers that are live for so long, or not at all, and those that are silent otherwise.
+    live: BTreeMap<(Family, Line), Option<Duration>>,
+    silenced: BTreeMap<(Family, Line), Duration>,
 }
 
-/// Routers whose terms begin or end in one table.
-#[derive(Debug, Default)]
-struct Terms {
-    live: Vec<(Element, u64)>,
-    silenced: Vec<(Element, u64)>,
-    expired: Vec<Element>,
-}
+/// A table, and a map in it.
+type Place = (Family, &'static str);
 
-impl Terms {
-    fn steps(self) -> impl Iterator<Item = Step> {
-        let Self { live, silenced, expired } = self;
-        let renewed = [(SILENCED, silenced), (LIVE, live)].into_iter().filter(|(_, some)| !some.is_empty());
-        let expired = (!expired.is_empty()).then_some(Step::Expire { set: LIVE, elements: expired });
-        renewed.map(|(set, elements)| Step::Renew { set, elements }).chain(expired)
-    }
+/// What becomes of an address in one map.
+#[derive(Clone, Copy, Debug, Default)]
+struct Change {
+    removed: bool,
+    added: Option<Line>,
 }
 
 impl Steps {
-    /// Gives a router what is left of its term, or nothing, and the time of being silent after it.
-    pub(super) fn renew(&mut self, router: RouterId, holder: &mut Holder, now: Instant) {
-        let number = Element::number(router.0.into());
-        let timed = |time: Duration| (number.clone(), u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        let silenced = holder.silence(now);
-        let [inet, arp] = &mut self.terms;
-        let asked_by_arp = holder.addresses.iter().any(|address| address.ip().is_ipv4());
-        for terms in std::iter::once(inet).chain(asked_by_arp.then_some(arp)) {
-            terms.silenced.extend(silenced.map(timed));
-            match holder.left(now) {
-                Some(left) => terms.live.push(timed(left)),
-                None => terms.expired.push(number.clone()),
-            }
-        }
+    /// Leads an address there, that is led nowhere.
+    pub(super) fn guard(&mut self, address: &Guarded, line: Line) {
+        self.each_place(address, |change| change.added = Some(line));
     }
 
-    /// Guards the addresses no longer.
-    pub(super) fn free(&mut self, addresses: &[Guarded]) {
-        for (family, map, elements) in elements(addresses) {
-            self.of(family).push(Step::RemoveElements { set: map, elements });
-        }
+    /// Guards an address no longer.
+    pub(super) fn free(&mut self, address: &Guarded) {
+        self.each_place(address, |change| change.removed |= change.added.take().is_none());
     }
 
-    fn of(&mut self, family: Family) -> &mut Vec<Step> {
-        match family {
-            Family::Inet => &mut self.inet,
-            Family::Arp => &mut self.arp,
+    /// Gives a number so much time from now on, or none; `arp`: in the table for ARP as well.
+    pub(super) fn live(&mut self, line: Line, arp: bool, time: Option<Duration>) {
+        self.live.extend(families(arp).map(|family| ((family, line), time)));
+    }
+
+    /// The same for the time of being silent after it.
+    pub(super) fn silence(&mut self, line: Line, arp: bool, time: Duration) {
+        self.silenced.extend(families(arp).map(|family| ((family, line), time)));
+    }
+
+    /// How many addresses there are.
+    pub(super) fn addresses(&self) -> usize {
+        self.changes.values().map(BTreeMap::len).sum()
+    }
+
+    fn each_place(&mut self, address: &Guarded, change: impl Fn(&mut Change)) {
+        for (family, map, element) in places(address) {
+            change(self.changes.entry((family, map)).or_default().entry(element).or_default());
         }
     }
 }
@@ -143,8 +140,8 @@ pub(super) struct Tables {
     name: String,
     filter: Nftables,
     watch: Watch,
-    /// Whose chain is there.
-    known: BTreeSet<RouterId>,
+    /// Which chains are there.
+    known: BTreeSet<(Family, Line)>,
 }
 
 impl Tables {
@@ -155,26 +152,20 @@ impl Tables {
     /// What the kernel says. What was there may be there still.
     pub(super) fn make(
         name: &str,
-        holders: &mut BTreeMap<RouterId, Holder>,
+        holders: &mut Holders,
+        adverts: &Adverts,
         now: Instant,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, Seen), Error> {
         let filter = Nftables::open()?;
         // First the watch, so that nothing falls in between.
         let mut watch = Watch::open()?;
         watch.ignore(filter.port())?;
         let mut tables = Self { name: name.to_owned(), filter, watch, known: BTreeSet::new() };
-        let mut steps = whole();
-        for (index, (&router, holder)) in holders.iter_mut().enumerate() {
-            if index > 0 && index % GUARDED_AT_ONCE == 0 {
-                tables.commit(std::mem::take(&mut steps))?;
-            }
-            let addresses: Vec<Guarded> = holder.addresses.iter().cloned().collect();
-            tables.guard(router, &addresses, &mut steps);
-            holder.silenced_until = None;
-            steps.renew(router, holder, now);
-        }
-        tables.commit(steps)?;
-        Ok(tables)
+        holders.forget_tables();
+        let mut steps = Steps::default();
+        let seen = holders.look(adverts, now, &mut steps);
+        tables.commit_behind(whole(), &steps)?;
+        Ok((tables, seen))
     }
 
     pub(super) fn watched(&self) -> BorrowedFd<'_> {
@@ -190,32 +181,87 @@ impl Tables {
         self.watch.disturbed(FAMILIES, &self.name, self.filter.port())
     }
 
-    /// Leads from the addresses to the chain of the router, which is made when there is none.
-    pub(super) fn guard(&mut self, router: RouterId, addresses: &[Guarded], steps: &mut Steps) {
-        if self.known.insert(router) {
-            for &family in FAMILIES {
-                steps.of(family).extend(of_router(router));
-            }
-        }
-        for (family, map, elements) in elements(addresses) {
-            steps.of(family).push(Step::MapElements { map, elements, chain: chain(router) });
-        }
-    }
-
     /// # Errors
     ///
     /// What the kernel says; nothing has been done then.
-    pub(super) fn commit(&mut self, steps: Steps) -> Result<(), Error> {
-        let Steps { mut inet, mut arp, terms: [inet_terms, arp_terms] } = steps;
-        inet.extend(inet_terms.steps());
-        arp.extend(arp_terms.steps());
-        let changes = [(Family::Inet, &inet[..]), (Family::Arp, &arp[..])];
-        self.filter.commit_all(&self.name, &changes)
+    pub(super) fn commit(&mut self, steps: &Steps) -> Result<(), Error> {
+        self.commit_behind([Vec::new(), Vec::new()], steps)
+    }
+
+    /// As many transactions as it takes. What is in front of the steps is in the first, and so are the times.
+    fn commit_behind(&mut self, front: [Vec<Step>; 2], steps: &Steps) -> Result<(), Error> {
+        let changes =
+            || steps.changes.iter().flat_map(|(place, changes)| changes.iter().map(move |one| (*place, one)));
+        let changes: Vec<_> = changes().collect();
+        let mut parts = changes.chunks(CHANGED_AT_ONCE);
+        let [inet, arp] = front;
+        let mut transaction = [(Family::Inet, inet), (Family::Arp, arp)];
+        for (family, all) in &mut transaction {
+            all.extend(times(*family, steps));
+        }
+        loop {
+            let part = parts.next();
+            for (family, all) in &mut transaction {
+                all.extend(self.changed(*family, part.unwrap_or_default()));
+            }
+            let [(_, inet), (_, arp)] = &transaction;
+            self.filter.commit_all(&self.name, &[(Family::Inet, inet), (Family::Arp, arp)])?;
+            if parts.len() == 0 {
+                return Ok(());
+            }
+            transaction.iter_mut().for_each(|(_, all)| all.clear());
+        }
+    }
+
+    /// What changes in one table. A chain that is not there is made.
+    fn changed(&mut self, of: Family, changes: &[(Place, (&Element, &Change))]) -> Vec<Step> {
+        let mut chains = Vec::new();
+        let mut removed = BTreeMap::<&'static str, Vec<Element>>::new();
+        let mut added = BTreeMap::<(&'static str, Line), Vec<Element>>::new();
+        for &((_, map), (element, change)) in changes.iter().filter(|((family, _), _)| *family == of) {
+            if change.removed {
+                removed.entry(map).or_default().push(element.clone());
+            }
+            if let Some(line) = change.added {
+                added.entry((map, line)).or_default().push(element.clone());
+                if self.known.insert((of, line)) {
+                    chains.extend(of_line(line));
+                }
+            }
+        }
+        let removed = removed.into_iter().map(|(set, elements)| Step::RemoveElements { set, elements });
+        let added = added.into_iter().map(|((map, line), elements)| Step::MapElements {
+            map,
+            elements,
+            chain: chain(line),
+        });
+        chains.into_iter().chain(removed).chain(added).collect()
     }
 }
 
+/// Those whose times begin or end in one table.
+fn times(of: Family, steps: &Steps) -> impl Iterator<Item = Step> {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let (mut live, mut expired) = (Vec::new(), Vec::new());
+    for ((_, line), time) in steps.live.iter().filter(|((family, _), _)| *family == of) {
+        match time {
+            Some(time) => live.push((number(*line), millis(*time))),
+            None => expired.push(number(*line)),
+        }
+    }
+    let silenced = steps.silenced.iter().filter(|((family, _), _)| *family == of);
+    let silenced: Vec<_> = silenced.map(|((_, line), &time)| (number(*line), millis(time))).collect();
+    let renewed = [(SILENCED, silenced), (LIVE, live)].into_iter().filter(|(_, some)| !some.is_empty());
+    let expired = (!expired.is_empty()).then_some(Step::Expire { set: LIVE, elements: expired });
+    renewed.map(|(set, elements)| Step::Renew { set, elements }).chain(expired)
+}
+
+fn families(arp: bool) -> impl Iterator<Item = Family> {
+    std::iter::once(Family::Inet).chain(arp.then_some(Family::Arp))
+}
+
 /// Both tables, from nothing, with nobody in them: what is there is in the way, what is not is no error.
-fn whole() -> Steps {
+fn whole() -> [Vec<Step>; 2] {
     let anew = [Step::AddTable { owned: false }, Step::RemoveTable, Step::AddTable { owned: false }];
     let rule_of =
         |chain: &'static str, matches| Step::AddRule { chain: chain.into(), matches, fate: Fate::Mapped };
@@ -225,8 +271,8 @@ fn whole() -> Steps {
     let output = Step::AddChain { chain: OUTPUT, hook: Hook::Output, priority: PRIORITY };
     let timed = [LIVE, SILENCED].map(|set| Step::AddTimedSet { set, key: TIMED_KEY });
     let begun = [&anew[..], &timed[..]].concat();
-    let mut steps = Steps { inet: begun.clone(), arp: begun, ..Steps::default() };
-    steps.inet.extend([
+    let mut inet = begun.clone();
+    inet.extend([
         Step::AddChain { chain: CHAIN, hook: Hook::Prerouting, priority: PRIORITY },
         Step::AddMap { map: IPV4, key: IPV4_KEY },
         Step::AddMap { map: IPV6, key: IPV6_KEY },
@@ -239,50 +285,53 @@ fn whole() -> Steps {
         output.clone(),
         rule_of(OUTPUT, vec![Match::Icmpv6Type(SOLICITATION), mapped(IPV6, IPV6_SOURCE_KEY)]),
     ]);
-    steps.arp.extend([
+    let mut arp = begun;
+    arp.extend([
         Step::AddChain { chain: CHAIN, hook: Hook::Input, priority: PRIORITY },
         Step::AddMap { map: IPV4, key: ARP_KEY },
         rule(vec![Match::ArpOfIpv4, mapped(IPV4, ARP_KEY)]),
         output,
         rule_of(OUTPUT, vec![Match::ArpOfIpv4, mapped(IPV4, ARP_SENDER_KEY)]),
     ]);
-    steps
+    [inet, arp]
 }
 
-/// The chain of a router. What this host says to itself is nobody else's.
-fn of_router(router: RouterId) -> Vec<Step> {
-    let rule =
-        |condition, fate| Step::AddRule { chain: chain(router).into(), matches: vec![condition], fate };
-    let in_set = |set| Match::NumberInSet { set, number: router.0.into() };
+/// The chain of one router or several. What this host says to itself is nobody else's.
+fn of_line(line: Line) -> Vec<Step> {
+    let rule = |condition, fate| Step::AddRule { chain: chain(line).into(), matches: vec![condition], fate };
+    let in_set = |set| Match::NumberInSet { set, number: in_sets(line) };
     vec![
-        Step::AddInnerChain { chain: chain(router) },
+        Step::AddInnerChain { chain: chain(line) },
         rule(Match::FromInside, Fate::Return),
         rule(in_set(LIVE), Fate::Return),
         rule(in_set(SILENCED), Fate::Drop),
     ]
 }
 
-/// Where addresses go: table, map and elements.
-fn elements(addresses: &[Guarded]) -> Vec<(Family, &'static str, Vec<Element>)> {
-    let mut places = [
-        (Family::Inet, IPV4, Vec::new()),
-        (Family::Arp, IPV4, Vec::new()),
-        (Family::Inet, IPV6, Vec::new()),
-        (Family::Inet, LINK_LOCAL, Vec::new()),
-    ];
-    for address in addresses {
-        match address {
-            Guarded::Everywhere(ip @ IpAddr::V4(_)) => {
-                places[0].2.push(Element::from(*ip));
-                places[1].2.push(Element::from(*ip));
-            }
-            Guarded::Everywhere(ip) => places[2].2.push(Element::from(*ip)),
-            Guarded::On(interface, ip) => places[3].2.push(Element::on_interface(interface, *ip)),
-        }
-    }
-    places.into_iter().filter(|(_, _, elements)| !elements.is_empty()).collect()
+/// Where an address goes: table, map and element.
+fn places(address: &Guarded) -> impl Iterator<Item = (Family, &'static str, Element)> {
+    let (map, element) = match address {
+        Guarded::Everywhere(ip @ IpAddr::V4(_)) => (IPV4, Element::from(*ip)),
+        Guarded::Everywhere(ip) => (IPV6, Element::from(*ip)),
+        Guarded::On(interface, ip) => (LINK_LOCAL, Element::on_interface(interface, *ip)),
+    };
+    families(address.ip().is_ipv4()).map(move |family| (family, map, element.clone()))
 }
 
-fn chain(router: RouterId) -> String {
-    format!("router_{}", router.0)
+fn chain(line: Line) -> String {
+    match line {
+        Line::Own(router) => format!("router_{}", router.0),
+        Line::Shared(number) => format!("shared_{number}"),
+    }
+}
+
+fn number(line: Line) -> Element {
+    Element::number(in_sets(line))
+}
+
+fn in_sets(line: Line) -> u32 {
+    match line {
+        Line::Own(router) => router.0.into(),
+        Line::Shared(number) => u32::from(u16::MAX) + 1 + number,
+    }
 }

@@ -10,7 +10,10 @@ use super::*;
 use crate::kernel::tests::in_network_namespace;
 
 const ROUTER: RouterId = RouterId(0);
-const TERM: Term = Term { live: Duration::from_secs(3600), silent: Duration::from_secs(7200) };
+const OTHER: RouterId = RouterId(1);
+const INTERVAL: Duration = Duration::from_secs(200);
+const TERM: Term =
+    Term { interval: INTERVAL, live: Duration::from_secs(600), silent: Duration::from_secs(1200) };
 const NAME: &str = "vrrpd_fence_test";
 
 struct Fixture {
@@ -20,12 +23,19 @@ struct Fixture {
 
 /// A fence that is wanted, with nobody behind it.
 fn fence() -> Fixture {
-    let (sender, notes) = tokio::sync::mpsc::unbounded_channel();
-    let fence = Fence::new(Mailbox::new(64).expect("an eventfd"), sender, NAME.to_owned());
-    Fixture { fence, notes }.told(Message::Wanted(true))
+    Fixture::new().told(Message::Wanted(true))
 }
 
 impl Fixture {
+    /// Nobody has said whether it is wanted.
+    fn new() -> Self {
+        let (sender, notes) = tokio::sync::mpsc::unbounded_channel();
+        let messages = Mailbox::new(64).expect("an eventfd");
+        let adverts = Adverts::new(messages.clone());
+        (0..64).for_each(|router| adverts.expect(RouterId(router)));
+        Self { fence: Fence::new(messages, Arc::new(adverts), sender, NAME.to_owned()), notes }
+    }
+
     fn told(mut self, message: Message) -> Self {
         self.tell(message);
         self
@@ -37,9 +47,42 @@ impl Fixture {
     }
 
     fn guard(&mut self, addresses: &[&str], live_since: Option<Instant>) {
-        let addresses = guarded(addresses);
         let live = live_since.map_or(Live::AdvertisedAfter(clock::now()), Live::Since);
-        self.tell(Message::Guard { router: ROUTER, term: TERM, addresses, live, done: None });
+        self.guard_of(ROUTER, addresses, live);
+    }
+
+    fn guard_of(&mut self, router: RouterId, addresses: &[&str], live: Live) {
+        let addresses = guarded(addresses);
+        self.tell(Message::Guard { router, term: TERM, addresses, live, done: None });
+    }
+
+    /// Advertisements left so long ago.
+    fn advertise(&mut self, routers: &[RouterId], age: Duration) {
+        let at = clock::now().saturating_sub(age);
+        routers.iter().for_each(|&router| self.fence.adverts.tell(router, at));
+    }
+
+    /// The fence looks at what was advertised, as it does when it is time.
+    fn look(&mut self) {
+        self.fence.look_at = Instant::ZERO;
+        let _ = self.fence.serve();
+    }
+
+    fn renew(&mut self, at: Instant) {
+        self.fence.adverts.tell(ROUTER, at);
+        self.look();
+    }
+
+    /// As many routers as there are addresses, who advertise together, and share a time.
+    fn company(&mut self, size: u16) {
+        for router in 0..size {
+            self.advertise(&[RouterId(router)], Duration::ZERO);
+            let address = format!("192.0.2.{}", 201 + router);
+            let claimed = clock::now().saturating_sub(TERM.live);
+            self.guard_of(RouterId(router), &[&address], Live::Since(claimed));
+        }
+        self.look();
+        (0..size).for_each(|router| assert_eq!(led_to(router), "shared_0"));
     }
 
     /// What was told of how it stands.
@@ -68,6 +111,53 @@ fn is_live(family: &str) -> bool {
     nft(&format!("list set {family} {NAME} live")).1.contains("0x00000000 timeout")
 }
 
+/// The number of who shares a time.
+const SHARED: u32 = 0x1_0000;
+
+/// What is left of the time of a number, in seconds as they were given.
+fn left_of(number: u32) -> Option<Duration> {
+    let listed = nft(&format!("list set inet {NAME} live")).1;
+    // nft(8) takes it for a number in network order.
+    let after = listed.split_once(&format!("{:#010x} timeout ", number.to_be()))?.1;
+    let time = after.split_whitespace().next()?;
+    let mut seconds = 0;
+    let mut digits = String::new();
+    for letter in time.chars() {
+        match letter {
+            '0'..='9' => digits.push(letter),
+            unit => {
+                let of_unit = match unit {
+                    'd' => 86400,
+                    'h' => 3600,
+                    'm' => 60,
+                    _ => 1,
+                };
+                // What follows is milliseconds.
+                seconds += of_unit * std::mem::take(&mut digits).parse::<u64>().unwrap_or_default();
+                if unit == 's' {
+                    break;
+                }
+            }
+        }
+    }
+    Some(Duration::from_secs(seconds))
+}
+
+/// The chain that the address of a router of a company leads to.
+fn led_to(router: u16) -> String {
+    let table = table("inet");
+    let (_, chain) = table.split_once(&format!("192.0.2.{} : jump ", 201 + router)).expect("it is guarded");
+    chain
+        .split(|letter: char| letter != '_' && !letter.is_alphanumeric())
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
 #[test]
 fn an_address_is_guarded_and_live_from_one_advertisement_to_the_end_of_the_term() {
     in_network_namespace(|| {
@@ -81,11 +171,11 @@ fn an_address_is_guarded_and_live_from_one_advertisement_to_the_end_of_the_term(
         assert!(table("arp").contains("192.0.2.201 : jump router_0"));
         assert!(!is_live("inet") && !is_live("arp"), "not before an advertisement");
 
-        fixture.tell(Message::Renew { router: ROUTER, at: clock::now() });
+        fixture.renew(clock::now());
         assert!(is_live("inet") && is_live("arp"));
         fixture.guard(&["192.0.2.201"], None);
         assert!(!is_live("inet") && !is_live("arp"), "it claims anew");
-        fixture.tell(Message::Renew { router: ROUTER, at: clock::now().saturating_sub(TERM.live) });
+        fixture.renew(clock::now().saturating_sub(TERM.live));
         assert!(!is_live("inet"), "that advertisement is too old");
 
         fixture.tell(Message::Free { router: ROUTER, addresses: guarded(&["192.0.2.201", "fe80::201"]) });
@@ -114,12 +204,12 @@ fn a_claim_that_was_advertised_before_it_is_guarded_has_its_whole_term() {
     in_network_namespace(|| {
         let mut fixture = fence();
         let claimed = clock::now().saturating_sub(TERM.live - Duration::from_secs(60));
-        let left = |fixture: &Fixture| fixture.fence.holders[&ROUTER].left(clock::now()).expect("it is live");
+        let left = |_: &Fixture| left_of(0).expect("it is live");
         fixture.guard(&["192.0.2.201"], Some(claimed));
         assert!(is_live("inet") && left(&fixture) <= Duration::from_secs(60), "nobody has heard of it yet");
         fixture.tell(Message::Free { router: ROUTER, addresses: guarded(&["192.0.2.201"]) });
 
-        fixture.tell(Message::Renew { router: ROUTER, at: clock::now() });
+        fixture.renew(clock::now());
         fixture.guard(&["192.0.2.201"], Some(claimed));
         assert!(is_live("inet") && left(&fixture) > TERM.live / 2);
     });
@@ -137,7 +227,7 @@ fn an_order_to_keep_quiet_does_not_outlast_the_advertisement_that_overtook_it() 
         };
         fixture.guard(&["192.0.2.201"], Some(clock::now()));
         let decided_at = clock::now();
-        fixture.tell(Message::Renew { router: ROUTER, at: clock::now() });
+        fixture.renew(clock::now());
         late(&mut fixture, decided_at);
         assert!(is_live("inet") && is_live("arp"));
         late(&mut fixture, clock::now());
@@ -152,7 +242,7 @@ fn an_address_that_another_router_takes_over_leads_to_that_one() {
         fixture.guard(&["192.0.2.201"], None);
         let (done, guarded_by_now) = sync_channel(1);
         fixture.tell(Message::Guard {
-            router: RouterId(1),
+            router: OTHER,
             term: TERM,
             addresses: guarded(&["192.0.2.201"]),
             live: Live::AdvertisedAfter(clock::now()),
@@ -163,6 +253,129 @@ fn an_address_that_another_router_takes_over_leads_to_that_one() {
         fixture.tell(Message::Free { router: ROUTER, addresses: guarded(&["192.0.2.201"]) });
         assert!(table("inet").contains("192.0.2.201 : jump router_1"), "it is not the other's any more");
         assert_eq!(fixture.standings(), [Standing::InForce]);
+    });
+}
+
+#[test]
+fn who_advertises_together_shares_the_time_of_the_one_who_has_been_silent_for_longest() {
+    in_network_namespace(|| {
+        let mut fixture = fence();
+        fixture.company(3);
+        fixture.advertise(&[ROUTER], seconds(250));
+        fixture.advertise(&[OTHER, RouterId(2)], seconds(100));
+        fixture.look();
+        let left = left_of(SHARED).expect("they are live");
+        assert!((seconds(340)..=seconds(350)).contains(&left), "{left:?} of ten minutes");
+        assert_eq!((1..3).filter_map(left_of).count(), 0, "nobody has a time of his own who came later");
+        fixture.advertise(&[ROUTER], Duration::ZERO);
+        fixture.look();
+        let left = left_of(SHARED).expect("they are live");
+        assert!((seconds(490)..=seconds(500)).contains(&left), "{left:?} of ten minutes");
+        assert_eq!(fixture.standings(), [Standing::InForce], "nothing went wrong");
+    });
+}
+
+#[test]
+fn who_falls_behind_the_others_silences_nobody_but_himself() {
+    in_network_namespace(|| {
+        let mut fixture = fence();
+        fixture.company(3);
+        fixture.advertise(&[ROUTER], seconds(350));
+        fixture.look();
+        assert_eq!(led_to(0), "shared_0", "the others may be in the middle of theirs");
+        assert!(fixture.fence.again, "that is not left to chance");
+        fixture.fence.holders.age_by(INTERVAL);
+        fixture.look();
+        assert_eq!((led_to(0), led_to(1)), ("router_0".to_owned(), "shared_0".to_owned()));
+        let (own, shared) = (left_of(0).expect("it is live"), left_of(SHARED).expect("they are"));
+        assert!(own <= seconds(250) && shared > seconds(540), "{own:?}, {shared:?}");
+        // It is back.
+        fixture.advertise(&[ROUTER], Duration::ZERO);
+        fixture.look();
+        assert_eq!(led_to(0), "shared_0");
+    });
+}
+
+#[test]
+fn who_keeps_quiet_leaves_the_others_at_once() {
+    in_network_namespace(|| {
+        let mut fixture = fence();
+        fixture.company(3);
+        fixture.guard_of(ROUTER, &["192.0.2.201"], Live::AdvertisedAfter(clock::now()));
+        assert_eq!((led_to(0), left_of(0)), ("router_0".to_owned(), None));
+        assert!(led_to(1) == "shared_0" && left_of(SHARED).is_some());
+        fixture.renew(clock::now());
+        assert_eq!(led_to(0), "shared_0");
+    });
+}
+
+#[test]
+fn who_joins_those_who_have_gone_silent_does_not_have_them_answer_again() {
+    in_network_namespace(|| {
+        let mut fixture = fence();
+        fixture.company(2);
+        fixture.advertise(&[ROUTER, OTHER], TERM.live);
+        fixture.look();
+        assert_eq!(left_of(SHARED), None, "they have gone silent");
+        // Without a look at the others.
+        fixture.guard_of(RouterId(2), &["192.0.2.203"], Live::Since(clock::now()));
+        assert!(left_of(2).is_some() && left_of(SHARED).is_none());
+        fixture.advertise(&[RouterId(2)], Duration::ZERO);
+        fixture.look();
+        assert_eq!(left_of(SHARED), None);
+        fixture.fence.holders.age_by(INTERVAL);
+        fixture.look();
+        assert!(left_of(2).is_some() && (0..2).filter_map(left_of).count() == 0);
+    });
+}
+
+#[test]
+fn who_joins_the_others_has_them_answer_for_no_longer_than_itself() {
+    in_network_namespace(|| {
+        let mut fixture = fence();
+        fixture.company(2);
+        // A restarted daemon resumes with what is left.
+        let live = Live::Since(clock::now().saturating_sub(seconds(250)));
+        fixture.guard_of(RouterId(2), &["192.0.2.203"], live);
+        assert_eq!(led_to(2), "shared_0");
+        assert!(left_of(SHARED).is_some_and(|left| left <= seconds(350)), "{:?}", left_of(SHARED));
+    });
+}
+
+/// Thousands of addresses take too long to be led elsewhere at each turn.
+#[test]
+fn who_has_many_addresses_or_little_time_shares_with_nobody() {
+    in_network_namespace(|| {
+        let mut fixture = fence();
+        fixture.company(2);
+        let many: Vec<String> = (0..17).map(|last| format!("203.0.113.{last}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        fixture.advertise(&[RouterId(2), RouterId(3)], Duration::ZERO);
+        fixture.guard_of(RouterId(2), &many, Live::Since(clock::now()));
+        let term = Term { interval: seconds(300), ..TERM };
+        let (addresses, live) = (guarded(&["192.0.2.204"]), Live::Since(clock::now()));
+        fixture.tell(Message::Guard { router: RouterId(3), term, addresses, live, done: None });
+        fixture.look();
+        assert!(table("inet").contains("203.0.113.16 : jump router_2"));
+        assert_eq!(led_to(3), "router_3");
+        assert!(left_of(2).is_some() && left_of(3).is_some() && left_of(SHARED).is_some());
+    });
+}
+
+#[test]
+fn the_fence_looks_at_a_thousand_advertisements_a_few_times_an_interval() {
+    in_network_namespace(|| {
+        let mut fixture = fence();
+        fixture.company(10);
+        let next = fixture.fence.look_at;
+        assert!(next > clock::now() + INTERVAL / 16, "it has just looked");
+        let _ = fixture.fence.timeout();
+        fixture.advertise(&[ROUTER], Duration::ZERO);
+        let told = fixture.fence.told;
+        let _ = fixture.fence.serve();
+        assert_eq!(fixture.fence.told, told, "it can wait");
+        fixture.look();
+        assert!(fixture.fence.told > told);
     });
 }
 
@@ -196,7 +409,7 @@ fn a_fence_that_cannot_be_relied_on_silences_nobody_until_it_can_be_had() {
         // Nobody but its owner can change such a table.
         let mut owner = Nftables::open().expect("sockets can be had");
         owner.commit(NAME, &[Step::AddTable { owned: true }]).expect("there is none");
-        fixture.tell(Message::Renew { router: ROUTER, at: clock::now() });
+        fixture.renew(clock::now());
         assert!(matches!(fixture.standings()[..], [Standing::Failed(_)]));
         assert!(!nft(&format!("list table arp {NAME}")).0, "what is left of it was taken away");
         fixture.fence.make();
@@ -216,9 +429,7 @@ fn what_a_daemon_leaves_is_taken_over_or_taken_away_by_the_next() {
         drop(killed);
         assert!(is_live("inet"), "it outlives its daemon");
 
-        let (sender, notes) = tokio::sync::mpsc::unbounded_channel();
-        let fence = Fence::new(Mailbox::new(64).expect("an eventfd"), sender, NAME.to_owned());
-        let mut next = Fixture { fence, notes };
+        let mut next = Fixture::new();
         next.guard(&["192.0.2.201"], Some(clock::now()));
         assert!(table("inet").contains("192.0.2.202"), "nothing changes before all routers are known");
         next.tell(Message::Wanted(true));
@@ -238,9 +449,7 @@ fn what_a_daemon_leaves_silences_no_next_one_that_wants_no_fence() {
         let mut killed = fence();
         killed.guard(&["192.0.2.201"], Some(clock::now()));
         drop(killed);
-        let (sender, notes) = tokio::sync::mpsc::unbounded_channel();
-        let fence = Fence::new(Mailbox::new(64).expect("an eventfd"), sender, NAME.to_owned());
-        let mut next = Fixture { fence, notes };
+        let mut next = Fixture::new();
         next.tell(Message::Wanted(false));
         assert!(!nft(&format!("list table inet {NAME}")).0 && !nft(&format!("list table arp {NAME}")).0);
         assert_eq!(next.standings(), [], "nothing of its own has changed");

@@ -177,15 +177,16 @@ impl Worker {
         live: Live,
         done: Option<std::sync::mpsc::SyncSender<()>>,
     ) -> bool {
-        let Some((answers, longest)) = self.places.get(&router).and_then(|placed| {
+        let Some((interval, answers, longest)) = self.places.get(&router).and_then(|placed| {
             let place = &placed.place;
             let lease = place.lease?;
-            Some((place.fence?, place.addresses.longest_lifetime(lease).max(place::farewell(lease))))
+            let longest = place.addresses.longest_lifetime(lease).max(place::farewell(lease));
+            Some((place.interval, place.fence?, longest))
         }) else {
             return false;
         };
         let lifetime = Duration::from_secs(u64::from(longest));
-        let term = Term { live: answers, silent: answers + lifetime + LATE };
+        let term = Term { interval, live: answers, silent: answers + lifetime + LATE };
         let addresses = self.guarded(router, addresses);
         self.fence.push_waiting(Message::Guard { router, term, addresses, live, done });
         true

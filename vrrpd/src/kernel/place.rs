@@ -47,6 +47,8 @@ pub(crate) struct Place {
     pub(crate) owner: bool,
     /// Packets to the addresses are accepted, though they are not the administrator's.
     pub(crate) accept_mode: bool,
+    /// Time between two advertisements.
+    pub(crate) interval: Duration,
     /// Kernel lifetime of the addresses in seconds, of those that are renewed with each advertisement.
     pub(crate) lease: Option<u32>,
     /// How long the fence lets them answer after an advertisement.
@@ -339,6 +341,7 @@ mod tests {
             owner: false,
             accept_mode: true,
             lease: None,
+            interval: Duration::from_millis(100),
             fence: None,
             may_resume: true,
             further: Vec::new(),

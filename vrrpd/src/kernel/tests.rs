@@ -81,6 +81,7 @@ fn place_on(interface: &str) -> Place {
         owner: false,
         accept_mode: true,
         lease: None,
+        interval: Duration::from_millis(100),
         fence: None,
         may_resume: true,
         further: Vec::new(),
@@ -326,7 +327,7 @@ fn told_to_fence(worker: &Worker) -> Vec<String> {
         }
         fence::Message::Free { addresses, .. } => format!("free {addresses:?}"),
         fence::Message::Wanted(wanted) => format!("wanted: {wanted}"),
-        fence::Message::Renew { .. } | fence::Message::Stop => "not the worker's".to_owned(),
+        fence::Message::Stop => "not the worker's".to_owned(),
     };
     std::iter::from_fn(|| worker.fence.pop()).map(words).collect()
 }

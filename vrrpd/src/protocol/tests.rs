@@ -77,7 +77,7 @@ fn wires() -> Wires {
     Wires {
         messages: Mailbox::new(256).expect("an eventfd"),
         kernel: Mailbox::new(64).expect("an eventfd"),
-        fence: Mailbox::new(64).expect("an eventfd"),
+        adverts: Arc::new(Adverts::new(Mailbox::new(64).expect("an eventfd"))),
         notes: Mailbox::new(64).expect("an eventfd"),
     }
 }
