@@ -1,16 +1,16 @@
 //! A node with many virtual routers, and a kernel that does at once what it is told.
 #![allow(dead_code, reason = "each benchmark uses a part")]
 
+#[path = "../../tests/scene/mod.rs"]
+mod scene;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use vrrp_proto::action::{Action, Input, Outcome};
 use vrrp_proto::node::MESSAGE_MAX;
-use vrrp_proto::packet::{ChecksumForm, ChecksumPolicy, Datagram, Rules, encode};
-use vrrp_proto::parameters::{
-    Announcements, Authentication, Facts, InterfaceState, LinkId, OnConflict, Parameters, RouterId,
-    VirtualAddress,
-};
-use vrrp_proto::{AdverInterval, Family, Instant, MacAddress, Node, Priority, Vrid};
+use vrrp_proto::packet::{ChecksumForm, Datagram, Rules, encode};
+use vrrp_proto::parameters::{LinkId, Parameters, RouterId, VirtualAddress};
+use vrrp_proto::{AdverInterval, Instant, Node, Priority, Vrid};
 
 /// Virtual routers of one link.
 const EACH: u16 = 250;
@@ -45,7 +45,7 @@ impl Host {
         for number in 0..routers {
             let router = RouterId(number);
             host.input(Input::Configure { router, parameters: Box::new(parameters(number)) });
-            host.input(Input::Facts { router, facts: facts() });
+            host.input(Input::Facts { router, facts: scene::facts(scene::OWN) });
         }
         (0..routers).for_each(|_| host.hear());
         host
@@ -148,57 +148,16 @@ fn place(number: u16) -> (LinkId, Vrid) {
     (LinkId(number / EACH), Vrid::new(vrid).expect("not zero"))
 }
 
+/// A tenure announces once and repeats nothing, as in the tests.
 fn parameters(number: u16) -> Parameters {
     let (link, vrid) = place(number);
     Parameters {
         link,
         vrid,
-        family: Family::Ipv4,
         priority: Priority::new(100),
-        interval: AdverInterval::DEFAULT,
-        authentication: Authentication::None,
         addresses: [VirtualAddress { ip: address(number), prefix_len: 32, interface: None }].into(),
-        extra_addresses: 0,
-        peers: [].into(),
-        virtual_mac: false,
-        second_path: None,
-        witness: None,
-        suspicion: false,
-        group: None,
-        allowed: [].into(),
-        min_hop_limit: 255,
-        preempt_mode: true,
-        preempt_delay: std::time::Duration::ZERO,
-        on_conflict: OnConflict::Claim,
-        startup_delay: std::time::Duration::ZERO,
-        carrier_delay: std::time::Duration::ZERO,
-        strict: false,
-        checksum_policy: ChecksumPolicy::Either,
-        checksum_form: ChecksumForm::PseudoHeader,
         leased: true,
         fenced: true,
-        announcements: Announcements {
-            count: 1,
-            interval: std::time::Duration::from_millis(100),
-            second_after: std::time::Duration::ZERO,
-            refresh: std::time::Duration::ZERO,
-            refresh_count: 1,
-            lower_priority_count: 1,
-            lower_priority_second_after: std::time::Duration::ZERO,
-            spacing: std::time::Duration::ZERO,
-        },
-        tracking: Vec::new(),
-        sync_group: None,
-    }
-}
-
-fn facts() -> Facts {
-    Facts {
-        interface: InterfaceState::Up,
-        mac: MacAddress::new([2, 0, 0, 0, 0, 7]),
-        device: true,
-        source: Some(Ipv4Addr::new(192, 0, 2, 3).into()),
-        owned: true,
-        ..Facts::UNKNOWN
+        ..scene::parameters()
     }
 }
