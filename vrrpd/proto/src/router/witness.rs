@@ -243,9 +243,7 @@ impl VirtualRouter {
         let distance = self.question_distance();
         self.witnessing.next = match self.state {
             // With the advertisement, which is on the same grid: both get through, or neither.
-            State::Active { adver } if adver >= cx.now + distance / 2 && adver <= cx.now + 2 * distance => {
-                adver
-            }
+            State::Active { adver } if adver >= cx.now + distance / 2 => adver,
             _ => cx.now + distance,
         };
         self.witnessing.asked = Some(cx.now);

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::scene::{
-    A, LINK, OTHER, OWN, PEER, ROUTER, Scene, addresses, facts, ip, ms, parameters, sent_input, unicast,
+    A, LINK, OTHER, OWN, PEER, ROUTER, SECOND_LINK, Scene, addresses, facts, ip, ms, parameters, sent_input,
+    unicast,
 };
 use crate::action::Input;
 use crate::node::MESSAGE_MAX;
 use crate::packet::{Advert, Datagram, Key, Rules, Sequence, Trailer};
-use crate::parameters::{Authentication, KeyMode, Keyring, Parameters, Replay};
+use crate::parameters::{
+    Authentication, Facts, KeyMode, Keyring, Parameters, Replay, SecondPath, SecondPeer,
+};
 use crate::snapshot::{Alarm, StateName, Value};
 use crate::{AdverInterval, Family, Instant, Priority, Version};
 
@@ -303,6 +306,26 @@ fn a_replay_is_noticed_of_each_of_more_peers_than_before() {
     assert_eq!(scene.statistics().advertisement_rcvd, 10);
     named.iter().for_each(|peer| scene.hear(peer, 200));
     assert_eq!((scene.statistics().advertisement_rcvd, scene.statistics().replay_errors), (10, 10));
+}
+
+#[test]
+fn a_replay_is_noticed_of_each_of_many_peers_on_either_path() {
+    let host = |net: &str, host: u8| format!("{net}.{host}");
+    let first: Vec<String> = (20..29).map(|each| host("192.0.2", each)).collect();
+    let second: Vec<String> = (20..29).map(|each| host("198.51.100", each)).collect();
+    let peers = unicast(&first.iter().map(String::as_str).collect::<Vec<_>>()).peers;
+    let pairs = first.iter().zip(&second);
+    let peer =
+        |(router, address): (&String, &String)| SecondPeer { router: ip(router), address: ip(address) };
+    let path = SecondPath { link: SECOND_LINK, peers: pairs.map(peer).collect(), witnesses: [].into() };
+    let mut scene = backup(Parameters { peers, second_path: Some(path), ..enforcing() });
+    scene.facts(Facts { second_source: Some(ip("198.51.100.2")), ..facts(OWN) });
+    scene.seal = Some((key(1), Sequence::at(unix(&scene, ms(0)))));
+    for replays in [0, 18] {
+        first.iter().for_each(|source| scene.hear(source, 200));
+        second.iter().for_each(|source| scene.hear_second(source, 200));
+        assert_eq!((scene.statistics().advertisement_rcvd, scene.statistics().replay_errors), (18, replays));
+    }
 }
 
 #[test]

@@ -202,6 +202,25 @@ fn what_was_learned_of_checksums_outlives_a_reload_that_does_not_concern_it() {
     assert_eq!(scene.form_towards(PEER), ChecksumForm::PseudoHeader);
 }
 
+/// What was told last is what the caller remembers, and begins with.
+#[test]
+fn a_checksum_form_of_peers_that_a_reload_takes_away_is_told_no_more() {
+    let mut scene = Scene::backup(unicast(&[PEER]));
+    let told = |scene: &Scene| {
+        let form = |report| if let Report::ChecksumForm { form, .. } = report { Some(form) } else { None };
+        scene.reports().into_iter().filter_map(form).collect::<Vec<_>>()
+    };
+    let checksum_form = ChecksumForm::MessageOnly;
+    scene.hear_form(PEER, 200, checksum_form);
+    scene.hear_form(PEER, 200, ChecksumForm::PseudoHeader);
+    assert_eq!(told(&scene), [checksum_form], "the change back is told a minute later");
+    scene.configure(Parameters { checksum_form, ..unicast(&[OTHER]) });
+    scene.run_for(100 * A);
+    assert_eq!(told(&scene), [checksum_form]);
+    scene.hear_form(OTHER, 200, ChecksumForm::PseudoHeader);
+    assert_eq!(told(&scene), [checksum_form, ChecksumForm::PseudoHeader]);
+}
+
 #[test]
 fn a_second_check_that_is_added_is_trusted_as_the_first_one_was() {
     let check = |tracker| Tracking { tracker: TrackerId(tracker), effect: Effect::Demote };

@@ -199,8 +199,27 @@ fn without_a_third_station_that_answers_in_the_second_half_nobody_is_dead() {
         scene.next_timeout();
     }
     answer(&mut scene, GATEWAY);
+    answer(&mut scene, "192.0.2.77");
     scene.run_for(A);
     assert_eq!(findings(&scene), [Finding::Dead]);
+
+    // What came before the second half counts by when it came, and what came on the other path not at all.
+    let early = |scene: &mut Scene| {
+        let before = scene.now.saturating_sub(ms(1));
+        scene
+            .sight(Sighting { address: ip(GATEWAY), mac: OTHER_MAC, announced: false, answer: true }, before);
+    };
+    let elsewhere = |scene: &mut Scene| answer_on(scene, SECOND_LINK, GATEWAY, OTHER_MAC);
+    let answers: [&dyn Fn(&mut Scene); 2] = [&early, &elsewhere];
+    for answers in answers {
+        let mut scene = backup(over_two_paths());
+        while scene.inquiries() < 9 {
+            scene.next_timeout();
+        }
+        answers(&mut scene);
+        scene.run_for(A);
+        assert_eq!(findings(&scene), [Finding::Unwitnessed]);
+    }
 }
 
 #[test]
@@ -300,6 +319,12 @@ fn only_one_who_is_known_to_answer_is_suspected() {
     assert!(!scene.snapshot().suspicion.expect("configured").ready);
     assert_eq!(taken(scene, &[GATEWAY]).1, Reason::NoResponse);
 
+    // Nor by what it says unasked.
+    let mut scene = started(suspicious());
+    scene.hear(PEER, 200);
+    scene.sight(Sighting { address: ip(PEER), mac: OTHER_MAC, announced: true, answer: false }, scene.now);
+    assert!(!scene.snapshot().suspicion.expect("configured").ready);
+
     let mut scene = backup(suspicious());
     assert!(scene.snapshot().suspicion.expect("configured").ready);
     for _ in 0..29 {
@@ -374,6 +399,20 @@ fn who_was_away_itself_suspects_nobody() {
     assert_eq!((scene.state(), scene.reason()), (StateName::Active, Reason::NoResponse));
 }
 
+/// It hears the Active Router as soon as it wakes up, and listens for longer than until the next advertisement.
+#[test]
+fn who_listens_after_an_absence_suspects_nobody_meanwhile() {
+    let mut scene = backup(suspicious());
+    scene.run_for(ms(1));
+    scene.pass(5 * A);
+    scene.woke();
+    scene.hear(PEER, 200);
+    scene.drained();
+    assert_eq!(scene.inquiries(), 0);
+    answered_for(&mut scene, 2 * A, &[GATEWAY]);
+    assert_eq!((scene.state(), scene.inquiries()), (StateName::Backup, 0));
+}
+
 #[test]
 fn a_loop_that_is_late_asks_as_often_and_claims_later() {
     for (late, later) in [(ms(10), ms(10)), (ms(100), 16 * ms(80))] {
@@ -432,6 +471,12 @@ fn over_two_paths_the_host_has_to_be_silent_on_both() {
     answer_on(&mut scene, SECOND_LINK, PEER_2, OTHER_MAC);
     answered_for(&mut scene, A, &[GATEWAY]);
     assert_eq!(findings(&scene), [Finding::Answered]);
+
+    let mut scene = backup(over_two_paths());
+    scene.run_for(A + LATE);
+    answer_on(&mut scene, SECOND_LINK, PEER_2, OWN_MAC_2);
+    answered_for(&mut scene, A, &[GATEWAY]);
+    assert_eq!(findings(&scene), [Finding::Dead], "our own is no answer");
 
     // It was never asked there, or cannot be.
     let mut scene = started(over_two_paths());
@@ -503,6 +548,7 @@ fn a_router_that_was_taken_for_dead_twice_is_told_of_with_the_time_that_was_wait
         answer(&mut scene, PEER);
         assert_eq!(scene.state(), StateName::Backup);
     }
+    assert_eq!(findings(&scene), [Finding::Dead; 2], "what moves something is told each time");
     let shown = scene.snapshot().alarms.get(Alarm::LateAdvertisements).expect("raised");
     assert_eq!(shown.evidence.theirs, shown.evidence.ours);
 }

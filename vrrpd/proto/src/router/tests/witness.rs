@@ -267,6 +267,32 @@ fn a_backup_that_was_away_asks_before_it_takes_itself_for_cut_off() {
     assert!(claimed <= listens + A / 4 + ms(2), "{claimed:?}");
 }
 
+/// For less than an absence: then no answer to the one question that could be put says nothing.
+#[test]
+fn a_claim_waits_for_the_questions_that_a_late_loop_has_not_put() {
+    let late = || {
+        let mut scene = backup(by_default(), &BOTH);
+        answered_for(&mut scene, down_interval(OURS) - 11 * A / 10, &BOTH);
+        scene.forget();
+        scene.pass(12 * A / 10);
+        scene.woke();
+        scene.drained();
+        assert_eq!((scene.reason(), scene.count("ask")), (Reason::HigherPriority, 1), "nothing is decided");
+        scene
+    };
+    let mut scene = late();
+    answer(&mut scene, GATEWAY);
+    assert_eq!(until_it_moves(&mut scene, &[], A), Some(A / 4));
+    assert_eq!((scene.state(), scene.reason()), (StateName::Active, Reason::NoResponse));
+    // With four of them unanswered it is cut off.
+    let mut scene = late();
+    scene.run_for(A / 2);
+    assert_eq!((scene.reason(), scene.count("ask")), (Reason::HigherPriority, 3));
+    scene.run_for(A / 2);
+    assert_eq!((scene.state(), scene.reason()), (StateName::Backup, Reason::Isolated));
+    assert_eq!(scene.count("acquire"), 0);
+}
+
 // --- an Active router ---------------------------------------------------------------------------
 
 #[test]
@@ -297,6 +323,19 @@ fn after_a_reload_to_a_shorter_interval_a_cut_is_noticed_by_that_interval() {
     let interval = AdverInterval::from_centiseconds(10).expect("in range");
     scene.configure(Parameters { interval, ..by_default() });
     assert_eq!(until_it_moves(&mut scene, &[], 10 * A), Some(11 * interval.duration() / 4));
+}
+
+#[test]
+fn a_reload_to_another_interval_puts_no_question_out_of_turn() {
+    for centiseconds in [10, 200] {
+        let mut scene = active(by_default(), &BOTH);
+        answered_for(&mut scene, A / 2, &BOTH);
+        scene.forget();
+        let interval = AdverInterval::from_centiseconds(centiseconds).expect("in range");
+        scene.configure(Parameters { interval, ..by_default() });
+        answered_for(&mut scene, ms(99), &BOTH);
+        assert_eq!(scene.count("ask"), 0, "{interval:?}");
+    }
 }
 
 #[test]
@@ -376,7 +415,7 @@ fn who_gave_way_and_is_answered_again_listens_before_it_claims() {
     let mut scene = active(by_default(), &BOTH);
     until_it_moves(&mut scene, &[], 10 * A).expect("it gives way");
     let back = until_it_moves(&mut scene, &BOTH, 10 * A).expect("nobody else is there");
-    assert!(back >= listening(), "{back:?}");
+    assert!(back >= down_interval(OURS) - ms(1), "{back:?} from when it resigned");
 }
 
 // --- questions and answers ------------------------------------------------------------------------
@@ -502,6 +541,18 @@ fn a_witness_that_the_caller_asks_counts_as_any_other() {
     assert_eq!(scene.state(), StateName::Active);
     reached_for(&mut scene, 3 * A, false, &[]);
     assert_eq!((scene.state(), scene.reason()), (StateName::Backup, Reason::Isolated));
+}
+
+#[test]
+fn witnesses_that_the_caller_did_not_reach_either_keep_nobody_from_claiming() {
+    let mut scene = Scene::backup(remote());
+    for reached in [true, false] {
+        for _ in 0..5 {
+            reached_for(&mut scene, A, reached, &[PEER]);
+            scene.hear(PEER, 200);
+        }
+    }
+    assert_eq!(until_it_moves(&mut scene, &[], 10 * A), Some(rounded_up(down_interval(OURS))));
 }
 
 #[test]
