@@ -1,7 +1,8 @@
 //! The kernel silences the addresses of a daemon that does not advertise any more, before the other node
 //! claims them.
 
-use std::net::{IpAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -318,6 +319,34 @@ fn a_fence_that_somebody_flushes_silences_nobody_and_is_put_back() {
     assert!(gap < lab::story::INTERVAL_NS.unsigned_abs().into(), "the client noticed: {gap} ns");
     assert_eq!(b.router("web").expect("b answers")["statistics"]["master_transitions"], 0);
     a_is_silent_before_b_claims(&lab, &a, VIP, || primary.kill_first());
+}
+
+/// For longer than the address would live without being renewed.
+#[test]
+fn a_lease_that_is_renewed_ends_no_connection_and_is_the_source_of_none() {
+    for (address, near, everywhere) in
+        [(VIP, "192.0.2.202", "0.0.0.0:8081"), (VIP6, "2001:db8::202", "[::]:8081")]
+    {
+        let Some(Pair { lab, a, b: _b, primary: _primary, secondary: _secondary }) = pair(address) else {
+            return;
+        };
+        let listener = a.namespace().enter(|| TcpListener::bind(everywhere).expect("a free port"));
+        let connect = || TcpStream::connect((address, 8081)).expect("a holds the address");
+        let mut client_end = lab.client().namespace().enter(connect);
+        let (mut server_end, _) = listener.accept().expect("a connection waits");
+        client_end.set_read_timeout(Some(DEADLINE)).expect("not zero");
+        // Of all addresses of the node, ours is the nearest.
+        let source = || a.namespace().run("ip", &["-o", "route", "get", near]);
+        let sent = || a.router("web")?["statistics"]["advertisement_sent"].as_u64();
+        let from = sent().expect("a answers");
+        wait_for("more than three seconds of intervals", DEADLINE, || {
+            server_end.write_all(b"x").expect("the connection is there");
+            client_end.read_exact(&mut [0]).expect("the connection is there");
+            assert!(!source().contains(&format!("src {address} ")), "{}", source());
+            sent().filter(|&now| now > from + 35)
+        });
+        lab.settles_on(address, "a", 1);
+    }
 }
 
 #[test]
