@@ -108,7 +108,7 @@ impl Node {
     /// Takes one input at the time `now`, which never goes back, and appends what is to be done.
     pub fn handle(&mut self, input: Input<'_>, now: Instant, actions: &mut Vec<Action>) {
         self.now = self.now.max(now);
-        let cx = &mut Context { now, unix: self.unix(), actions };
+        let cx = &mut Context { now, wall: self.wall, actions };
         match input {
             Input::Woke => self.woke(cx),
             Input::Drained if self.puts_timers_off(now) => {}

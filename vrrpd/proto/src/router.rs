@@ -238,12 +238,17 @@ pub(crate) enum Event {
 /// Where a router's actions go, with the time at which they are decided.
 pub(crate) struct Context<'a> {
     pub(crate) now: Instant,
-    /// Time since 1970, as far as the host knows it.
-    pub(crate) unix: Duration,
+    /// Time since 1970 at the origin of the clock, as far as the host knows it.
+    pub(crate) wall: Duration,
     pub(crate) actions: &'a mut Vec<Action>,
 }
 
 impl Context<'_> {
+    /// Time since 1970.
+    fn unix(&self) -> Duration {
+        self.wall + (self.now - Instant::ZERO)
+    }
+
     fn report(&mut self, report: Report) {
         self.actions.push(Action::Report(report));
     }

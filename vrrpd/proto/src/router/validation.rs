@@ -42,7 +42,7 @@ impl VirtualRouter {
             Ok((advert, source)) => {
                 // Each path of a sender has a trailer and a sequence of its own.
                 let sender = datagram.source;
-                let unix = cx.unix.saturating_sub(cx.now - arrived);
+                let unix = cx.unix().saturating_sub(cx.now - arrived);
                 let fault = self.verify(&advert, sender, arrived, unix).err();
                 if let Some(fault) = fault.filter(|_| self.enforces()) {
                     return Err(self.turned_away(link, sender, ParseError::Trailer(fault), cx));
