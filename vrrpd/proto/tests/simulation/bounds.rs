@@ -14,8 +14,9 @@ pub(crate) fn judge(world: &mut World) {
     if overrun || world.weather.loss_percent > 0 || world.weather.delay > 0 {
         world.disturbed();
     }
-    both(world);
-    nobody(world);
+    let holders = holders(world);
+    both(world, holders);
+    nobody(world, holders);
 }
 
 /// Two hosts that hear each other hold the same address.
@@ -27,13 +28,12 @@ pub(crate) struct Both {
 }
 
 /// Two that hear each other do not both hold an address for long.
-fn both(world: &mut World) {
+fn both(world: &mut World, holders: u8) {
     let (now, count) = (world.now, world.hosts.len());
     for a in 0..count {
-        let holds = holds(&world.hosts[a], now);
         for b in a + 1..count {
             let (one, other) = (&world.hosts[a], &world.hosts[b]);
-            let hold = holds && other.is_up(now) && one.kernel.shares(&other.kernel, now);
+            let hold = holders >> a & holders >> b & 1 == 1 && one.kernel.shares(&other.kernel, now);
             if !hold || !plan::hear_each_other(world, a, b) {
                 world.both[a][b] = None;
                 continue;
@@ -51,22 +51,23 @@ fn both(world: &mut World) {
     }
 }
 
-fn holds(host: &Host, now: u64) -> bool {
-    host.is_up(now) && host.kernel.answers_any(now)
+/// Who is awake and answers for an address: a bit each.
+fn holders(world: &World) -> u8 {
+    let holds = |host: &Host| host.is_up(world.now) && host.kernel.answers_any(world.now);
+    world.hosts.iter().rev().fold(0, |holders, host| holders << 1 | u8::from(holds(host)))
 }
 
 /// Where somebody is well, an address is not without a holder for long.
-fn nobody(world: &mut World) {
+fn nobody(world: &mut World, holders: u8) {
     let now = world.now;
-    let holds = |host: &Host| holds(host, now);
     let waits = |host: &Host| host.phase == Phase::BackOff || host.kernel.refuse.contains(&true);
     let cut = world.cuts.any() || world.second_cuts.any();
     let lacks = |group: Group| {
         let hosts = || group.hosts().map(|index| (index, &world.hosts[index]));
         let fit = |(index, host): (usize, &Host)| host.fit() && cut_off::reaches_somebody(world, index);
-        hosts().any(fit) && !hosts().any(|(_, host)| holds(host))
+        hosts().any(fit) && !group.hosts().any(|index| holders >> index & 1 == 1)
     };
-    let somewhere = cut || !world.hosts.iter().any(holds);
+    let somewhere = cut || holders == 0;
     let lacking = somewhere && plan::groups(world).is_some_and(|mut groups| groups.any(lacks));
     if !lacking || world.hosts.iter().any(waits) {
         world.nobody_since = None;

@@ -174,16 +174,17 @@ impl World {
     pub(super) fn input(&mut self, host: usize, input: Input<'_>) {
         let now = Instant::from_nanos(self.hosts[host].clock);
         let Some(node) = &mut self.hosts[host].node else { return };
-        let mut actions = std::mem::take(&mut self.actions);
-        node.handle(input, now, &mut actions);
-        judge::actions(self, host, &actions);
-        let mut next = 0;
-        while let Some(action) = actions.get(next).cloned() {
-            next += 1;
-            self.perform(host, action, &mut actions);
+        node.handle(input, now, &mut self.actions);
+        if self.actions.is_empty() {
+            return;
         }
-        actions.clear();
-        self.actions = actions;
+        judge::actions(self, host);
+        let mut next = 0;
+        while let Some(action) = self.actions.get(next).cloned() {
+            next += 1;
+            self.perform(host, action);
+        }
+        self.actions.clear();
     }
 
     /// Says what was said before, though the node is silent.
@@ -193,7 +194,7 @@ impl World {
         }
     }
 
-    pub(super) fn perform(&mut self, host: usize, action: Action, actions: &mut Vec<Action>) {
+    pub(super) fn perform(&mut self, host: usize, action: Action) {
         let now = Instant::from_nanos(self.hosts[host].clock);
         match action {
             Action::Advertise { priority, .. } => {
@@ -209,14 +210,16 @@ impl World {
                 let (sent, failed) = self.send(host, priority);
                 if let Some(node) = &mut self.hosts[host].node {
                     let errno = EPERM;
-                    node.handle(Input::Sent { router: ROUTER, priority, sent, failed, errno }, now, actions);
+                    let input = Input::Sent { router: ROUTER, priority, sent, failed, errno };
+                    node.handle(input, now, &mut self.actions);
                 }
             }
             Action::Announce { range, .. } => {
                 self.announce(host, range.clone(), true);
                 if let Some(node) = &mut self.hosts[host].node {
                     let sent = range.end - range.start;
-                    node.handle(Input::Announced { router: ROUTER, sent, failed: 0 }, now, actions);
+                    let input = Input::Announced { router: ROUTER, sent, failed: 0 };
+                    node.handle(input, now, &mut self.actions);
                 }
             }
             Action::AskClientLan { .. } => self.ask_client_lan(host),

@@ -13,6 +13,8 @@ use super::kernel::{Answer, Kernel};
 use super::settings::{HOSTS_MAX, MS, TRACKERS};
 use super::world::Frame;
 
+/// Drift is told in millionths.
+const MILLION: u64 = 1_000_000;
 /// People's clock, when the machines started.
 const SINCE_1970: Duration = Duration::from_secs(1_700_000_000);
 /// Every host has one Virtual Router.
@@ -198,7 +200,9 @@ impl Host {
         if self.drift == 0 {
             return awake;
         }
-        (i128::from(awake) + i128::from(awake) * i128::from(self.drift) / 1_000_000) as u64
+        // In two parts, so that it stays within 64 bits.
+        let (millions, rest) = ((awake / MILLION) as i64, (awake % MILLION) as i64);
+        awake.wrapping_add_signed(millions * self.drift + rest * self.drift / MILLION as i64)
     }
 
     /// When its clock will say that.
@@ -206,8 +210,9 @@ impl Host {
         if self.drift == 0 {
             return local + self.asleep;
         }
-        let about = i128::from(local) * 1_000_000 / (1_000_000 + i128::from(self.drift));
-        (about.max(1) as u64 - 1 + self.asleep..).find(|&at| self.local(at) >= local).unwrap_or(u64::MAX)
+        let counts = MILLION.wrapping_add_signed(self.drift);
+        let about = local / counts * MILLION + local % counts * MILLION / counts;
+        (about.max(1) - 1 + self.asleep..).find(|&at| self.local(at) >= local).unwrap_or(u64::MAX)
     }
 
     /// What the other clocks say at the origin of that one.

@@ -17,7 +17,13 @@ use super::world::World;
 const ACTIONS_MAX: usize = 48;
 
 /// The actions of one input, before they are performed.
-pub(crate) fn actions(world: &mut World, host: usize, actions: &[Action]) {
+pub(crate) fn actions(world: &mut World, host: usize) {
+    let actions = std::mem::take(&mut world.actions);
+    each_action(world, host, &actions);
+    world.actions = actions;
+}
+
+fn each_action(world: &mut World, host: usize, actions: &[Action]) {
     if actions.len() > ACTIONS_MAX {
         world.violate(format!("host {host} has {} actions for one input", actions.len()));
     }
@@ -336,7 +342,9 @@ pub(crate) fn after_event(world: &mut World) {
     let now = world.now;
     for index in 0..world.hosts.len() {
         one_host(world, index, now);
-        cut_off::after_event(world, index);
+        if world.settings.witnessed {
+            cut_off::after_event(world, index);
+        }
     }
     if world.settings.flavour == Flavour::Planned && world.held_once {
         for address in 0..world.settings.hosts[0].addresses.len() {

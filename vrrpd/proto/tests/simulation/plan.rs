@@ -7,7 +7,7 @@ use vrrp_proto::tracking::{TrackerId, TrackerState};
 use vrrp_proto::{AdverInterval, Priority, Version};
 
 use super::cut_off;
-use super::host::{News, lifetime};
+use super::host::{Host, News, lifetime};
 use super::settings::{Bug, DEMOTE, FAULT, Flavour, HOSTS_MAX, MS, SECOND, TRACKERS, WEIGHT};
 use super::world::{Event, Weather, World};
 
@@ -541,17 +541,19 @@ impl std::fmt::Debug for Group {
 /// The hosts in groups that hear each other, both ways and all with all; none while some of them
 /// hear only half. It is asked after each event, and allocates nothing.
 pub(crate) fn groups(world: &World) -> Option<impl Iterator<Item = Group> + use<>> {
-    let second = !world.settings.second_sources.is_empty();
+    let second = if world.settings.second_sources.is_empty() { 0 } else { u8::MAX };
     let count = world.hosts.len();
-    let open = |a: usize, b: usize| !world.cuts.is_cut(a, b) || second && !world.second_cuts.is_cut(a, b);
-    let hears = |a: usize, b: usize| a == b || hear_each_other(world, a, b);
-    if (0..count).any(|a| (0..a).any(|b| !hears(a, b) && (open(a, b) || open(b, a)))) {
+    let others = |a: usize| ((1 << count) - 1) & !(1 << a);
+    let open = |a: usize| (world.cuts.open(a) | second & world.second_cuts.open(a)) & others(a);
+    let hears = |a: usize| world.cuts.open_both_ways(a) | second & world.second_cuts.open_both_ways(a);
+    if (0..count).any(|a| open(a) & !hears(a) != 0) {
         return None;
     }
+    let takes_part = |part: u8, host: &Host| part << 1 | u8::from(host.takes_part());
+    let part = world.hosts.iter().rev().fold(0, takes_part);
     let mut heard = [0_u8; HOSTS_MAX];
-    for (a, heard) in heard.iter_mut().enumerate().take(count).filter(|(a, _)| world.hosts[*a].takes_part()) {
-        let both = |&b: &usize| world.hosts[b].takes_part() && hears(a, b);
-        *heard = (0..count).filter(both).fold(0, |all, b| all | 1 << b);
+    for (a, heard) in heard.iter_mut().enumerate().take(count).filter(|(a, _)| part >> a & 1 == 1) {
+        *heard = (hears(a) | 1 << a) & part;
     }
     let partly = |a: usize, b: usize| heard[a] & heard[b] != 0 && heard[a] != heard[b];
     if (0..count).any(|a| (0..a).any(|b| partly(a, b))) {
