@@ -116,6 +116,11 @@ impl Place {
         self.lease.map(|lease| self.addresses.lifetime(address, lease))
     }
 
+    /// How long an address lasts that is added: nothing is renewed until very many others have been added too.
+    pub(super) fn first_lifetime(&self) -> Option<u32> {
+        self.lease.map(|lease| self.addresses.longest_lifetime(lease))
+    }
+
     /// What is known of the place; `virtual_addresses` are those of all routers, `before` is what was
     /// known last.
     pub(super) fn facts(

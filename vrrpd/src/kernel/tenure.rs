@@ -118,7 +118,12 @@ impl Worker {
                 let outcome = Outcome::Refused { index, errno: libc::ENODEV };
                 self.tell_outcome(ownership.router, ownership.ticket, outcome);
             }
-            Some(self.target(ownership.router, index, address, link?))
+            let target = self.target(ownership.router, index, address, link?);
+            let place = self.places.get(&ownership.router).map(|placed| &placed.place);
+            Some(match place.and_then(Place::first_lifetime) {
+                Some(lifetime) => target.lasting(lifetime),
+                None => target,
+            })
         };
         ownership.range.clone().filter_map(target).collect()
     }
