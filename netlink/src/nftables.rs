@@ -103,25 +103,23 @@ impl Nftables {
     /// As with [`commit`](Self::commit).
     pub fn commit_all(&mut self, table: &str, changes: &[(Family, &[Step])]) -> Result<(), Error> {
         let first = self.sequence;
-        // The message that begins the transaction answers for the whole.
-        let mut operations = vec![format!("change the table {table}")];
         let mut messages = Vec::new();
-        for &(family, step) in &steps_of(changes) {
+        for (family, step) in steps_of(changes) {
             for (flags, message) in step.messages(family, table) {
                 let header = NetfilterHeader::new(family.number(), VERSION, 0);
                 messages
                     .push((flags, NetfilterMessage::new(header, NetfilterMessageInner::NfTables(message))));
-                operations.push(step.operation(family, table));
             }
         }
         let Some((flags, _)) = messages.last_mut() else { return Ok(()) };
         // A refusal is answered in any case, and what is in front of the last has been performed with it.
         *flags |= NLM_F_ACK;
+        // The message that begins the transaction answers for the whole.
+        let mut transaction = Transaction { first, length: messages.len() + 1, done: false };
         self.outgoing.clear();
         self.append(0, bracket(ControlMessage::BatchBegin));
         messages.into_iter().for_each(|(flags, message)| self.append(flags, message));
         self.append(0, bracket(ControlMessage::BatchEnd));
-        let mut transaction = Transaction { first, length: operations.len(), done: false };
         let result = match self.channel.send(&self.outgoing) {
             Ok(()) => self.collect(&mut transaction),
             Err(error) => Err((0, Fault::from(error))),
@@ -129,7 +127,7 @@ impl Nftables {
         result.map_err(|(position, fault)| {
             // Whatever else is to come belongs to steps that were not performed.
             let _ = self.channel.drain();
-            fault.error(operations.swap_remove(position))
+            fault.error(operation_at(position, table, changes))
         })
     }
 
@@ -165,8 +163,17 @@ impl AsFd for Nftables {
     }
 }
 
-fn steps_of<'a>(changes: &[(Family, &'a [Step])]) -> Vec<(Family, &'a Step)> {
-    changes.iter().flat_map(|&(family, steps)| steps.iter().map(move |step| (family, step))).collect()
+fn steps_of<'a>(changes: &[(Family, &'a [Step])]) -> impl Iterator<Item = (Family, &'a Step)> {
+    changes.iter().flat_map(|&(family, steps)| steps.iter().map(move |step| (family, step)))
+}
+
+/// What the message at this place of the transaction was to do. Only said of one that was refused: what is renewed all
+/// the time must not take the time for words.
+fn operation_at(position: usize, table: &str, changes: &[(Family, &[Step])]) -> String {
+    let mut each = steps_of(changes)
+        .flat_map(|(family, step)| std::iter::repeat_n((family, step), step.messages(family, table).len()));
+    let at = position.checked_sub(1).and_then(|position| each.nth(position));
+    at.map_or_else(|| format!("change the table {table}"), |(family, step)| step.operation(family, table))
 }
 
 /// What is awaited of a transaction that was sent.
@@ -251,6 +258,21 @@ mod tests {
             transaction.answer(&only(&acknowledged)).expect("it worked");
             assert_eq!(transaction.done, done, "{first}");
         }
+    }
+
+    #[test]
+    fn a_message_belongs_to_the_step_that_it_is_of() {
+        let renew = |set| Step::Renew { set, elements: vec![(Element::number(1), 1000)] };
+        let inet = [renew("live"), Step::RemoveTable];
+        let arp = [renew("silenced")];
+        let changes = [(Family::Inet, &inet[..]), (Family::Arp, &arp[..])];
+        let at = |position| operation_at(position, "t", &changes);
+        let first = inet[0].messages(Family::Inet, "t").len();
+        assert_eq!(at(0), "change the table t");
+        assert_eq!(at(1), inet[0].operation(Family::Inet, "t"));
+        assert_eq!(at(first), at(1), "it takes several");
+        assert_eq!(at(first + 1), inet[1].operation(Family::Inet, "t"));
+        assert_eq!(at(first + 2), arp[0].operation(Family::Arp, "t"));
     }
 
     #[test]
