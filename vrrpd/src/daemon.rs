@@ -20,6 +20,7 @@ mod tracks;
 mod witnesses;
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -66,14 +67,13 @@ use systemd::Systemd;
 use tracks::Tracks;
 use witnesses::Witnesses;
 
-/// Messages that wait for the protocol thread.
-const TO_PROTOCOL: usize = 1024;
-/// Actions that wait for the kernel thread.
-const TO_KERNEL: usize = 1024;
-/// Orders about addresses that wait for the fence: one for each router of a large host.
-const TO_FENCE: usize = 4096;
-/// Notes that wait for the main thread.
-const TO_MAIN: usize = 1024;
+/// What waits for the protocol thread, the kernel thread and the main thread: as much for each of them. All of it is
+/// memory in use from the start, so that a small host gets less; who brings more routers later waits a little more often.
+const WAITING: RangeInclusive<usize> = 128..=1024;
+/// Orders about addresses that wait for the fence.
+const TO_FENCE: RangeInclusive<usize> = 128..=4096;
+/// Either for each virtual router, within the range.
+const OF_EACH: usize = 4;
 /// The longest that the end is put off for addresses that still answer: the longest wait for a
 /// successor, and some time to remove them.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -210,12 +210,15 @@ impl Daemon {
         let (call_sender, calls) = mpsc::channel(16);
         let server = tokio::spawn(listening::serve(control, config.daemon.clone(), call_sender));
 
-        let to_fence = Mailbox::new(TO_FENCE)?;
+        let room = |range: RangeInclusive<usize>| {
+            config.virtual_routers.len().saturating_mul(OF_EACH).clamp(*range.start(), *range.end())
+        };
+        let to_fence = Mailbox::new(room(TO_FENCE))?;
         let wires = Wires {
-            messages: Mailbox::new(TO_PROTOCOL)?,
-            kernel: Mailbox::new(TO_KERNEL)?,
+            messages: Mailbox::new(room(WAITING))?,
+            kernel: Mailbox::new(room(WAITING))?,
             adverts: Arc::new(Adverts::new(to_fence.clone())),
-            notes: Mailbox::new(TO_MAIN)?,
+            notes: Mailbox::new(room(WAITING))?,
         };
         let state_dir = StateDir::new(config.daemon.state_dir.clone());
         let (kernel_sender, kernel_notes) = mpsc::unbounded_channel();
