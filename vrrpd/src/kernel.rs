@@ -48,6 +48,9 @@ pub(crate) use virtual_mac::Device;
 use ways::Ways;
 pub(crate) use ways::{Fate, Seen, Standing, Way};
 
+/// How long to look again and again whether addresses are claimed that may be in a moment: longer than the protocol
+/// thread knows of it before, and shorter than anybody would mind.
+const AWAKE: Duration = Duration::from_millis(1);
 /// How soon what could not be had is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -55,6 +58,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) enum Message {
     /// The protocol thread wants something done to addresses.
     Kernel(Kernel),
+    /// Addresses may be claimed in a moment.
+    StayAwake,
     /// A router runs here, with these addresses; also when that has changed.
     Place(RouterId, Box<Place>),
     /// All routers of the configuration have been placed: what an earlier daemon left, and none of them
@@ -164,6 +169,8 @@ struct Worker {
     tracked: BTreeMap<String, Option<InterfaceState>>,
     /// When the groups are reported next.
     report_at: Instant,
+    /// Until then it does not sleep.
+    awake_until: Instant,
     /// When what could not be had is tried again: sockets, lists, devices, tables.
     retry_at: Option<Instant>,
     /// Why it could not be had, as far as that has been told.
@@ -290,6 +297,7 @@ impl Worker {
             interfaces: BTreeMap::new(),
             tracked: BTreeMap::new(),
             report_at: Instant::now() + membership::INTERVAL,
+            awake_until: Instant::now(),
             retry_at: None,
             told: BTreeSet::new(),
             news: false,
@@ -369,9 +377,13 @@ impl Worker {
     /// How long there is nothing to do unless somebody says so.
     fn timeout(&self) -> PollTimeout {
         let due = [self.ways_due(), self.reports_due(), self.retry_at].into_iter().flatten().min();
+        let now = Instant::now();
+        if now < self.awake_until {
+            return PollTimeout::ZERO;
+        }
         let Some(due) = due else { return PollTimeout::NONE };
         // Rounded up, or it would wake too early again and again.
-        let left = due.saturating_duration_since(Instant::now()).as_millis() + 1;
+        let left = due.saturating_duration_since(now).as_millis() + 1;
         PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
     }
 
@@ -389,13 +401,17 @@ impl Worker {
                 self.settle_places();
             }
             match message {
-                Message::Kernel(Kernel::Acquire(ownership, at)) => self.acquire(&ownership, at),
+                Message::Kernel(Kernel::Acquire(ownership, at)) => {
+                    self.acquire(&ownership, at);
+                    self.awake_until = Instant::now();
+                }
                 Message::Kernel(Kernel::Release(ownership, followed)) => {
                     self.release(&ownership, followed);
                 }
                 Message::Kernel(Kernel::Fence(ownership, at)) => self.fence_off(&ownership, at),
                 Message::Kernel(Kernel::Renew(ownership, at)) => renewals.push((ownership, at)),
                 Message::Kernel(Kernel::Disclaim(ownership)) => self.disclaim(&ownership),
+                Message::StayAwake => self.awake_until = Instant::now() + AWAKE,
                 Message::Place(router, place) => self.place(router, *place),
                 Message::Complete => {
                     self.complete = true;

@@ -58,6 +58,9 @@ const FRESH: Duration = Duration::from_millis(1);
 /// How long to look again and again for what the kernel thread answers before going to sleep: longer
 /// than one address takes, and shorter than somebody else would mind. To be woken takes as long.
 const LINGER: Duration = Duration::from_micros(200);
+/// So long before the Active Router is taken for dead this thread wakes up and stays awake, and has the kernel
+/// thread do so: longer than it takes to be woken, which is a good part of a takeover otherwise.
+const AHEAD: Duration = Duration::from_micros(300);
 /// Messages that are read in one turn.
 const MESSAGES_AT_ONCE: usize = 256;
 /// Actions that one input of a large node may cause without the buffers growing.
@@ -192,8 +195,10 @@ struct Loop {
     /// When what the kernel refused is looked at next.
     aside: Instant,
     timer: TimerFd,
+    /// The next deadline of the node, and when the timer fires for it.
+    deadline: Option<Instant>,
     armed: Option<Instant>,
-    /// Until then a takeover waits for the kernel thread.
+    /// Until then this thread stays awake: a takeover is near, or waits for the kernel thread.
     linger: Instant,
     /// The kernel thread can run while this one lingers.
     parallel: bool,
@@ -225,6 +230,7 @@ impl Loop {
             hurried: 0,
             aside: Instant::ZERO,
             timer,
+            deadline: None,
             armed: None,
             linger: Instant::ZERO,
             parallel: std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1),
@@ -304,13 +310,14 @@ impl Loop {
     /// Sets the one timer to the next deadline. A deadline that has passed fires at once; setting
     /// the timer also takes back an expiry that was not read.
     fn arm(&mut self) {
-        let deadline = self.node.poll_timeout();
-        let expired = self.armed.is_some_and(|armed| armed <= clock::now());
-        if deadline == self.armed && !expired {
+        let (deadline, now) = (self.node.poll_timeout(), clock::now());
+        let expired = self.armed.is_some_and(|armed| armed <= now);
+        if deadline == self.deadline && !expired {
             return;
         }
-        self.armed = deadline;
-        let set = match deadline {
+        self.deadline = deadline;
+        self.armed = deadline.map(|at| self.get_ready(at, now));
+        let set = match self.armed {
             // Zero would disarm.
             Some(at) => self.timer.set(
                 Expiration::OneShot(TimeSpec::from(Duration::from_nanos(at.as_nanos().max(1)))),
@@ -319,6 +326,21 @@ impl Loop {
             None => self.timer.unset(),
         };
         set.expect("a timer of our own takes any time");
+    }
+
+    /// When to wake up for a deadline: ahead of a takeover. When that is now, nobody goes to sleep any more.
+    fn get_ready(&mut self, at: Instant, now: Instant) -> Instant {
+        if !self.parallel || at <= now || !self.node.claims_at(at) {
+            return at;
+        }
+        let ahead = at.saturating_sub(AHEAD);
+        if ahead > now {
+            return ahead;
+        }
+        self.linger = self.linger.max(at);
+        // Where so much waits, it is awake.
+        drop(self.wires.kernel.push(crate::kernel::Message::StayAwake));
+        at
     }
 
     fn note_lateness(&self) {

@@ -189,6 +189,13 @@ impl Node {
         self.routers.first_due().into_iter().chain(turns).chain(groups).chain(told).min()
     }
 
+    /// Is the next deadline, which is `at`, that of a router that takes its Active Router for dead then, unless it
+    /// hears from it? Whoever is to perform what follows can get ready.
+    pub fn claims_at(&self, at: Instant) -> bool {
+        let due = self.routers.next_due(0, at).and_then(|id| self.router(id));
+        due.is_some_and(|router| router.claims_at() == Some(at))
+    }
+
     /// Where the advertisements of a router go to now: the group or each peer, and each peer on the
     /// second path.
     pub fn destinations(&self, router: RouterId) -> impl Iterator<Item = IpAddr> {

@@ -425,6 +425,14 @@ impl VirtualRouter {
         timers.into_iter().chain(others).min()
     }
 
+    /// When the Active_Down_Timer runs out.
+    pub(crate) const fn claims_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Backup { active_down } => Some(active_down),
+            _ => None,
+        }
+    }
+
     /// Priority in force.
     pub(crate) fn priority(&self) -> Priority {
         self.health().priority

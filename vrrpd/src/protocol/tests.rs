@@ -232,6 +232,32 @@ fn an_advertisement_that_is_due_goes_between_many_announcements() {
 }
 
 #[test]
+fn the_kernel_thread_is_awake_when_a_router_claims() {
+    let Some((mut protocol, others)) = one_router() else { return };
+    protocol.parallel = true;
+    let claim = protocol.node.poll_timeout().expect("it counts the silence");
+    let stays_awake = || matches!(others.wires.kernel.pop(), Some(crate::kernel::Message::StayAwake));
+    let ahead = claim.saturating_sub(AHEAD);
+    assert_eq!(protocol.get_ready(claim, ahead.saturating_sub(WAIT)), ahead);
+    assert!(!stays_awake(), "it is told when this thread has woken up");
+    assert_eq!(protocol.get_ready(claim, ahead), claim);
+    assert!(stays_awake() && protocol.linger == claim);
+    assert_eq!(protocol.get_ready(claim, claim), claim);
+    assert!(!stays_awake(), "too late");
+
+    let end = clock::now() + Duration::from_secs(30);
+    while snapshot(&protocol).state != StateName::Active {
+        assert!(clock::now() < end, "{:?}", snapshot(&protocol));
+        others.answer();
+        assert!(protocol.turn().is_continue());
+    }
+    others.answer();
+    let advertisement = protocol.node.poll_timeout().expect("it advertises");
+    assert_eq!(protocol.get_ready(advertisement, advertisement.saturating_sub(AHEAD)), advertisement);
+    assert!(!stays_awake(), "an advertisement is no claim");
+}
+
+#[test]
 fn the_loop_leaves_the_processor_to_others_after_long_without_a_wait() {
     let wires = wires();
     let mut protocol = Loop::new(wires, Arc::default()).expect("a timer and an epoll");
