@@ -74,7 +74,8 @@ fn nobody(world: &mut World, holders: u8) {
         return;
     }
     let since = *world.nobody_since.get_or_insert(now);
-    let bound = world.settings.nobody();
+    let clock_set = world.hosts.iter().any(|host| host.set_ahead > 0);
+    let bound = world.settings.nobody(clock_set);
     if now > since.max(world.peace_since) + bound {
         world.violate(format!("nobody holds an address after {} ms", bound / MS));
     }

@@ -303,11 +303,13 @@ impl Settings {
         self.interval + 20 * MS + gives_way + 4 * self.latency + 6 * self.kernel_delay
     }
 
-    /// The longest that no host holds an address while one is well: see there, too.
-    pub(crate) fn nobody(&self) -> u64 {
+    /// The longest that no host holds an address while one is well: see there, too. One whose clock was set may
+    /// notice that as late as it would have claimed, and listens for below two intervals then.
+    pub(crate) fn nobody(&self, clock_set: bool) -> u64 {
         // A question that is answered again comes before the silence is counted anew.
         let asks = if self.witnessed { 2 * self.interval.max(100 * MS) } else { 0 };
-        let waits = 5 * self.interval + self.hold() + self.preempt_delay;
+        let intervals = if clock_set { 6 } else { 5 };
+        let waits = intervals * self.interval + self.hold() + self.preempt_delay;
         asks + waits + 4 * self.latency + 6 * self.kernel_delay
     }
 
