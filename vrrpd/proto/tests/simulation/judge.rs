@@ -158,7 +158,9 @@ fn claim(world: &mut World, host: usize, reason: Reason, priority: u8) {
         {
             return world.violate(format!("host {host} answers beside host {other} before it speaks"));
         }
-        if reason == Reason::Preempted && !claimant.kernel.holds_all() {
+        // What went just now it hears of a moment later.
+        let told = now > claimant.kernel.robbed_at.max(claimant.stalled_until) + 2 * world.settings.latency;
+        if reason == Reason::Preempted && !claimant.kernel.holds_all() && told {
             return world.violate(format!("host {host} preempts host {other} without its addresses"));
         }
     }

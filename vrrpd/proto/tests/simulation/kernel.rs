@@ -55,6 +55,8 @@ pub(crate) struct Kernel {
     unseen: Option<Vec<Answer>>,
     pub(crate) asleep_until: u64,
     ticket: Ticket,
+    /// When an address went last that the daemon had not given up.
+    pub(crate) robbed_at: u64,
 }
 
 impl Kernel {
@@ -71,6 +73,7 @@ impl Kernel {
             unseen: None,
             asleep_until: 0,
             ticket: Ticket::default(),
+            robbed_at: 0,
         }
     }
 
@@ -188,8 +191,9 @@ impl Kernel {
     }
 
     /// Somebody else took an address away.
-    pub(crate) fn rob(&mut self, index: usize) -> Option<Answer> {
+    pub(crate) fn rob(&mut self, index: usize, now: u64) -> Option<Answer> {
         self.table[index].take()?;
+        self.robbed_at = now;
         Some((self.ticket, Outcome::Lost { index: index as u16 }))
     }
 
@@ -226,7 +230,7 @@ impl Kernel {
     pub(crate) fn expire(&mut self, now: u64) -> Vec<Answer> {
         let due = |entry: &Option<Entry>| entry.and_then(|entry| entry.expires).is_some_and(|at| at <= now);
         let indices: Vec<usize> = (0..self.table.len()).filter(|&index| due(&self.table[index])).collect();
-        indices.into_iter().filter_map(|index| self.rob(index)).collect()
+        indices.into_iter().filter_map(|index| self.rob(index, now)).collect()
     }
 
     pub(crate) fn next_expiry(&self) -> Option<u64> {

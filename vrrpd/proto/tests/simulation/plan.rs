@@ -411,7 +411,7 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
         D::Weather(weather) => world.weather = weather,
         D::Refuse { host, index, refuse } => world.hosts[host].kernel.refuse[index] = refuse,
         D::Rob { host, index } => {
-            if let Some(answer) = world.hosts[host].kernel.rob(index) {
+            if let Some(answer) = world.hosts[host].kernel.rob(index, world.now) {
                 world.lost(host, answer);
             }
         }
