@@ -162,7 +162,7 @@ impl Monitor {
         });
         let monitor = Self { ip, listens, gone };
         wait_for("the monitor of addresses", DEADLINE, || {
-            node.ip("addr add 198.51.100.9/32 dev lo\naddr del 198.51.100.9/32 dev lo\n");
+            node.namespace().ip("addr add 198.51.100.9/32 dev lo\naddr del 198.51.100.9/32 dev lo\n");
             monitor.listens.load(Ordering::Relaxed).then_some(())
         });
         monitor
