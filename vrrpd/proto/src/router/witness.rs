@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::client_lan::SPACING;
-use super::{Context, Counting, State, VirtualRouter};
+use super::{Context, Counting, Next, State, VirtualRouter};
 use crate::Instant;
 use crate::action::{Action, Report};
 use crate::packet::Sighting;
@@ -227,6 +227,11 @@ impl VirtualRouter {
             match self.state {
                 State::Active { .. } | State::Listening { .. } => self.drop_role(cx),
                 State::Willing => self.hold_back(cx),
+                // It would take the role again with the part of its addresses that it has.
+                State::Leaving { then: Next::HoldPart, .. } => {
+                    self.release_all(cx);
+                    self.hold_back(cx);
+                }
                 // The kernel has kept the addresses away for that long.
                 State::Claiming { .. } => {
                     self.together.joining = false;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::scene::{
     A, Kernel, OTHER, OTHER_MAC, OWN, PEER, ROUTER, Scene, down_interval, facts, ip, ms, parameters,
+    with_addresses,
 };
 use crate::action::{Input, Order, OrderOutcome, OrderRefusal, Outcome, Report};
 use crate::packet::Sighting;
@@ -336,6 +337,28 @@ fn a_reload_to_another_interval_puts_no_question_out_of_turn() {
         answered_for(&mut scene, ms(99), &BOTH);
         assert_eq!(scene.count("ask"), 0, "{interval:?}");
     }
+}
+
+/// Seed 100690802: it had resigned for want of an address, and nobody took over from it.
+#[test]
+fn who_is_cut_off_does_not_take_the_role_again_with_a_part_of_its_addresses() {
+    let mut scene = active(
+        Parameters {
+            addresses: with_addresses(&["192.0.2.1", "192.0.2.4", "192.0.2.5"]).addresses,
+            ..by_default()
+        },
+        &BOTH,
+    );
+    scene.kernel = Kernel::Refusing(2);
+    answered_for(&mut scene, 2 * A, &[]);
+    scene.forget();
+    scene.outcome(Outcome::Lost { index: 2 });
+    assert_eq!((scene.state(), scene.reason()), (StateName::Backup, Reason::AddressRefused));
+    assert_eq!(scene.count("release"), 0, "another one may have all of them");
+    answered_for(&mut scene, A, &[]);
+    assert_eq!((scene.state(), scene.reason()), (StateName::Backup, Reason::Isolated));
+    assert_eq!(scene.count("release"), 1);
+    assert_eq!(until_it_moves(&mut scene, &[], 50 * A), None);
 }
 
 #[test]
