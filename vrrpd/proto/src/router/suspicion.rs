@@ -100,8 +100,10 @@ impl VirtualRouter {
                 (self.may_suspect() && self.listens_until <= due && self.claim_early_at() < active_down)
                     .then_some(due)
             }
-            // Unless another one has spoken meanwhile, or a path has gone.
-            Round::Asking(asking) => self.may_suspect().then_some(asking.next),
+            // Unless another one has spoken meanwhile, a path has gone, or the loop was away.
+            Round::Asking(asking) => {
+                (self.may_suspect() && self.listens_until <= asking.since).then_some(asking.next)
+            }
             Round::Over(_) => None,
         }
     }

@@ -413,6 +413,26 @@ fn who_listens_after_an_absence_suspects_nobody_meanwhile() {
     assert_eq!((scene.state(), scene.inquiries()), (StateName::Backup, 0));
 }
 
+/// Seed 101638799: its machine was suspended while it asked. By what nobody had answered before that it took the host
+/// for dead 18 ms after it woke, and claimed as soon as it had listened.
+#[test]
+fn who_was_away_while_it_asked_waits_for_the_whole_silence() {
+    let clocks = |boot| Input::Clocks { wall: 1000 * A + boot, boot };
+    let mut scene = backup(suspicious());
+    let heard = scene.now;
+    scene.input(clocks(Duration::ZERO));
+    answered_for(&mut scene, early(OURS) - ms(50), &[GATEWAY]);
+    assert!(scene.inquiries() > 8, "a third station has answered in the second half");
+    scene.input(clocks(3 * A));
+    scene.woke();
+    scene.drained();
+    answered_for(&mut scene, A, &[GATEWAY]);
+    assert_eq!(findings(&scene), []);
+    let before = scene.now - heard;
+    let (later, reason) = taken(scene, &[GATEWAY]);
+    assert_eq!((up(before + later), reason), full());
+}
+
 #[test]
 fn a_loop_that_is_late_asks_as_often_and_claims_later() {
     for (late, later) in [(ms(10), ms(10)), (ms(100), 16 * ms(80))] {
