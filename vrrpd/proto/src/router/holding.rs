@@ -305,11 +305,13 @@ impl VirtualRouter {
                 self.become_backup(watched_until, Reason::AddressRefused, cx);
             }
             State::Active { .. } | State::Listening { .. } => {
-                let release_at = self.listened_by(self.successor_by(cx.now));
+                let successor_by = self.successor_by(cx.now);
+                // Who may go on hears the others out first. A sync group tries again as a whole, when the
+                // back-off is over.
+                let part = self.holding.any_present() && self.membership.is_none();
+                let release_at = if part { self.listened_by(successor_by) } else { successor_by };
                 self.resign(cx);
                 let active_down = cx.now + self.active_adver_interval.active_down_interval(self.priority());
-                // A sync group tries again as a whole, when the back-off is over.
-                let part = self.holding.any_present() && self.membership.is_none();
                 let then = if part { Next::HoldPart } else { Next::Backup { active_down } };
                 self.state = State::Leaving { release_at, then };
                 self.enter(crate::snapshot::StateName::Backup, Reason::AddressRefused, cx);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use vrrp_proto::AdverInterval;
 use vrrp_proto::action::{Order, OrderOutcome, OrderRefusal, Outcome};
 use vrrp_proto::parameters::Parameters;
-use vrrp_proto::snapshot::StateName;
+use vrrp_proto::snapshot::{Reason, StateName};
 use vrrp_proto::tracking::Effect;
 use vrrp_proto::tracking::TrackerState::{Failing, Passing};
 
@@ -221,6 +221,26 @@ fn who_is_told_to_stop_while_it_hears_the_others_out_leaves_in_time() {
     scene.shutdown();
     scene.run_for(Duration::from_secs(3));
     assert_eq!(scene.deeds(), ["initialize shutdown", "release 0..1"]);
+}
+
+/// Seed 101764588: it took itself for one that was away, listened, and was refused an address, which its kernel added
+/// after all. It kept that until it would have listened, five seconds, and had no more to say than one that leaves.
+#[test]
+fn who_is_refused_its_only_address_while_it_listens_leaves_in_time() {
+    let interval = AdverInterval::from_centiseconds(4000).expect("in range");
+    let mut scene = Scene::active(Parameters { interval, ..parameters() });
+    scene.kernel = Kernel::Mute;
+    scene.outcome(Outcome::Lost { index: 0 });
+    scene.pass(10 * interval.duration());
+    scene.woke();
+    scene.drained();
+    assert_eq!(scene.reason(), Reason::AddressRefused);
+    scene.added(0);
+    scene.outcome(Outcome::Acquired);
+    scene.run_for(Duration::from_secs(3) - ms(1));
+    assert_eq!((scene.state(), scene.count("release")), (StateName::Backup, 0));
+    scene.run_for(ms(1));
+    assert_eq!((scene.state(), scene.count("release")), (StateName::Backup, 1));
 }
 
 /// Seed 36950: a router took its role back, was refused an address and resigned, just after the living one
