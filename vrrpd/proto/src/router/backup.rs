@@ -186,7 +186,9 @@ impl VirtualRouter {
         let outranked = self.accepts_rival(cx.now);
         let recomputed = self.active_down().max(cx.now);
         let earlier = active_down.min(recomputed);
-        self.state = State::Backup { active_down: if outranked { recomputed } else { earlier } };
+        // One that is to listen goes on with that.
+        let later = active_down.max(recomputed);
+        self.state = State::Backup { active_down: if outranked { later } else { earlier } };
     }
 
     /// A lowered priority takes back a claim, except over a living router that is still lower.

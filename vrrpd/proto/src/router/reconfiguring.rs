@@ -84,7 +84,8 @@ impl VirtualRouter {
         if matches!(self.state, State::Claiming { .. }) {
             return self.abort_claim(self.reason, cx);
         }
-        self.state = State::Backup { active_down: self.active_down().max(cx.now) };
+        let waited = if let State::Backup { active_down } = self.state { active_down } else { cx.now };
+        self.state = State::Backup { active_down: self.active_down().max(waited).max(cx.now) };
     }
 
     /// The addresses are the administrator's from now on, and must be there.

@@ -324,8 +324,11 @@ impl VirtualRouter {
 
     /// Stays Backup; it is asked again when another Active Router would have been heard.
     fn hold_back(&mut self, cx: &mut Context<'_>) {
+        // Who becomes Backup forgets whom it was about to preempt. Here that is only put off.
+        let ignored = self.lower_ignored && self.rival.is_some_and(|rival| rival.lives(cx.now));
         self.counting = Counting { from: cx.now, resigned: false };
         self.become_backup(cx.now + self.listening(), Reason::Isolated, cx);
+        self.lower_ignored = ignored;
     }
 
     /// As long as a Backup listens that was away itself; Skew_Time keeps those apart who come back together.

@@ -195,6 +195,31 @@ fn who_is_cut_off_preempts_nobody() {
     assert_eq!((scene.state(), scene.reason()), (StateName::Active, Reason::Preempted));
 }
 
+/// Seed 102568916: it was held back from preempting a router, and forgot that there was one. Told not to preempt
+/// it had nobody to watch, and claimed when it had listened.
+#[test]
+fn who_is_held_back_from_preempting_still_knows_whom_it_may_have_to_watch() {
+    let no_more = Parameters { preempt_mode: false, ..by_default() };
+    let below = Parameters { priority: Priority::new(99), ..by_default() };
+    for now in [no_more, below] {
+        let down = down_interval(now.priority.get());
+        // What is longer: the silence of that one, or listening since it was answered again.
+        for (cut, waits) in [(3 * A / 2, down - 3 * A / 2), (5 * A / 2, listening())] {
+            let mut scene = active(by_default(), &BOTH);
+            for _ in 0..10 {
+                answered_for(&mut scene, A, &[]);
+                scene.hear(PEER, 100);
+            }
+            answered_for(&mut scene, cut, &[]);
+            assert_eq!((scene.state(), scene.reason()), (StateName::Backup, Reason::Isolated));
+            BOTH.iter().for_each(|station| answer(&mut scene, station));
+            scene.configure(now.clone());
+            let claimed = until_it_moves(&mut scene, &BOTH, 10 * A);
+            assert_eq!(claimed, Some(rounded_up(waits)), "priority {}, {cut:?}", now.priority);
+        }
+    }
+}
+
 /// Seed 19480: somebody else had the kernel's lock until after the cut.
 #[test]
 fn a_claim_that_is_cut_off_before_it_has_its_addresses_is_given_up() {
