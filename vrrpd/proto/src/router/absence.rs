@@ -44,6 +44,8 @@ impl VirtualRouter {
         let heard_by = cx.now + self.parameters.interval.duration();
         match self.state {
             State::Active { .. } | State::Listening { .. } => {
+                // Nor does it claim any sooner if it gives way to what was in the socket.
+                self.listens_until = cx.now + self.listening();
                 self.state = State::Listening { until: heard_by, takes_back: false };
             }
             State::Asking { until, question } => {

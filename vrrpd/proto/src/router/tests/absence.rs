@@ -301,6 +301,21 @@ fn what_came_before_an_absence_calls_no_listening_back() {
     }
 }
 
+/// Seed 102110184: an Active Router gave way to what had come before it was away, took that for a silence of the
+/// whole time, and claimed a millisecond later.
+#[test]
+fn who_gives_way_to_what_came_before_an_absence_listens_as_long() {
+    let mut scene = Scene::active(parameters());
+    let arrived = scene.now;
+    away(&mut scene, 20 * A, Duration::ZERO, Duration::ZERO);
+    scene.hear_as(OTHER, 200, 100, ChecksumForm::PseudoHeader, arrived);
+    scene.drained();
+    scene.run_for(LISTENS - NANO);
+    assert_eq!(scene.deeds(), ["backup higher_priority", "release 0..1"]);
+    scene.run_for(NANO);
+    assert_eq!(scene.state(), StateName::Active);
+}
+
 #[test]
 fn a_claim_that_was_not_said_yet_is_taken_back() {
     for kernel in [Kernel::Mute, Kernel::Prompt] {
