@@ -52,6 +52,11 @@ impl Away {
         self.certain().max(self.wall)
     }
 
+    /// Did the machine sleep, so that its monotonic clock stood still?
+    pub(crate) fn slept(self) -> bool {
+        self.boot > self.monotonic
+    }
+
     /// The largest of the three, and whose it is: that of a clock which nobody can set where they agree.
     pub(crate) fn longest(self) -> Absence {
         let Self { monotonic, boot, wall } = self;

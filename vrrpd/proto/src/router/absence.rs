@@ -19,7 +19,13 @@ impl VirtualRouter {
     /// after the advertisement that was due, and this router cares.
     pub(crate) fn was_away(&mut self, away: Away, cx: &mut Context<'_>) -> bool {
         let interval = match self.state {
-            State::Initialize => return false,
+            State::Initialize => {
+                if away.slept() {
+                    // What an earlier daemon left behind is older than the clock says, which stood still.
+                    self.listens_until = cx.now + self.parameters.interval.duration();
+                }
+                return false;
+            }
             State::Backup { .. } | State::Willing | State::Claiming { .. } => self.active_adver_interval,
             State::Active { .. } | State::Listening { .. } | State::Asking { .. } | State::Leaving { .. } => {
                 self.parameters.interval

@@ -188,11 +188,13 @@ impl VirtualRouter {
     /// Addresses were found that the daemon before left behind. It renewed them straight after an
     /// advertisement, and no backup claims before three intervals have passed since that: going on
     /// is safe until then, unless a better router preempted the dead one. (Facts come after the
-    /// sockets were opened and read.)
+    /// sockets were opened and read.) Where the machine slept since this router began, nobody knows how
+    /// long ago that was.
     fn may_resume(&self, renewed: Instant, now: Instant) -> bool {
         let silence = 3 * self.parameters.interval.duration();
         self.parameters.leased
             && self.rival.is_none()
+            && self.listens_until <= now
             && renewed <= now
             && now + LEFT_OVER_MARGIN < renewed + silence
     }

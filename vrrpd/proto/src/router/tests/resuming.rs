@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::scene::{
     A, Kernel, OTHER, OWN, Scene, down_interval, facts, ms, parameters, with_check, with_priority,
 };
-use crate::action::Outcome;
+use crate::action::{Input, Outcome};
 use crate::parameters::{Facts, InterfaceState, Parameters};
 use crate::snapshot::{Reason, StateName};
 use crate::tracking::Effect;
@@ -48,6 +48,28 @@ fn a_renewal_in_the_future_proves_nothing() {
     let future = Facts { left_over: Some(scene.now + ms(1)), ..facts(OWN) };
     scene.facts(future);
     assert_eq!(scene.state(), StateName::Backup);
+}
+
+/// A clock that stands still while the machine sleeps makes what is found look younger than it is.
+#[test]
+fn a_machine_that_slept_since_the_start_proves_nothing() {
+    let clocks = |wall, boot| Input::Clocks { wall: 1000 * A + wall, boot: 7 * A + boot };
+    let slept = ms(30);
+    for (wall, boot, state) in [
+        (slept, slept, StateName::Backup),
+        (slept, ms(0), StateName::Active),
+        (ms(0), ms(0), StateName::Active),
+    ] {
+        let mut scene = Scene::new(leased());
+        scene.input(clocks(ms(0), ms(0)));
+        scene.woke();
+        scene.pass(5 * A);
+        scene.input(clocks(wall, boot));
+        scene.woke();
+        let facts = after_crash(&scene, A);
+        scene.facts(facts);
+        assert_eq!(scene.state(), state, "{wall:?} {boot:?}");
+    }
 }
 
 #[test]
