@@ -1,6 +1,6 @@
 //! The daemon of a host: how it starts, what it hears, and what it does with what its node wants.
 
-use vrrp_proto::action::{Action, Input, Order, Report};
+use vrrp_proto::action::{Action, Input, Order, Outcome, Report};
 use vrrp_proto::packet::{Datagram, Sighting};
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId};
 use vrrp_proto::tracking::TrackerState;
@@ -19,10 +19,11 @@ impl World {
     /// Starts the daemon: it reads its configuration, opens its sockets, and looks at its host.
     pub(crate) fn start(&mut self, index: usize) {
         let left_over = self.hosts[index].kernel.left_over();
-        let now = self.now;
         let host = &mut self.hosts[index];
+        // Whatever it gave up is not there any more.
+        host.resigned &= host.kernel.holds_any();
         host.begin_life();
-        host.begun_at = now;
+        host.begun_at = u64::MAX;
         host.left_over = left_over.unwrap_or_default();
         let parameters = host.parameters.clone();
         self.tell(index, News::Configure(Box::new(parameters)));
@@ -100,8 +101,11 @@ impl World {
         let Some(node) = &self.hosts[host].node else { return };
         let deadline = || node.poll_timeout().map(Instant::as_nanos);
         let before = if self.bug == Some(Bug::TimersEarly) { deadline() } else { None };
-        self.hosts[host].clock = self.hosts[host].clock.max(self.hosts[host].local(self.now));
+        // Nothing came before the last look into the sockets, whatever was asleep meanwhile.
+        let looked = self.hosts[host].clock;
+        self.hosts[host].clock = looked.max(self.hosts[host].local(self.now));
         self.hosts[host].last_run = self.now;
+        self.hosts[host].begun_at = self.hosts[host].begun_at.min(self.now);
         if let Some(deadline) = before
             && deadline <= self.hosts[host].clock + self.settings.interval / 2
         {
@@ -121,7 +125,7 @@ impl World {
         }
         for (frame, arrived) in frames.drain(..) {
             let arrived = if self.bug == Some(Bug::ArrivalIsReading) { self.now } else { arrived };
-            let arrived = Instant::from_nanos(self.hosts[host].local(arrived));
+            let arrived = Instant::from_nanos(self.hosts[host].local(arrived).max(looked));
             self.read(host, &frame, arrived);
         }
         for news in news.drain(..) {
@@ -267,7 +271,14 @@ impl World {
     }
 
     pub(super) fn serve(&mut self, host: usize) {
+        let (life, asleep_until) = (self.hosts[host].life, self.hosts[host].kernel.asleep_until);
+        if asleep_until > self.now {
+            return self.push(asleep_until, Event::Serve { host, life });
+        }
         let answers = self.hosts[host].kernel.serve(self.now, &mut self.random, self.bug);
+        if answers.iter().any(|(_, outcome)| *outcome == Outcome::Released) {
+            self.hosts[host].resigned &= self.hosts[host].kernel.holds_any();
+        }
         self.note(|| format!("{host}  =  {answers:?}"));
         for (ticket, outcome) in answers {
             self.tell(host, News::Outcome(ticket, outcome));

@@ -106,6 +106,7 @@ pub(crate) struct Host {
     pub(crate) gone: bool,
     /// By when a daemon that was told to stop must be gone.
     pub(crate) gone_by: Option<u64>,
+    /// When its daemon woke up for the first time, and read its clocks.
     pub(crate) begun_at: u64,
     pub(crate) died_at: u64,
     /// As reported.
@@ -122,7 +123,7 @@ pub(crate) struct Host {
     /// Of each other host and path the newest sequence of a keyed advertisement: what it overtook is no
     /// sign of life (`protocol.md` 6.4).
     newest: [[u64; 2]; HOSTS_MAX],
-    /// The addresses that it found at start were renewed then.
+    /// The addresses that it found at start were renewed then, by a clock that stands still in a sleep.
     pub(crate) left_over: u64,
     /// Since when it holds addresses without being Active or about to be.
     pub(crate) holding_since: Option<u64>,
@@ -138,7 +139,8 @@ pub(crate) struct Host {
     pub(crate) answered_since: Option<u64>,
     /// Since when nobody answers it, if that has to mean something to it.
     pub(crate) cut_off_since: Option<u64>,
-    /// Its last word, in this life or the one before, was priority 0, and its kernel knows that.
+    /// Its last word, in this life or the one before, was priority 0, its kernel knows that, and has not let go of
+    /// what was given up.
     pub(crate) resigned: bool,
 }
 

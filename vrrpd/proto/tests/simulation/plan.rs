@@ -442,6 +442,7 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
                 let asleep = &mut world.hosts[host];
                 asleep.asleep += length;
                 asleep.slept = (length, until);
+                asleep.left_over += length;
                 asleep.kernel.sleep(until, length);
                 disturb(world, D::Stall { host, until });
             }
