@@ -32,9 +32,16 @@ impl Fence {
         fence
     }
 
+    /// With another interval the addresses answer by it at once, from the same advertisement on.
     pub(crate) fn reconfigure(&mut self, parameters: &Parameters) {
         let interval = parameters.interval.duration().as_nanos() as u64;
         self.term = parameters.fenced.then(|| 3 * interval - MARGIN);
+        if let Some(term) = self.term
+            && !matches!(self.live_until, 0 | u64::MAX)
+        {
+            self.live_until = (self.live_until + term).saturating_sub(self.granted);
+            self.granted = term;
+        }
     }
 
     /// Is what is on the interface answered for?
