@@ -169,7 +169,7 @@ impl Group {
         if let Some(last) = self.each(routers).filter_map(VirtualRouter::asking_until).max() {
             for &id in &self.members {
                 if let Some(member) = of(routers, id) {
-                    member.ask_until(last);
+                    member.ask_until(last, cx);
                 }
             }
         }

@@ -138,13 +138,16 @@ impl VirtualRouter {
     /// kept. Where the interval is longer than that, a backup may need more; so may this one, which was
     /// away, to hear of it. Who has resigned for another question waits no longer for this one, unless the
     /// interval is longer: whoever is there has heard that, and the fence counts from the advertisement before.
+    /// The kernel's term of the addresses does not, and begins anew whenever the wait is prolonged.
     pub(super) fn put(&mut self, question: Question, cx: &mut Context<'_>) {
         let until = match self.state {
             State::Asking { until, .. } if self.slowest_interval() <= LEAVING_MAX => until,
             _ => self.listened_by(self.successor_by(cx.now)),
         };
-        if !matches!(self.state, State::Asking { .. }) {
-            self.resign(cx);
+        match self.state {
+            State::Asking { until: before, .. } if before < until => self.disclaim(cx),
+            State::Asking { .. } => {}
+            _ => self.resign(cx),
         }
         self.state = State::Asking { until, question };
         let ordered = question != Question::Better;
@@ -157,9 +160,12 @@ impl VirtualRouter {
     }
 
     /// In a sync group all wait as long as the one that resigned last.
-    pub(crate) fn ask_until(&mut self, last: Instant) {
-        if let State::Asking { until, .. } = &mut self.state {
+    pub(crate) fn ask_until(&mut self, last: Instant, cx: &mut Context<'_>) {
+        if let State::Asking { until, .. } = &mut self.state
+            && *until < last
+        {
             *until = last;
+            self.disclaim(cx);
         }
     }
 

@@ -316,6 +316,26 @@ fn who_has_resigned_waits_no_longer_for_an_order() {
     }
 }
 
+/// Seeds 103838653 and 104068882: with an interval above 3 s an order gives the backups more time than the question
+/// before it. The addresses had a term for that one alone, and the kernel let go of them before anybody followed.
+#[test]
+fn an_order_that_prolongs_a_question_gives_the_addresses_a_new_term() {
+    let interval = AdverInterval::from_centiseconds(500).expect("in range");
+    for order in [Order::HandOver, Order::Drain { force: false }] {
+        let mut scene = Scene::active(Parameters { leased: true, interval, ..with_check(Effect::Demote) });
+        scene.check(Passing);
+        scene.check(Failing);
+        scene.run_for(ms(2900));
+        scene.forget();
+        scene.order(order);
+        assert_eq!(scene.deeds(), ["disclaim"]);
+        scene.run_for(ms(3000) - Duration::from_nanos(1));
+        assert_eq!((scene.orders(), scene.count("advertise")), (vec![], 0));
+        scene.run_for(Duration::from_nanos(1));
+        assert_eq!((scene.orders(), scene.count("renew")), (vec![OrderOutcome::NobodyFollowed], 1));
+    }
+}
+
 /// Seed 20145577: the kernel was slow, and had only now let go of what the router had held before it became Active
 /// again. That answered the drain which it had been ordered meanwhile: nobody was there to take over.
 #[test]

@@ -435,12 +435,12 @@ fn an_order_to_a_group_that_asks_already_has_it_wait_no_longer() {
     assert_eq!(pair.phases(), [Phase::Settled; 2]);
 }
 
-/// A successor follows a group when all of its members have resigned.
+/// A successor follows a group when all of its members have resigned. The addresses of each last for so long.
 #[test]
 fn a_group_waits_as_long_as_the_member_that_resigned_last() {
     let quick = AdverInterval::from_centiseconds(10).expect("in range");
     let tracking = vec![Tracking { tracker: TrackerId(0), effect: Effect::Demote }];
-    let slow = Parameters { tracking, ..parameters() };
+    let slow = Parameters { tracking, leased: true, ..parameters() };
     let mut pair = Pair::backup(slow.clone());
     pair.configure(SECOND, Parameters { interval: quick, ..slow });
     pair.check(0, TrackerState::Passing);
@@ -453,7 +453,12 @@ fn a_group_waits_as_long_as_the_member_that_resigned_last() {
     pair.check(0, TrackerState::Failing);
     assert_eq!(pair.phases(), [Phase::Settled, Phase::Asking], "the first one listens");
     pair.run_for(ms(500));
+    pair.actions.clear();
     pair.order(SECOND, 1, Order::HandOver);
+    for router in BOTH {
+        let prolonged = |action: &&Action| matches!(action, Action::Disclaim(of) if of.router == router);
+        assert_eq!(pair.actions.iter().filter(prolonged).count(), 1, "{router:?}");
+    }
     pair.run_for(A + ms(20) - Duration::from_nanos(1));
     assert_eq!(pair.phases(), [Phase::Asking; 2]);
     pair.run_for(Duration::from_nanos(1));
