@@ -55,7 +55,11 @@ impl World {
             self.hosts[host].health[usize::from(tracker.0)] = state;
         }
         let state = self.hosts[host].health[usize::from(tracker.0)];
-        let at = self.now + self.random.below(2 * self.settings.interval);
+        let soon = self.now + self.random.below(2 * self.settings.interval);
+        // What a check found later never comes sooner.
+        let told_by = &mut self.hosts[host].told_by[usize::from(tracker.0)];
+        *told_by = soon.max(*told_by);
+        let at = *told_by;
         self.disturbed_until(at);
         let life = self.hosts[host].life;
         self.push(at, Event::Tell { host, life, news: News::Tracked(tracker, state) });

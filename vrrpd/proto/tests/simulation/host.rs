@@ -100,6 +100,8 @@ pub(crate) struct Host {
     pub(crate) health: [TrackerState; 3],
     /// What the daemon was told of its checks.
     pub(crate) told: [TrackerState; 3],
+    /// When the last result of each that is on its way to the daemon gets there.
+    pub(crate) told_by: [u64; 3],
     /// Preempt_Mode, as the daemon was told last.
     pub(crate) preempts: bool,
     pub(crate) orders: Orders,
@@ -168,6 +170,7 @@ impl Host {
             send_fails: false,
             health: [TrackerState::Passing; 3],
             told: [TrackerState::Pending; 3],
+            told_by: [0; 3],
             preempts: false,
             orders: Orders::default(),
             gone: false,
@@ -242,6 +245,7 @@ impl Host {
         self.gone = false;
         self.gone_by = None;
         self.told = [TrackerState::Pending; 3];
+        self.told_by = [0; 3];
         self.orders.waiting = None;
         self.state = StateName::Initialize;
         self.asking = false;
