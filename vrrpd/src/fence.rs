@@ -278,7 +278,8 @@ impl Fence {
         while let Some(message) = self.messages.pop() {
             match message {
                 Message::Guard { router, term, addresses, live, done } => {
-                    self.holders.guard(router, term, addresses, live, &mut batch.steps);
+                    let seen = (&*self.adverts, clock::now());
+                    self.holders.guard(router, term, addresses, live, seen, &mut batch.steps);
                     batch.changed.insert(router);
                     batch.waiting.extend(done);
                 }

@@ -162,6 +162,7 @@ impl Holders {
         term: Term,
         addresses: Vec<Guarded>,
         live: Live,
+        (adverts, now): (&Adverts, Instant),
         steps: &mut Steps,
     ) {
         for address in &addresses {
@@ -180,6 +181,12 @@ impl Holders {
             own: Timer::default(),
             behind_since: None,
         });
+        if term.live > holder.term.live {
+            // The others have not heard of a longer interval yet, and go by the one before.
+            let known = holder.live_since(router, adverts);
+            holder.since = known.map(|at| at.saturating_sub(term.live - holder.term.live));
+            holder.after = now;
+        }
         holder.term = term;
         // Perhaps in another table as well.
         holder.own = Timer::default();

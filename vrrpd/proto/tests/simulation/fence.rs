@@ -28,18 +28,19 @@ pub(crate) struct Fence {
 impl Fence {
     pub(crate) fn new(parameters: &Parameters) -> Self {
         let mut fence = Self { term: None, granted: 0, live_until: 0, guards: false, advertised_at: None };
-        fence.reconfigure(parameters);
+        fence.reconfigure(parameters, false);
         fence
     }
 
-    /// With another interval the addresses answer by it at once, from the same advertisement on.
-    pub(crate) fn reconfigure(&mut self, parameters: &Parameters) {
+    /// With a shorter interval the addresses answer by it at once, from the same advertisement on, when the daemon
+    /// runs; a longer one counts from the next advertisement on.
+    pub(crate) fn reconfigure(&mut self, parameters: &Parameters, runs: bool) {
         let interval = parameters.interval.duration().as_nanos() as u64;
         self.term = parameters.fenced.then(|| 3 * interval - MARGIN);
-        if let Some(term) = self.term
-            && !matches!(self.live_until, 0 | u64::MAX)
+        if let Some(term) = self.term.filter(|&term| runs && term < self.granted)
+            && self.live_until < u64::MAX
         {
-            self.live_until = (self.live_until + term).saturating_sub(self.granted);
+            self.live_until = self.live_until.saturating_sub(self.granted - term);
             self.granted = term;
         }
     }

@@ -478,7 +478,8 @@ pub(crate) fn disturb(world: &mut World, disturbance: Disturbance) {
             let reloaded = &mut world.hosts[host];
             reloaded.parameters.preempt_mode = preempt_mode;
             reloaded.kernel.lifetime = lifetime(&reloaded.parameters);
-            reloaded.kernel.fence.reconfigure(&reloaded.parameters);
+            let runs = reloaded.node.is_some() && !reloaded.is_stalled(world.now);
+            reloaded.kernel.fence.reconfigure(&reloaded.parameters, runs);
             reload(world, host);
         }
     }
