@@ -52,12 +52,17 @@ impl VirtualRouter {
         asks.then(|| active_down.saturating_sub(self.ahead()))
     }
 
-    /// Asks before a claim, if it is time. When that is late, the claim waits.
+    /// Asks before a claim, if it is time. When that is late, or the claim has come forward since, it waits for the
+    /// answer.
     pub(super) fn probe_before_claim(&mut self, cx: &mut Context<'_>) {
         let State::Backup { active_down } = self.state else { return };
         if self.probe_at(active_down).is_some_and(|at| at <= cx.now) {
             self.ask_holder(cx);
-            self.state = State::Backup { active_down: active_down.max(cx.now + self.ahead()) };
+        }
+        let waits =
+            self.parameters.on_conflict == OnConflict::Hold && self.probing.silence == Some(self.counting);
+        if let Some(asked) = self.probing.asked.filter(|_| waits) {
+            self.state = State::Backup { active_down: active_down.max(asked + self.ahead()) };
         }
     }
 

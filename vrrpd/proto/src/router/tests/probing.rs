@@ -190,6 +190,27 @@ fn a_loop_that_is_late_waits_for_the_answer_when_it_holds_back_and_at_short_inte
     assert_eq!(scene.state(), StateName::Active);
 }
 
+/// Seed 103550765 of the simulation: the claim came forward with a higher priority, just after the question.
+#[test]
+fn a_claim_that_comes_forward_waits_for_the_answer_nevertheless() {
+    let low = Parameters { priority: crate::Priority::new(25), ..hold() };
+    for answered in [true, false] {
+        let mut scene = backup(low.clone());
+        scene.run_for(down_interval(25) - ms(50));
+        assert_eq!(scene.probes(), 1);
+        scene.pass(ms(1));
+        scene.configure(Parameters { priority: crate::Priority::new(253), ..hold() });
+        scene.run_for(ms(48));
+        assert_eq!((scene.state(), scene.count("acquire")), (StateName::Backup, 0));
+        if answered {
+            answer(&mut scene);
+        }
+        scene.run_for(ms(1));
+        let (then, acquired) = if answered { (StateName::Backup, 0) } else { (StateName::Active, 1) };
+        assert_eq!((scene.state(), scene.count("acquire"), scene.probes()), (then, acquired, 1));
+    }
+}
+
 #[test]
 fn a_priority_that_changes_keeps_what_was_held_back() {
     let mut scene = backup(hold());
