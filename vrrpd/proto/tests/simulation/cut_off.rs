@@ -24,7 +24,8 @@ pub(crate) fn after_event(world: &mut World, index: usize) {
     let distance = distance(world, index);
     let host = &mut world.hosts[index];
     // Who takes no part asks nobody.
-    let away = host.node.is_none() || host.is_stalled(now) || host.state == StateName::Initialize;
+    let apart = host.node.is_none() || host.state == StateName::Initialize;
+    let away = apart || host.is_stalled(now);
     if answered && !away {
         host.answered_since.get_or_insert(now);
     } else {
@@ -37,9 +38,11 @@ pub(crate) fn after_event(world: &mut World, index: usize) {
     if somebody || host.node.is_none() {
         host.cut_off_since = None;
     }
-    // Nothing is decided while it is away, or asks by order whether anybody is there.
+    // Nothing is decided while it is away, or asks by order whether anybody is there, or until just now.
+    let undecided = apart || host.asking;
+    let until_now = std::mem::replace(&mut host.undecided, undecided) || undecided || away;
     if let Some(since) = host.cut_off_since.as_mut() {
-        let not_before = if away || host.asking { now } else { host.stalled_until };
+        let not_before = if until_now { now } else { host.stalled_until };
         *since = (*since).max(not_before);
     }
     let latency = world.settings.latency;

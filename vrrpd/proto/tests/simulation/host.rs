@@ -141,6 +141,8 @@ pub(crate) struct Host {
     pub(crate) answered_since: Option<u64>,
     /// Since when nobody answers it, if that has to mean something to it.
     pub(crate) cut_off_since: Option<u64>,
+    /// It took no part, or asked by order whether anybody is there: nobody's silence means anything to it.
+    pub(crate) undecided: bool,
     /// Its last word, in this life or the one before, was priority 0, its kernel knows that, and has not let go of
     /// what was given up.
     pub(crate) resigned: bool,
@@ -195,6 +197,7 @@ impl Host {
             found_dead_at: None,
             answered_since: None,
             cut_off_since: None,
+            undecided: true,
             resigned: false,
         }
     }

@@ -402,7 +402,13 @@ fn one_host(world: &mut World, index: usize, now: u64) {
         return;
     }
     let since = *host.holding_since.get_or_insert(now);
-    let bound = if host.phase == Phase::Claiming { 3 * settings_interval + leaving } else { leaving };
+    // Who was away with a part of its addresses hears the others out before it goes on with that.
+    let was_away = host.phase == Phase::Leaving && since == host.stalled_until;
+    let bound = match host.phase {
+        Phase::Claiming => 3 * settings_interval + leaving,
+        _ if was_away => leaving.max(settings_interval + leaving - world.settings.leaving()),
+        _ => leaving,
+    };
     if now > since + bound {
         let (state, phase) = (host.state, host.phase);
         world.violate(format!("host {index} holds addresses for too long in {state:?}, {phase:?}"));
