@@ -402,11 +402,13 @@ fn one_host(world: &mut World, index: usize, now: u64) {
         return;
     }
     let since = *host.holding_since.get_or_insert(now);
-    // Who was away with a part of its addresses hears the others out before it goes on with that.
-    let was_away = host.phase == Phase::Leaving && since == host.stalled_until;
     let bound = match host.phase {
         Phase::Claiming => 3 * settings_interval + leaving,
-        _ if was_away => leaving.max(settings_interval + leaving - world.settings.leaving()),
+        // Who was away hears the others out before it goes on with a part of its addresses.
+        Phase::Leaving => {
+            let listens = (host.stalled_until + settings_interval).saturating_sub(since);
+            leaving.max(listens + leaving - world.settings.leaving())
+        }
         _ => leaving,
     };
     if now > since + bound {
