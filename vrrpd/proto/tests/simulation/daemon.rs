@@ -34,7 +34,7 @@ impl World {
                 _ => self.bug == Some(Bug::FreezeForgotten),
             };
             if !forgotten {
-                self.tell(index, News::Order(order));
+                self.tell(index, News::Standing(order));
             }
         }
         let facts = self.facts(index, left_over);

@@ -20,6 +20,9 @@ const SINCE_1970: Duration = Duration::from_secs(1_700_000_000);
 /// Every host has one Virtual Router.
 pub(crate) const ROUTER: RouterId = RouterId(0);
 
+/// The number of orders that somebody waits for: one at a time.
+pub(crate) const OPERATOR: u32 = 1;
+
 /// What the daemon's loop hears besides packets.
 #[derive(Clone, Debug)]
 pub(crate) enum News {
@@ -27,7 +30,10 @@ pub(crate) enum News {
     Facts(Facts),
     Tracked(TrackerId, TrackerState),
     Outcome(Ticket, Outcome),
+    /// By an operator, who waits for what comes of it.
     Order(Order),
+    /// Kept from an earlier life: nobody waits.
+    Standing(Order),
     Shutdown,
 }
 
@@ -38,7 +44,8 @@ impl News {
             Self::Facts(facts) => Input::Facts { router: ROUTER, facts },
             Self::Tracked(tracker, state) => Input::Tracked { tracker, state },
             Self::Outcome(ticket, outcome) => Input::Outcome { router: ROUTER, ticket, outcome },
-            Self::Order(order) => Input::Order { router: ROUTER, number: 0, order },
+            Self::Order(order) => Input::Order { router: ROUTER, number: OPERATOR, order },
+            Self::Standing(order) => Input::Order { router: ROUTER, number: 0, order },
             Self::Shutdown => Input::Shutdown { router: ROUTER },
         }
     }

@@ -8,7 +8,7 @@ use vrrp_proto::tracking::TrackerState;
 
 use super::bounds;
 use super::cut_off;
-use super::host::{Overheard, ROUTER};
+use super::host::{OPERATOR, Overheard, ROUTER};
 use super::plan::{self, Group};
 use super::settings::{Flavour, MS, SECOND_LINK};
 use super::world::World;
@@ -62,7 +62,9 @@ fn each_action(world: &mut World, host: usize, actions: &[Action]) {
             Action::Report(Report::Suspected { finding, .. }) => {
                 world.hosts[host].found_dead_at = (*finding == Finding::Dead).then_some(world.now);
             }
-            Action::Report(Report::Ordered { outcome, .. }) => answered(world, host, *outcome),
+            Action::Report(Report::Ordered { number: OPERATOR, outcome, .. }) => {
+                answered(world, host, *outcome);
+            }
             Action::Report(Report::Asking { .. }) => {
                 world.hosts[host].asking = true;
                 // A question that was due anyway may move the role, whatever was cut.
