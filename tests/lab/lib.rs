@@ -15,6 +15,7 @@
 //!
 //! Times are nanoseconds of `CLOCK_REALTIME`, because the kernel stamps packets with that clock.
 
+pub mod address_log;
 pub mod behind;
 pub mod burden;
 #[cfg(target_arch = "x86_64")]
@@ -46,6 +47,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+pub use address_log::AddressLog;
 pub use behind::Behind;
 pub use burden::Burden;
 pub use capture::Capture;
