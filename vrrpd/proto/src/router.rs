@@ -175,6 +175,7 @@ enum State {
     /// Active before an absence: listens whether another one is now. `takes_back`: one of lower rank is,
     /// and hears of us when all addresses are here.
     Listening {
+        since: Instant,
         until: Instant,
         takes_back: bool,
     },
@@ -344,11 +345,11 @@ impl VirtualRouter {
             (State::Active { .. }, Event::Advertisement(advert)) => self.active_advertisement(advert, cx),
             (State::Active { .. }, Event::Shutdown) => self.leave(Reason::Shutdown, cx),
 
-            (&State::Listening { until, takes_back }, Event::Timeout) => {
+            (&State::Listening { until, takes_back, .. }, Event::Timeout) => {
                 self.listening_timeout(until, takes_back, cx);
             }
-            (&State::Listening { takes_back, .. }, Event::Advertisement(advert)) => {
-                self.listening_advertisement(advert, takes_back, cx);
+            (&State::Listening { since, takes_back, .. }, Event::Advertisement(advert)) => {
+                self.listening_advertisement(advert, since, takes_back, cx);
             }
             (State::Listening { .. }, Event::Shutdown) => self.leave(Reason::Shutdown, cx),
 
@@ -413,7 +414,7 @@ impl VirtualRouter {
             .into_iter()
             .flatten()
             .min(),
-            State::Listening { until, takes_back } => {
+            State::Listening { until, takes_back, .. } => {
                 let listened = (!takes_back).then_some(until);
                 listened.into_iter().chain(self.acquisition_deadline()).min()
             }

@@ -52,7 +52,7 @@ impl VirtualRouter {
             State::Active { .. } | State::Listening { .. } => {
                 // Nor does it claim any sooner if it gives way to what was in the socket.
                 self.listens_until = cx.now + self.listening();
-                self.state = State::Listening { until: heard_by, takes_back: false };
+                self.state = State::Listening { since: cx.now, until: heard_by, takes_back: false };
             }
             State::Asking { until, question } => {
                 self.listens_until = heard_by;
@@ -104,10 +104,12 @@ impl VirtualRouter {
     }
 
     /// Who took over meanwhile keeps the role by its rank, or loses it again. In the second case it goes on
-    /// answering until it hears us, so all addresses come first.
+    /// answering until it hears us, so all addresses come first. A word from before the absence (`since` is its
+    /// end) says nothing about who is Active now.
     pub(super) fn listening_advertisement(
         &mut self,
         advert: Advertisement,
+        since: Instant,
         takes_back: bool,
         cx: &mut Context<'_>,
     ) {
@@ -116,11 +118,15 @@ impl VirtualRouter {
             return;
         }
         if self.outranked_by(advert.priority, advert.source) {
-            self.give_way(advert, Reason::HigherPriority, cx);
-        } else if self.owner() {
+            return self.give_way(advert, Reason::HigherPriority, cx);
+        }
+        if advert.arrived < since {
+            return;
+        }
+        if self.owner() {
             self.speak_again(cx);
         } else if !takes_back {
-            self.state = State::Listening { until: cx.now, takes_back: true };
+            self.state = State::Listening { since, until: cx.now, takes_back: true };
             self.fence(cx);
             self.acquire_all(cx);
         }

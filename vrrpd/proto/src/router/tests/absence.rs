@@ -164,6 +164,23 @@ fn a_router_of_lower_rank_is_overruled_when_all_addresses_are_here_again() {
     assert_eq!(scene.alarms().len(), 1, "it does not hear us now");
 }
 
+/// Seed 107335017: an Active Router that was away spoke as soon as it was back, because its socket had the word of one
+/// of lower rank from before.
+#[test]
+fn nobody_is_overruled_by_what_came_before_an_absence() {
+    for priority in [150, 255] {
+        let mut scene = Scene::active(with_priority(priority));
+        let arrived = scene.now;
+        away(&mut scene, 5 * A, Duration::ZERO, Duration::ZERO);
+        scene.hear_as(PEER, 100, 100, ChecksumForm::PseudoHeader, arrived);
+        scene.drained();
+        scene.run_for(A - NANO);
+        assert_eq!(scene.advertised(), [0; 0], "{priority}");
+        scene.hear(PEER, 100);
+        assert_eq!(scene.advertised(), [priority]);
+    }
+}
+
 #[test]
 fn what_is_taken_back_is_silent_until_the_advertisement_has_left() {
     let mut scene = Scene::active(Parameters { leased: true, fenced: true, ..parameters() });
