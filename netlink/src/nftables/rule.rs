@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use netlink_packet_netfilter::nftables::{
     Cmp, DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute, Lookup, Meta, MetaKey,
-    Operator, Payload, Register, Verdict, VerdictAttribute,
+    Operator, Payload, Register, VerdictAttribute,
 };
 
 /// A condition on a packet.
@@ -115,13 +115,13 @@ pub(super) fn key_type(key: &[Field]) -> u32 {
 /// A rule: the conditions, then the verdict, unless they say it themselves.
 pub(super) fn expressions(
     matches: &[Match],
-    verdict: Option<u32>,
+    verdict: Option<Vec<VerdictAttribute>>,
 ) -> Vec<ListAttribute<ExpressionAttribute>> {
     let mut expressions: Vec<Expressions> = matches.iter().flat_map(Match::expressions).collect();
     expressions.extend(verdict.map(|verdict| {
         Expressions::Immediate(vec![
             Immediate::DestinationRegister(Register::Verdict),
-            Immediate::Data(DataAttribute::Verdict(vec![VerdictAttribute::Code(Verdict::Other(verdict))])),
+            Immediate::Data(DataAttribute::Verdict(verdict)),
         ])
     }));
     expressions.into_iter().map(ListAttribute::from).collect()

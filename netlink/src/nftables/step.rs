@@ -78,7 +78,7 @@ pub enum Step {
         /// The elements; those that are there already stay.
         elements: Vec<Element>,
     },
-    /// Adds elements to a map.
+    /// Adds elements to a map. The kernel then walks through all that are in it, lest they lead in a circle.
     MapElements {
         /// Name of the map.
         map: &'static str,
@@ -120,8 +120,22 @@ pub enum Fate {
     Drop,
     /// It comes back from an inner chain.
     Return,
+    /// It goes through this inner chain.
+    Jump(&'static str),
     /// What [`Match::Mapped`] says.
     Mapped,
+}
+
+impl Fate {
+    fn verdict(self) -> Option<Vec<VerdictAttribute>> {
+        match self {
+            Self::Accept => Some(verdict(VERDICT_ACCEPT, None)),
+            Self::Drop => Some(verdict(VERDICT_DROP, None)),
+            Self::Return => Some(verdict(VERDICT_RETURN, None)),
+            Self::Jump(chain) => Some(verdict(VERDICT_JUMP, Some(chain))),
+            Self::Mapped => None,
+        }
+    }
 }
 
 /// Where a chain sees packets.
@@ -242,16 +256,10 @@ impl Step {
                 vec![(NLM_F_CREATE, NewChain(ChainMessage { attributes }))]
             }
             Self::AddRule { chain, matches, fate } => {
-                let verdict = match fate {
-                    Fate::Accept => Some(VERDICT_ACCEPT),
-                    Fate::Drop => Some(VERDICT_DROP),
-                    Fate::Return => Some(VERDICT_RETURN),
-                    Fate::Mapped => None,
-                };
                 let attributes = vec![
                     RuleAttribute::Table(name()),
                     RuleAttribute::Chain(chain.clone().into_owned()),
-                    RuleAttribute::Expressions(rule::expressions(matches, verdict)),
+                    RuleAttribute::Expressions(rule::expressions(matches, fate.verdict())),
                 ];
                 vec![(NLM_F_CREATE | NLM_F_APPEND, NewRule(RuleMessage { attributes }))]
             }
@@ -310,10 +318,13 @@ fn key(element: &Element) -> Vec<SetElementAttribute> {
 
 fn entry(element: &Element, chain: &str) -> Vec<SetElementAttribute> {
     let mut entry = key(element);
-    let verdict =
-        vec![VerdictAttribute::Code(Verdict::Other(VERDICT_JUMP)), VerdictAttribute::Chain(chain.to_owned())];
-    entry.push(SetElementAttribute::Data(DataAttribute::Verdict(verdict)));
+    entry.push(SetElementAttribute::Data(DataAttribute::Verdict(verdict(VERDICT_JUMP, Some(chain)))));
     entry
+}
+
+fn verdict(code: u32, chain: Option<&str>) -> Vec<VerdictAttribute> {
+    let chain = chain.map(|chain| VerdictAttribute::Chain(chain.to_owned()));
+    std::iter::once(VerdictAttribute::Code(Verdict::Other(code))).chain(chain).collect()
 }
 
 /// Adds elements and removes them, whether they were there or not.

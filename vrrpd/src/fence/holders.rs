@@ -135,7 +135,9 @@ impl Holder {
     /// Leads its addresses there.
     fn lead(&mut self, line: Line, steps: &mut Steps) {
         if self.line != Some(line) {
-            self.addresses.difference(&self.new).for_each(|address| steps.free(address));
+            if let Some(before) = self.line {
+                self.addresses.difference(&self.new).for_each(|address| steps.free(address, before));
+            }
             self.new.clone_from(&self.addresses);
             self.line = Some(line);
             self.behind_since = None;
@@ -207,8 +209,10 @@ impl Holders {
         for address in addresses {
             if holder.addresses.remove(address) {
                 self.owners.remove(address);
-                if !holder.new.remove(address) {
-                    steps.free(address);
+                if !holder.new.remove(address)
+                    && let Some(line) = holder.line
+                {
+                    steps.free(address, line);
                 }
             }
         }
@@ -312,16 +316,23 @@ impl Holders {
             *newest = since.max(*newest);
             *alive += u32::from(since + holder.term.live > now);
         }
+        // Nobody is left in the others.
+        self.companies.retain(|kind, _| could.contains_key(kind));
         for (kind, (newest, alive)) in could {
-            let number =
-                u32::try_from(self.companies.len()).expect("fewer than terms that can be configured");
             match self.companies.get_mut(&kind) {
                 Some(company) => company.newest = newest,
                 None if alive > 1 => {
+                    let number = self.free_number();
                     self.companies.insert(kind, Company { number, timer: Timer::default(), newest });
                 }
                 None => {}
             }
         }
+    }
+
+    /// The first that no company has.
+    fn free_number(&self) -> u32 {
+        let taken: BTreeSet<u32> = self.companies.values().map(|company| company.number).collect();
+        (0..).find(|number| !taken.contains(number)).expect("fewer than routers")
     }
 }

@@ -1,11 +1,15 @@
 //! The tables of the fence, as steps for nf_tables.
 //!
-//! A map leads from each guarded address to a chain, which has a number in two sets with times: while it is
-//! in the one the addresses are live, and while it is in the other what is for addresses that are not live is
+//! Each guarded address leads to a chain, which has a number in two sets with times: while it is in the one the
+//! addresses are live, and while it is in the other what is for addresses that are not live is
 //! dropped. Routers that advertise alike share a chain ([`super::holders`]), others have one of their own. So
 //! one element is renewed, however many addresses and routers there are; and there are two sets, however many chains,
 //! because the kernel looks through all sets of a table for the one that is meant. One `inet` table and
 //! one of the same name for ARP.
+//!
+//! A map leads to the chains, where an address finds its own at once, however many there are. But with each address
+//! that is added to it the kernel walks through all that are in it. So the addresses of a shared chain are a
+//! plain set with a rule in front of it, as far as that makes a few rules only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -22,25 +26,42 @@ use super::adverts::Adverts;
 use super::holders::{Holders, Line, Seen};
 use crate::config;
 
-const FAMILIES: &[Family] = &[Family::Inet, Family::Arp];
+const FAMILIES: [Family; 2] = [Family::Inet, Family::Arp];
 /// Before anything rewrites where a packet goes (`NF_IP_PRI_RAW`), as port mappings of containers do.
 const PRIORITY: i32 = -300;
+/// All that comes in.
 const CHAIN: &str = "fence";
 /// Who asks for a neighbour tells it where to find the address that it asks from.
 const OUTPUT: &str = "fence_output";
 
-const IPV4: &str = "guarded_ipv4";
 const IPV4_KEY: &[Field] = &[Field::Ipv4Destination];
 const ARP_KEY: &[Field] = &[Field::ArpTarget];
 const ARP_SENDER_KEY: &[Field] = &[Field::ArpSender];
-const IPV6: &str = "guarded_ipv6";
 const IPV6_KEY: &[Field] = &[Field::Ipv6Destination];
 const IPV6_SOURCE_KEY: &[Field] = &[Field::Ipv6Source];
 const SOLICITED_KEY: &[Field] = &[Field::NeighbourTarget];
-const LINK_LOCAL: &str = "guarded_link_local";
 const LINK_LOCAL_KEY: &[Field] = &[Field::InputInterface, Field::Ipv6Destination];
 const LINK_LOCAL_SOLICITED_KEY: &[Field] = &[Field::InputInterface, Field::NeighbourTarget];
-const SOLICITATION: std::ops::RangeInclusive<u8> = 135..=135;
+const SOLICITATION: Match = Match::Icmpv6Type(135..=135);
+
+/// Kinds of addresses, each of which has a map of its own, and a set of each shared chain that has sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Ipv4,
+    Ipv6,
+    LinkLocal,
+}
+
+/// By kind.
+const MAPS: [&str; 3] = ["guarded_ipv4", "guarded_ipv6", "guarded_link_local"];
+/// Shared chains, by number, and their sets, by kind. Of further ones the addresses are in the maps: each packet is looked up
+/// in each set.
+const SHARED: [(&str, [&str; 3]); 4] = [
+    ("shared_0", ["shared_0_ipv4", "shared_0_ipv6", "shared_0_link_local"]),
+    ("shared_1", ["shared_1_ipv4", "shared_1_ipv6", "shared_1_link_local"]),
+    ("shared_2", ["shared_2_ipv4", "shared_2_ipv6", "shared_2_link_local"]),
+    ("shared_3", ["shared_3_ipv4", "shared_3_ipv6", "shared_3_link_local"]),
+];
 
 /// Who is live, and who is silent otherwise: the numbers of chains.
 const LIVE: &str = "live";
@@ -77,7 +98,7 @@ pub(super) fn is_unknown(error: &Error) -> bool {
 /// Removes the tables of this name, whoever made them; there may be none, nor a packet filter.
 pub(super) fn remove(name: &str) {
     let Ok(mut filter) = Nftables::open() else { return };
-    for &family in FAMILIES {
+    for family in FAMILIES {
         let _ = filter.commit_all(name, &[(family, &[Step::RemoveTable])]);
     }
 }
@@ -85,20 +106,20 @@ pub(super) fn remove(name: &str) {
 /// What is to be done to the tables, in one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
-    /// Of addresses, by where they go.
+    /// Of addresses.
     changes: BTreeMap<Place, BTreeMap<Element, Change>>,
     /// Numbers that are live for so long, or not at all, and those that are silent otherwise.
     live: BTreeMap<(Family, Line), Option<Duration>>,
     silenced: BTreeMap<(Family, Line), Duration>,
 }
 
-/// A table, and a map in it.
-type Place = (Family, &'static str);
+/// A table, and a kind of addresses in it.
+type Place = (Family, Kind);
 
-/// What becomes of an address in one map.
+/// What becomes of an address in one table: where it led, and where it is to lead.
 #[derive(Clone, Copy, Debug, Default)]
 struct Change {
-    removed: bool,
+    removed: Option<Line>,
     added: Option<Line>,
 }
 
@@ -108,9 +129,13 @@ impl Steps {
         self.each_place(address, |change| change.added = Some(line));
     }
 
-    /// Guards an address no longer.
-    pub(super) fn free(&mut self, address: &Guarded) {
-        self.each_place(address, |change| change.removed |= change.added.take().is_none());
+    /// Leads an address nowhere, that leads there.
+    pub(super) fn free(&mut self, address: &Guarded, line: Line) {
+        self.each_place(address, |change| {
+            if change.added.take().is_none() {
+                change.removed = Some(line);
+            }
+        });
     }
 
     /// Gives a number so much time from now on, or none; `arp`: in the table for ARP as well.
@@ -129,8 +154,8 @@ impl Steps {
     }
 
     fn each_place(&mut self, address: &Guarded, change: impl Fn(&mut Change)) {
-        for (family, map, element) in places(address) {
-            change(self.changes.entry((family, map)).or_default().entry(element).or_default());
+        for (place, element) in places(address) {
+            change(self.changes.entry(place).or_default().entry(element).or_default());
         }
     }
 }
@@ -140,8 +165,9 @@ pub(super) struct Tables {
     name: String,
     filter: Nftables,
     watch: Watch,
-    /// Which chains are there.
-    known: BTreeSet<(Family, Line)>,
+    /// Which chains are there, and which sets of shared ones.
+    chains: BTreeSet<(Family, Line)>,
+    sets: BTreeSet<(Family, &'static str)>,
 }
 
 impl Tables {
@@ -160,7 +186,8 @@ impl Tables {
         // First the watch, so that nothing falls in between.
         let mut watch = Watch::open()?;
         watch.ignore(filter.port())?;
-        let mut tables = Self { name: name.to_owned(), filter, watch, known: BTreeSet::new() };
+        let name = name.to_owned();
+        let mut tables = Self { name, filter, watch, chains: BTreeSet::new(), sets: BTreeSet::new() };
         holders.forget_tables();
         let mut steps = Steps::default();
         let seen = holders.look(adverts, now, &mut steps);
@@ -178,7 +205,7 @@ impl Tables {
     ///
     /// When nobody can tell.
     pub(super) fn disturbed(&mut self) -> Result<bool, Error> {
-        self.watch.disturbed(FAMILIES, &self.name, self.filter.port())
+        self.watch.disturbed(&FAMILIES, &self.name, self.filter.port())
     }
 
     /// # Errors
@@ -213,29 +240,38 @@ impl Tables {
         }
     }
 
-    /// What changes in one table. A chain that is not there is made.
+    /// What changes in one table. A chain or set that is not there is made.
     fn changed(&mut self, of: Family, changes: &[(Place, (&Element, &Change))]) -> Vec<Step> {
-        let mut chains = Vec::new();
+        let mut made = Vec::new();
         let mut removed = BTreeMap::<&'static str, Vec<Element>>::new();
-        let mut added = BTreeMap::<(&'static str, Line), Vec<Element>>::new();
-        for &((_, map), (element, change)) in changes.iter().filter(|((family, _), _)| *family == of) {
-            if change.removed {
-                removed.entry(map).or_default().push(element.clone());
+        let mut added = BTreeMap::<&'static str, Vec<Element>>::new();
+        let mut mapped = BTreeMap::<(&'static str, Line), Vec<Element>>::new();
+        for &((_, kind), (element, change)) in changes.iter().filter(|((family, _), _)| *family == of) {
+            if let Some(line) = change.removed {
+                let set = shared_set(line, kind).map_or(MAPS[kind as usize], |(_, set)| set);
+                removed.entry(set).or_default().push(element.clone());
             }
-            if let Some(line) = change.added {
-                added.entry((map, line)).or_default().push(element.clone());
-                if self.known.insert((of, line)) {
-                    chains.extend(of_line(line));
-                }
+            let Some(line) = change.added else { continue };
+            if self.chains.insert((of, line)) {
+                made.extend(of_line(line));
             }
+            let Some((chain, set)) = shared_set(line, kind) else {
+                mapped.entry((MAPS[kind as usize], line)).or_default().push(element.clone());
+                continue;
+            };
+            if self.sets.insert((of, set)) {
+                made.push(Step::AddSet { set, key: key(of, kind) });
+                made.extend(rules(of, kind, |key| Match::InSet { set, key }, Fate::Jump(chain)));
+            }
+            added.entry(set).or_default().push(element.clone());
         }
         let removed = removed.into_iter().map(|(set, elements)| Step::RemoveElements { set, elements });
-        let added = added.into_iter().map(|((map, line), elements)| Step::MapElements {
-            map,
-            elements,
-            chain: chain(line),
+        let added = added.into_iter().map(|(set, elements)| Step::AddElements { set, elements });
+        let mapped = mapped.into_iter().map(|((map, line), elements)| {
+            let chain = chain(line);
+            Step::MapElements { map, elements, chain }
         });
-        chains.into_iter().chain(removed).chain(added).collect()
+        made.into_iter().chain(removed).chain(added).chain(mapped).collect()
     }
 }
 
@@ -262,38 +298,66 @@ fn families(arp: bool) -> impl Iterator<Item = Family> {
 
 /// Both tables, from nothing, with nobody in them: what is there is in the way, what is not is no error.
 fn whole() -> [Vec<Step>; 2] {
-    let anew = [Step::AddTable { owned: false }, Step::RemoveTable, Step::AddTable { owned: false }];
-    let rule_of =
-        |chain: &'static str, matches| Step::AddRule { chain: chain.into(), matches, fate: Fate::Mapped };
-    let rule = |matches| rule_of(CHAIN, matches);
-    let mapped = |map, key| Match::Mapped { map, key };
-    let solicited = |map, key| rule(vec![Match::Icmpv6Type(SOLICITATION), mapped(map, key)]);
-    let output = Step::AddChain { chain: OUTPUT, hook: Hook::Output, priority: PRIORITY };
-    let timed = [LIVE, SILENCED].map(|set| Step::AddTimedSet { set, key: TIMED_KEY });
-    let begun = [&anew[..], &timed[..]].concat();
-    let mut inet = begun.clone();
-    inet.extend([
-        Step::AddChain { chain: CHAIN, hook: Hook::Prerouting, priority: PRIORITY },
-        Step::AddMap { map: IPV4, key: IPV4_KEY },
-        Step::AddMap { map: IPV6, key: IPV6_KEY },
-        Step::AddMap { map: LINK_LOCAL, key: LINK_LOCAL_KEY },
-        rule(vec![Match::Ipv4, mapped(IPV4, IPV4_KEY)]),
-        rule(vec![Match::Ipv6, mapped(IPV6, IPV6_KEY)]),
-        rule(vec![Match::Ipv6, mapped(LINK_LOCAL, LINK_LOCAL_KEY)]),
-        solicited(IPV6, SOLICITED_KEY),
-        solicited(LINK_LOCAL, LINK_LOCAL_SOLICITED_KEY),
-        output.clone(),
-        rule_of(OUTPUT, vec![Match::Icmpv6Type(SOLICITATION), mapped(IPV6, IPV6_SOURCE_KEY)]),
-    ]);
-    let mut arp = begun;
-    arp.extend([
-        Step::AddChain { chain: CHAIN, hook: Hook::Input, priority: PRIORITY },
-        Step::AddMap { map: IPV4, key: ARP_KEY },
-        rule(vec![Match::ArpOfIpv4, mapped(IPV4, ARP_KEY)]),
-        output,
-        rule_of(OUTPUT, vec![Match::ArpOfIpv4, mapped(IPV4, ARP_SENDER_KEY)]),
-    ]);
-    [inet, arp]
+    FAMILIES.map(|family| {
+        let (hook, kinds) = match family {
+            Family::Inet => (Hook::Prerouting, &[Kind::Ipv4, Kind::Ipv6, Kind::LinkLocal][..]),
+            Family::Arp => (Hook::Input, &[Kind::Ipv4][..]),
+        };
+        let mut steps = vec![
+            Step::AddTable { owned: false },
+            Step::RemoveTable,
+            Step::AddTable { owned: false },
+            Step::AddTimedSet { set: LIVE, key: TIMED_KEY },
+            Step::AddTimedSet { set: SILENCED, key: TIMED_KEY },
+            Step::AddChain { chain: CHAIN, hook, priority: PRIORITY },
+            Step::AddChain { chain: OUTPUT, hook: Hook::Output, priority: PRIORITY },
+        ];
+        for &kind in kinds {
+            let map = MAPS[kind as usize];
+            steps.push(Step::AddMap { map, key: key(family, kind) });
+            steps.extend(rules(family, kind, |key| Match::Mapped { map, key }, Fate::Mapped));
+        }
+        steps
+    })
+}
+
+/// Where an address of this kind can be in a packet: chains that see it, packets that have it, and its fields, which
+/// are of one size.
+fn lookups(of: Family, kind: Kind) -> Vec<(&'static str, Match, &'static [Field])> {
+    match (of, kind) {
+        (Family::Arp, _) => {
+            vec![(CHAIN, Match::ArpOfIpv4, ARP_KEY), (OUTPUT, Match::ArpOfIpv4, ARP_SENDER_KEY)]
+        }
+        (Family::Inet, Kind::Ipv4) => vec![(CHAIN, Match::Ipv4, IPV4_KEY)],
+        (Family::Inet, Kind::Ipv6) => vec![
+            (CHAIN, Match::Ipv6, IPV6_KEY),
+            (CHAIN, SOLICITATION, SOLICITED_KEY),
+            (OUTPUT, SOLICITATION, IPV6_SOURCE_KEY),
+        ],
+        (Family::Inet, Kind::LinkLocal) => {
+            vec![(CHAIN, Match::Ipv6, LINK_LOCAL_KEY), (CHAIN, SOLICITATION, LINK_LOCAL_SOLICITED_KEY)]
+        }
+    }
+}
+
+/// The fields that a set or map of this kind is made with.
+fn key(of: Family, kind: Kind) -> &'static [Field] {
+    let first = lookups(of, kind).into_iter().next();
+    first.map(|(_, _, key)| key).expect("a kind is looked up somewhere")
+}
+
+/// What becomes of packets with an address of this kind that is found by `found`.
+fn rules(
+    of: Family,
+    kind: Kind,
+    found: impl Fn(&'static [Field]) -> Match,
+    fate: Fate,
+) -> impl Iterator<Item = Step> {
+    lookups(of, kind).into_iter().map(move |(chain, packets, key)| Step::AddRule {
+        chain: chain.into(),
+        matches: vec![packets, found(key)],
+        fate,
+    })
 }
 
 /// The chain of one router or several. What this host says to itself is nobody else's.
@@ -308,14 +372,21 @@ fn of_line(line: Line) -> Vec<Step> {
     ]
 }
 
-/// Where an address goes: table, map and element.
-fn places(address: &Guarded) -> impl Iterator<Item = (Family, &'static str, Element)> {
-    let (map, element) = match address {
-        Guarded::Everywhere(ip @ IpAddr::V4(_)) => (IPV4, Element::from(*ip)),
-        Guarded::Everywhere(ip) => (IPV6, Element::from(*ip)),
-        Guarded::On(interface, ip) => (LINK_LOCAL, Element::on_interface(interface, *ip)),
+/// The tables that know an address, and as what.
+fn places(address: &Guarded) -> impl Iterator<Item = (Place, Element)> {
+    let (kind, element) = match address {
+        Guarded::Everywhere(ip @ IpAddr::V4(_)) => (Kind::Ipv4, Element::from(*ip)),
+        Guarded::Everywhere(ip) => (Kind::Ipv6, Element::from(*ip)),
+        Guarded::On(interface, ip) => (Kind::LinkLocal, Element::on_interface(interface, *ip)),
     };
-    families(address.ip().is_ipv4()).map(move |family| (family, map, element.clone()))
+    families(address.ip().is_ipv4()).map(move |family| ((family, kind), element.clone()))
+}
+
+/// A chain that a set leads to, and that of this kind.
+fn shared_set(line: Line, kind: Kind) -> Option<(&'static str, &'static str)> {
+    let Line::Shared(number) = line else { return None };
+    let (chain, sets) = SHARED.get(usize::try_from(number).ok()?)?;
+    Some((chain, sets[kind as usize]))
 }
 
 fn chain(line: Line) -> String {

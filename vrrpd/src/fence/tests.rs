@@ -143,15 +143,28 @@ fn left_of(number: u32) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// The chain that the address of a router of a company leads to.
+/// The chain that the address of a router of a company leads to, through its set or the map.
 fn led_to(router: u16) -> String {
     let table = table("inet");
-    let (_, chain) = table.split_once(&format!("192.0.2.{} : jump ", 201 + router)).expect("it is guarded");
-    chain
-        .split(|letter: char| letter != '_' && !letter.is_alphanumeric())
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    let address = format!("192.0.2.{}", 201 + router);
+    let sets = table
+        .split("\tset ")
+        .filter_map(|text| Some((text.split_once(" {")?.0, text.split_once("\n\t}")?.0)));
+    let elements = |text: &str| {
+        let words = text.split(|letter: char| letter != '.' && !letter.is_ascii_digit());
+        words.filter(|word| *word == address).count()
+    };
+    let mut chains: Vec<String> = sets
+        .filter(|(_, text)| elements(text) > 0)
+        .map(|(name, _)| name.strip_suffix("_ipv4").expect("a set of a chain").to_owned())
+        .collect();
+    let mapped = table.split_once(&format!("{address} : jump ")).map(|(_, chain)| chain);
+    chains.extend(mapped.map(|chain| {
+        let end = chain.find(|letter: char| letter != '_' && !letter.is_alphanumeric());
+        chain[..end.unwrap_or(chain.len())].to_owned()
+    }));
+    assert_eq!(chains.len(), 1, "{address} is guarded once: {chains:?}");
+    chains.remove(0)
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -380,6 +393,85 @@ fn who_has_many_addresses_or_little_time_shares_with_nobody() {
         assert!(table("inet").contains("203.0.113.16 : jump router_2"));
         assert_eq!(led_to(3), "router_3");
         assert!(left_of(2).is_some() && left_of(3).is_some() && left_of(SHARED).is_some());
+    });
+}
+
+#[test]
+fn who_shares_a_time_is_guarded_in_each_family() {
+    in_network_namespace(|| {
+        let mut fixture = fence();
+        let routers = [ROUTER, OTHER, RouterId(2), RouterId(3)];
+        for (router, ipv6) in routers.into_iter().zip([false, false, true, true]) {
+            let of_ipv6 = [format!("fe80::{}", router.0), format!("2001:db8::{}", router.0)];
+            let of_ipv4 = [format!("192.0.2.{}", 201 + router.0)];
+            let addresses: Vec<&str> =
+                if ipv6 { &of_ipv6[..] } else { &of_ipv4 }.iter().map(String::as_str).collect();
+            fixture.guard_of(router, &addresses, Live::Since(clock::now()));
+        }
+        fixture.advertise(&routers, Duration::ZERO);
+        fixture.look();
+        let inet = table("inet");
+        for line in [
+            "2001:db8::2,",
+            "ip daddr @shared_1_ipv4 jump shared_1",
+            "ip6 daddr @shared_0_ipv6 jump shared_0",
+            "icmpv6 type nd-neighbor-solicit @th,64,128 @shared_0_ipv6 jump shared_0",
+            "icmpv6 type nd-neighbor-solicit @nh,64,128 @shared_0_ipv6 jump shared_0",
+            "iifname . ip6 daddr @shared_0_link_local jump shared_0",
+        ] {
+            assert!(inet.contains(line), "{line}:\n{inet}");
+        }
+        assert_eq!(inet.matches("\"eth0\" . fe80::").count(), 2, "{inet}");
+        let arp = table("arp");
+        assert!(arp.contains("arp daddr ip @shared_1_ipv4 jump shared_1"), "{arp}");
+        assert!(arp.contains("arp saddr ip @shared_1_ipv4 jump shared_1"), "{arp}");
+        assert!(left_of(SHARED).is_some() && left_of(SHARED + 1).is_some());
+
+        fixture.tell(Message::Free { router: OTHER, addresses: guarded(&["192.0.2.202"]) });
+        assert!(!table("inet").contains("192.0.2.202") && !table("arp").contains("192.0.2.202"));
+        assert!(led_to(0) == "shared_1" && fixture.standings() == [Standing::InForce]);
+    });
+}
+
+/// Each packet is looked up in each set.
+#[test]
+fn who_shares_one_of_many_times_is_in_the_map() {
+    in_network_namespace(|| {
+        let mut fixture = fence();
+        let routers: Vec<RouterId> = (0..12).map(RouterId).collect();
+        for &router in &routers {
+            let term = Term { silent: TERM.silent + seconds(u64::from(router.0) / 2), ..TERM };
+            let addresses = guarded(&[&format!("192.0.2.{}", 201 + router.0)]);
+            let live = Live::Since(clock::now());
+            fixture.tell(Message::Guard { router, term, addresses, live, done: None });
+        }
+        fixture.advertise(&routers, Duration::ZERO);
+        fixture.look();
+        let mut chains: Vec<String> = (0..12).map(led_to).collect();
+        assert!(chains.chunks(2).all(|pair| pair[0] == pair[1]), "{chains:?}");
+        chains.dedup();
+        assert_eq!(chains, ["shared_0", "shared_1", "shared_2", "shared_3", "shared_4", "shared_5"]);
+        assert_eq!(table("inet").matches(" : jump shared_").count(), 4);
+        assert!((0..6).all(|company| left_of(SHARED + company).is_some()));
+        assert_eq!(fixture.standings(), [Standing::InForce]);
+
+        // The first to share a time are gone, and others take their place.
+        for router in [ROUTER, OTHER] {
+            let address = format!("192.0.2.{}", 201 + router.0);
+            fixture.tell(Message::Free { router, addresses: guarded(&[&address]) });
+        }
+        fixture.advertise(&routers[2..], Duration::ZERO);
+        fixture.look();
+        for router in [ROUTER, OTHER] {
+            let term = Term { silent: seconds(9999), ..TERM };
+            let addresses = guarded(&[&format!("192.0.2.{}", 201 + router.0)]);
+            let live = Live::Since(clock::now());
+            fixture.tell(Message::Guard { router, term, addresses, live, done: None });
+        }
+        fixture.advertise(&routers, Duration::ZERO);
+        fixture.look();
+        assert_eq!([led_to(0), led_to(1), led_to(11)], ["shared_0", "shared_0", "shared_5"]);
+        assert_eq!(fixture.standings(), []);
     });
 }
 
