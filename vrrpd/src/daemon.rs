@@ -233,6 +233,7 @@ impl Daemon {
             wires.kernel.clone(),
             wires.messages.clone(),
             to_fence.clone(),
+            Arc::clone(&wires.adverts),
             kernel_sender,
             &state_dir,
         )?;

@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ use vrrp_proto::action::{Input, Outcome, Ticket};
 use vrrp_proto::parameters::{Facts, InterfaceState, LinkId, RouterId};
 use vrrp_proto::{Family, MacAddress};
 
-use crate::fence;
+use crate::fence::{self, Adverts};
 use crate::mailbox::Mailbox;
 use crate::net::{Aim, Sieve, Wanted, membership};
 use crate::protocol::{self, Kernel};
@@ -119,11 +120,12 @@ impl KernelThread {
         messages: Mailbox<Message>,
         protocol: Mailbox<protocol::Message>,
         fence: Mailbox<fence::Message>,
+        adverts: Arc<Adverts>,
         notes: tokio::sync::mpsc::UnboundedSender<Note>,
         state_dir: &StateDir,
     ) -> io::Result<Self> {
         let mut kernel =
-            Worker::open(messages, protocol, fence, notes, state_dir).map_err(io::Error::other)?;
+            Worker::open(messages, protocol, fence, adverts, notes, state_dir).map_err(io::Error::other)?;
         let thread = std::thread::Builder::new().name("vrrp-kernel".into()).spawn(move || kernel.run())?;
         Ok(Self { thread })
     }
@@ -144,6 +146,7 @@ struct Worker {
     messages: Mailbox<Message>,
     protocol: Mailbox<protocol::Message>,
     fence: Mailbox<fence::Message>,
+    adverts: Arc<Adverts>,
     /// Whether a fence is wanted, as was told last.
     fence_wanted: Option<bool>,
     notes: tokio::sync::mpsc::UnboundedSender<Note>,
@@ -255,6 +258,7 @@ impl Worker {
         messages: Mailbox<Message>,
         protocol: Mailbox<protocol::Message>,
         fence: Mailbox<fence::Message>,
+        adverts: Arc<Adverts>,
         notes: tokio::sync::mpsc::UnboundedSender<Note>,
         state_dir: &StateDir,
     ) -> Result<Self, netlink::Error> {
@@ -281,6 +285,7 @@ impl Worker {
             messages,
             protocol,
             fence,
+            adverts,
             fence_wanted: None,
             notes,
             requester,
@@ -390,12 +395,8 @@ impl Worker {
     /// Does what the other threads ask.
     fn serve(&mut self) -> ControlFlow<()> {
         self.messages.acknowledge();
-        let mut renewals = Vec::new();
         while let Some(message) = self.messages.pop() {
-            let renews = matches!(message, Message::Kernel(Kernel::Renew(..)));
-            if !renews {
-                self.renew(&std::mem::take(&mut renewals));
-            }
+            let renews = matches!(message, Message::Kernel(Kernel::Renew));
             // A thousand routers come one behind the other, and what follows from each follows from all.
             if !renews && !matches!(message, Message::Place(..) | Message::Forget(_)) {
                 self.settle_places();
@@ -409,7 +410,7 @@ impl Worker {
                     self.release(&ownership, followed);
                 }
                 Message::Kernel(Kernel::Fence(ownership, at)) => self.fence_off(&ownership, at),
-                Message::Kernel(Kernel::Renew(ownership, at)) => renewals.push((ownership, at)),
+                Message::Kernel(Kernel::Renew) => self.renew(&self.adverts.take_due()),
                 Message::Kernel(Kernel::Disclaim(ownership)) => self.disclaim(&ownership),
                 Message::StayAwake => self.awake_until = Instant::now() + AWAKE,
                 Message::Place(router, place) => self.place(router, *place),
@@ -436,7 +437,6 @@ impl Worker {
                 }
             }
         }
-        self.renew(&renewals);
         self.settle_places();
         ControlFlow::Continue(())
     }

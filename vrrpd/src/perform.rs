@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
-use vrrp_proto::action::{Action, Input, Ownership};
+use vrrp_proto::action::{Action, Input};
 use vrrp_proto::node::{ANNOUNCEMENT_MAX, MESSAGE_MAX};
 use vrrp_proto::packet::DiscardReason;
 use vrrp_proto::packet::arp::GarpForm;
@@ -95,7 +95,7 @@ impl Performer {
             Action::Release { ownership, followed } => {
                 self.tell_kernel(Kernel::Release(ownership, followed));
             }
-            Action::Renew(ownership) => self.renew(ownership),
+            Action::Renew(ownership) => self.renew(ownership.router),
             Action::Fence(ownership) => self.tell_kernel(Kernel::Fence(ownership, clock::now())),
             Action::Disclaim(ownership) => self.tell_kernel(Kernel::Disclaim(ownership)),
             Action::Report(report) => {
@@ -104,6 +104,11 @@ impl Performer {
                 }
             }
         }
+    }
+
+    /// Is there something that the kernel thread was too busy to take?
+    pub(crate) fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
     }
 
     /// Hands over what the kernel thread could not take before.
@@ -287,11 +292,12 @@ impl Performer {
         }
     }
 
-    fn renew(&mut self, ownership: Ownership) {
-        let router = ownership.router;
+    fn renew(&mut self, router: RouterId) {
         let at = self.wiring(router).map_or(Instant::ZERO, |wiring| wiring.advertised_at);
         self.wires.adverts.tell(router, at);
-        self.tell_kernel(Kernel::Renew(ownership, at));
+        if self.wires.adverts.set_due(router) {
+            self.tell_kernel(Kernel::Renew);
+        }
     }
 
     fn probe(&self, router: RouterId, node: &Node) {

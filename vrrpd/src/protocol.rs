@@ -48,6 +48,8 @@ const UNBROKEN: Duration = Duration::from_millis(10);
 const WAIT: Duration = Duration::from_micros(20);
 /// How long to wait then, in milliseconds: sockets have room for what comes meanwhile.
 const REST_MS: u8 = 1;
+/// How soon it is tried again to hand the kernel thread what it was too busy to take, in milliseconds.
+const BACKLOG_MS: u8 = 1;
 /// Packets that keep coming sooner than this are a burst: they are left to gather for [`REST_MS`], unless there
 /// is something else to do, because to wake up for each costs more than to read it.
 const BURST: Duration = Duration::from_micros(100);
@@ -252,9 +254,16 @@ impl Loop {
         self.arm();
         let began = clock::now();
         let lingers = began < self.linger;
-        let timeout = if lingers { EpollTimeout::ZERO } else { EpollTimeout::NONE };
+        let timeout = match lingers {
+            true => EpollTimeout::ZERO,
+            false if self.performer.has_backlog() => EpollTimeout::from(BACKLOG_MS),
+            false => EpollTimeout::NONE,
+        };
         let ready = match self.epoll.wait(&mut events, timeout) {
-            Ok(0) | Err(Errno::EINTR) => return ControlFlow::Continue(()),
+            Ok(0) | Err(Errno::EINTR) => {
+                self.performer.send_backlog();
+                return ControlFlow::Continue(());
+            }
             Ok(ready) => ready,
             Err(errno) => unreachable!("epoll_wait on our own file: {errno}"),
         };
@@ -527,8 +536,8 @@ pub(crate) enum Kernel {
     Acquire(Ownership, Instant),
     /// [`Action::Release`], and whether there is a successor.
     Release(Ownership, bool),
-    /// [`Action::Renew`], and when the advertisement left.
-    Renew(Ownership, Instant),
+    /// [`Action::Renew`] of those that are due by [`Adverts`].
+    Renew,
     /// [`Action::Disclaim`].
     Disclaim(Ownership),
 }

@@ -1,7 +1,8 @@
 //! When each router advertised last, as the protocol thread tells it.
 //!
 //! Of a thousand routers one tells it a thousand times a second, and the fence does not want to be woken for each.
-//! So the time is stored, and the fence woken only while it listens.
+//! So the time is stored, and the fence woken only while it listens. The kernel thread, which renews lifetimes, is told
+//! once of all that it has not looked at.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,17 +15,33 @@ use crate::mailbox::Mailbox;
 
 /// Routers that room is made for at once.
 const BLOCK: usize = 256;
+/// Bits of a number.
+const WORD: usize = u64::BITS as usize;
 /// So many times as there are numbers of routers.
 const BLOCKS: usize = (u16::MAX as usize + 1) / BLOCK;
 
-/// The last advertisement of each router, written by the protocol thread and read by the fence.
+/// The last advertisement of each router, written by the protocol thread and read by the fence and the kernel thread.
 pub(crate) struct Adverts {
     fence: Mailbox<Message>,
-    times: [OnceLock<Box<[AtomicU64; BLOCK]>>; BLOCKS],
+    blocks: [OnceLock<Box<Block>>; BLOCKS],
     /// How many there have been.
     told: AtomicU64,
     /// The fence is to be woken by the next one.
     awaited: AtomicBool,
+    /// The kernel thread has been told that lifetimes are due, and has not looked which.
+    renewing: AtomicBool,
+}
+
+struct Block {
+    times: [AtomicU64; BLOCK],
+    /// A bit for each whose lifetimes are due.
+    due: [AtomicU64; BLOCK / WORD],
+}
+
+impl Block {
+    fn new() -> Self {
+        Self { times: [const { AtomicU64::new(0) }; BLOCK], due: [const { AtomicU64::new(0) }; BLOCK / WORD] }
+    }
 }
 
 impl Adverts {
@@ -32,31 +49,55 @@ impl Adverts {
     pub(crate) fn new(fence: Mailbox<Message>) -> Self {
         Self {
             fence,
-            times: [const { OnceLock::new() }; BLOCKS],
+            blocks: [const { OnceLock::new() }; BLOCKS],
             told: AtomicU64::new(0),
             awaited: AtomicBool::new(false),
+            renewing: AtomicBool::new(false),
         }
     }
 
     /// Makes room for a router, so that to tell of it allocates nothing.
     pub(crate) fn expect(&self, router: RouterId) {
-        self.block(router).get_or_init(|| Box::new([const { AtomicU64::new(0) }; BLOCK]));
+        self.block(router).get_or_init(|| Box::new(Block::new()));
     }
 
     /// An advertisement of the router left then, or a little later. Of a router that is not expected nobody
     /// wants to know.
     pub(crate) fn tell(&self, router: RouterId, at: Instant) {
-        let Some(times) = self.block(router).get() else { return };
-        times[usize::from(router.0) % BLOCK].store(at.as_nanos(), Ordering::Release);
+        let Some(block) = self.block(router).get() else { return };
+        block.times[usize::from(router.0) % BLOCK].store(at.as_nanos(), Ordering::Release);
         self.told.fetch_add(1, Ordering::SeqCst);
         if self.awaited.load(Ordering::SeqCst) {
             self.fence.wake();
         }
     }
 
+    /// The lifetimes of a router are to be renewed that has told of an advertisement. True where the kernel thread has to be
+    /// told so.
+    pub(crate) fn set_due(&self, router: RouterId) -> bool {
+        let Some(block) = self.block(router).get() else { return false };
+        let bit = usize::from(router.0) % BLOCK;
+        block.due[bit / WORD].fetch_or(1 << (bit % WORD), Ordering::SeqCst);
+        !self.renewing.swap(true, Ordering::SeqCst)
+    }
+
+    /// Those that are due, by number, each with its last advertisement, and from here on not due any more.
+    pub(crate) fn take_due(&self) -> Vec<(RouterId, Instant)> {
+        // First, so that one who comes too late for this look is told of again.
+        self.renewing.store(false, Ordering::SeqCst);
+        let blocks =
+            (0..).step_by(BLOCK).zip(&self.blocks).filter_map(|(at, block)| Some((at, block.get()?)));
+        let words = blocks.flat_map(|(at, block)| (at..).step_by(WORD).zip(&block.due));
+        let taken = words.map(|(at, word)| (at, word.swap(0, Ordering::SeqCst)));
+        let bits = taken
+            .flat_map(|(at, word)| (0..WORD).filter(move |bit| word >> bit & 1 > 0).map(move |bit| at + bit));
+        let routers = bits.map(|number| RouterId(u16::try_from(number).expect("blocks for 16 bits")));
+        routers.filter_map(|router| Some((router, self.last_of(router)?))).collect()
+    }
+
     /// When the router advertised last; `None`: not yet.
     pub(super) fn last_of(&self, router: RouterId) -> Option<Instant> {
-        let time = self.block(router).get()?[usize::from(router.0) % BLOCK].load(Ordering::Acquire);
+        let time = self.block(router).get()?.times[usize::from(router.0) % BLOCK].load(Ordering::Acquire);
         (time > 0).then_some(Instant::from_nanos(time))
     }
 
@@ -70,8 +111,8 @@ impl Adverts {
         self.awaited.store(awaited, Ordering::SeqCst);
     }
 
-    fn block(&self, router: RouterId) -> &OnceLock<Box<[AtomicU64; BLOCK]>> {
-        &self.times[usize::from(router.0) / BLOCK]
+    fn block(&self, router: RouterId) -> &OnceLock<Box<Block>> {
+        &self.blocks[usize::from(router.0) / BLOCK]
     }
 }
 
@@ -103,5 +144,22 @@ mod tests {
         adverts.set_awaited(true);
         adverts.tell(router, Instant::from_nanos(3));
         assert_eq!((adverts.last_of(router), woken()), (Some(Instant::from_nanos(3)), true));
+    }
+
+    #[test]
+    fn the_kernel_thread_is_told_once_of_all_that_are_due() {
+        let adverts = Adverts::new(Mailbox::new(1).expect("an eventfd"));
+        let routers = [0, 63, 64, 255, 256, u16::MAX].map(RouterId);
+        assert!(!adverts.set_due(routers[0]), "nobody expects it");
+        let at = |router: RouterId| (router, Instant::from_nanos(1 + u64::from(router.0)));
+        for router in routers {
+            adverts.expect(router);
+            adverts.tell(router, at(router).1);
+        }
+        assert_eq!(routers.map(|router| adverts.set_due(router)), [true, false, false, false, false, false]);
+        assert_eq!(adverts.take_due(), routers.map(at));
+        assert_eq!(adverts.take_due(), []);
+        assert!(adverts.set_due(routers[1]), "it has looked");
+        assert_eq!(adverts.take_due(), [at(routers[1])]);
     }
 }

@@ -68,11 +68,11 @@ impl Worker {
 
     /// Advertisements have left: the lifetimes begin anew, unless they have ended by now. Those of many
     /// routers go to the kernel together.
-    pub(super) fn renew(&mut self, due: &[(Ownership, vrrp_proto::Instant)]) {
+    pub(super) fn renew(&mut self, due: &[(RouterId, vrrp_proto::Instant)]) {
         let mut requests = Vec::new();
-        for (ownership, advertised_at) in due {
-            let Some(turn) = self.turn_to_renew(ownership.router, *advertised_at) else { continue };
-            let targets = self.targets_to_renew(ownership.router, turn);
+        for &(router, advertised_at) in due {
+            let Some(turn) = self.turn_to_renew(router, advertised_at) else { continue };
+            let targets = self.targets_to_renew(router, turn);
             if targets.len() > 1 {
                 self.renew_all(&targets);
                 continue;

@@ -33,6 +33,7 @@ pub(super) fn worker(name: &str) -> Worker {
         Mailbox::new(64).expect(mailbox),
         Mailbox::new(1024).expect(mailbox),
         Mailbox::new(1024).expect(mailbox),
+        Arc::new(Adverts::new(Mailbox::new(1).expect(mailbox))),
         notes,
         &state_dir,
     )
@@ -248,7 +249,7 @@ fn what_cannot_be_had_is_told_once_and_tried_at_its_time_whatever_else_there_is_
         let link = misnumbered(&mut worker);
         worker.place_alone(ROUTER, place_on("eth0"));
         let due = worker.retry_at.expect("it is tried again");
-        worker.renew(&[(ownership(), crate::clock::now())]);
+        worker.renew(&[(ROUTER, crate::clock::now())]);
         worker.place_alone(ROUTER, place_on("eth0"));
         assert_eq!(worker.retry_at, Some(due), "not sooner, nor later");
         worker.retry();
@@ -408,9 +409,9 @@ fn a_lifetime_is_renewed_by_a_fresh_advertisement_and_follows_the_configuration(
         assert!(matches!(lifetime(&mut worker, 201), Some(Seconds(_))));
         ip("address replace 192.0.2.201/24 dev eth0");
         let now = crate::clock::now();
-        worker.renew(&[(ownership(), now.saturating_sub(std::time::Duration::from_secs(2)))]);
+        worker.renew(&[(ROUTER, now.saturating_sub(std::time::Duration::from_secs(2)))]);
         assert_eq!(lifetime(&mut worker, 201), Some(Forever), "that advertisement is too old");
-        worker.renew(&[(ownership(), now)]);
+        worker.renew(&[(ROUTER, now)]);
         assert!(matches!(lifetime(&mut worker, 201), Some(Seconds(_))));
 
         told_to_fence(&worker);
@@ -443,7 +444,7 @@ fn an_address_that_a_reload_gives_to_another_router_outlives_its_release_by_the_
         worker.acquire(&second, crate::clock::now());
         outcomes(&worker);
         told_to_fence(&worker);
-        worker.renew(&[(ownership(), crate::clock::now())]);
+        worker.renew(&[(ROUTER, crate::clock::now())]);
         worker.disclaim(&ownership());
         worker.release(&ownership(), true);
         assert_eq!(lifetime(&mut worker, 202), None, "that one nobody else has");
@@ -524,7 +525,7 @@ fn addresses_that_become_very_many_last_until_their_turn_comes() {
             crate::clock::now(),
         );
         assert!(lifetimes(&mut worker).iter().all(|&left| left > 4));
-        worker.renew(&[(ownership, crate::clock::now())]);
+        worker.renew(&[(ROUTER, crate::clock::now())]);
         assert!(lifetimes(&mut worker)[..16].iter().all(|&left| left <= 2));
         // They are few again.
         worker.place_alone(ROUTER, place(60));

@@ -258,6 +258,26 @@ fn the_kernel_thread_is_awake_when_a_router_claims() {
 }
 
 #[test]
+fn what_the_kernel_thread_was_too_busy_to_take_does_not_wait_for_the_next_deadline() {
+    let wires = Wires { kernel: Mailbox::new(1).expect("an eventfd"), ..wires() };
+    let mut protocol = Loop::new(wires.clone(), Arc::default()).expect("a timer and an epoll");
+    assert!(wires.kernel.push(crate::kernel::Message::StayAwake).is_ok(), "there is room for one");
+    let (router, ticket) = (ROUTER, vrrp_proto::action::Ticket(1));
+    protocol.actions.push(Action::Disclaim(Ownership { router, ticket, addresses: [].into(), range: 0..0 }));
+    protocol.perform();
+    assert!(matches!(wires.kernel.pop(), Some(crate::kernel::Message::StayAwake)));
+    assert!(wires.kernel.pop().is_none(), "there was no room");
+    let deadline = Duration::from_secs(10);
+    let armed = protocol.timer.set(Expiration::OneShot(TimeSpec::from(deadline)), TimerSetTimeFlags::empty());
+    armed.expect("a timer of our own");
+    let began = clock::now();
+    assert!(protocol.turn().is_continue());
+    assert!(clock::now() - began < deadline, "it slept until then");
+    let told = wires.kernel.pop();
+    assert!(matches!(told, Some(crate::kernel::Message::Kernel(Kernel::Disclaim(_)))));
+}
+
+#[test]
 fn the_loop_leaves_the_processor_to_others_after_long_without_a_wait() {
     let wires = wires();
     let mut protocol = Loop::new(wires, Arc::default()).expect("a timer and an epoll");
