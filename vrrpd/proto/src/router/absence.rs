@@ -33,7 +33,7 @@ impl VirtualRouter {
         };
         let others_wait = 2 * interval.duration() + interval.least_skew_time();
         if away.certain() > others_wait {
-            self.listen(cx);
+            self.listen(cx.now, cx);
             return true;
         }
         let suspects = away.suspected() > others_wait
@@ -41,18 +41,20 @@ impl VirtualRouter {
             && self.suspected_at.is_none_or(|at| cx.now - at >= SUSPICION_INTERVALS * interval.duration());
         if suspects {
             self.suspected_at = Some(cx.now);
-            self.listen(cx);
+            // What it read is most likely of now: a clock was set.
+            self.listen(Instant::ZERO, cx);
         }
         suspects
     }
 
-    fn listen(&mut self, cx: &mut Context<'_>) {
+    /// What came before `since` is not what it listens for.
+    fn listen(&mut self, since: Instant, cx: &mut Context<'_>) {
         let heard_by = cx.now + self.parameters.interval.duration();
         match self.state {
             State::Active { .. } | State::Listening { .. } => {
                 // Nor does it claim any sooner if it gives way to what was in the socket.
                 self.listens_until = cx.now + self.listening();
-                self.state = State::Listening { since: cx.now, until: heard_by, takes_back: false };
+                self.state = State::Listening { since, until: heard_by, takes_back: false };
             }
             State::Asking { until, question } => {
                 self.listens_until = heard_by;
@@ -70,7 +72,7 @@ impl VirtualRouter {
             }
             State::Claiming { .. } => {
                 self.abort_claim(self.reason, cx);
-                self.listen(cx);
+                self.listen(since, cx);
             }
             State::Willing => self.state = State::Backup { active_down: self.listened(cx.now, cx.now) },
             State::Leaving { then: Next::Initialize, .. } | State::Initialize => {}
@@ -104,7 +106,7 @@ impl VirtualRouter {
     }
 
     /// Who took over meanwhile keeps the role by its rank, or loses it again. In the second case it goes on
-    /// answering until it hears us, so all addresses come first. A word from before the absence (`since` is its
+    /// answering until it hears us, so all addresses come first. A word from before an absence (`since` is its
     /// end) says nothing about who is Active now.
     pub(super) fn listening_advertisement(
         &mut self,

@@ -71,6 +71,15 @@ impl Orders {
     }
 }
 
+/// The interval in an advertisement.
+pub(crate) fn interval_told(payload: &[u8]) -> u64 {
+    let centiseconds = match payload[0] >> 4 {
+        2 => u64::from(payload[5]) * 100,
+        _ => u64::from(payload[4] & 0x0f) << 8 | u64::from(payload[5]),
+    };
+    centiseconds * 10 * MS
+}
+
 /// What came from one other host to our socket, whatever the daemon made of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Overheard {
@@ -140,6 +149,8 @@ pub(crate) struct Host {
     pub(crate) spoke_last: Option<Priority>,
     /// When it spoke last, in this life or the one before.
     pub(crate) spoke_at: u64,
+    /// The interval that it told then.
+    pub(crate) spoke_interval: u64,
     /// When it asked last who still has an address, if somebody did.
     pub(crate) contradicted_at: Option<u64>,
     /// When it found the Active Router dead, if nothing has come of that yet.
@@ -200,6 +211,7 @@ impl Host {
             holding_since: None,
             spoke_last: None,
             spoke_at: 0,
+            spoke_interval: 0,
             contradicted_at: None,
             found_dead_at: None,
             answered_since: None,
@@ -287,11 +299,7 @@ impl Host {
         if priority == 0 {
             self.release_overheard = now;
         } else {
-            let centiseconds = match payload[0] >> 4 {
-                2 => u64::from(payload[5]) * 100,
-                _ => u64::from(payload[4] & 0x0f) << 8 | u64::from(payload[5]),
-            };
-            self.overheard[from] = Overheard { at: now, priority, interval: centiseconds * 10 * MS };
+            self.overheard[from] = Overheard { at: now, priority, interval: interval_told(payload) };
         }
     }
 

@@ -234,6 +234,8 @@ fn silence(world: &mut World, claimant: usize) {
         let all = Some(heard.at) == last
             && heard.at > world.hosts[claimant].since
             && heard.at >= host.spoke_at
+            // A word from before a reload may come behind the one from after it.
+            && heard.interval >= host.spoke_interval
             && host.spoke_at > 0
             && !host.resigned;
         let awake = host.slept.1 < host.spoke_at;

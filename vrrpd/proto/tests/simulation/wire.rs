@@ -1,12 +1,13 @@
 //! The wire: who gets what, and when.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use vrrp_proto::packet::Sighting;
 use vrrp_proto::parameters::{LinkId, Parameters};
 
 use super::daemon::mac;
-use super::host::ROUTER;
+use super::host::{ROUTER, interval_told};
 use super::judge;
 use super::settings::{Bug, Flavour, SECOND_LINK};
 use super::world::{Event, Frame, Packet, World};
@@ -29,7 +30,8 @@ impl World {
             sent += 1;
             let way = node.way(ROUTER, destination).expect("it is one of the destinations");
             let source = if way.link == SECOND_LINK { way.source } else { self.settings.sources[host] };
-            let payload = self.message[..length].into();
+            let payload: Rc<[u8]> = self.message[..length].into();
+            self.hosts[host].spoke_interval = interval_told(&payload);
             self.carry(host, Frame::Advert(Packet { source, destination, link: way.link, payload }));
         }
         (sent, failed)

@@ -181,6 +181,18 @@ fn nobody_is_overruled_by_what_came_before_an_absence() {
     }
 }
 
+/// Seeds 108350278 and 109137302: a clock was set as a split healed, and both went on answering for an interval more,
+/// because the word of the other one had come just before that was noticed.
+#[test]
+fn what_came_before_the_clock_was_set_is_heard() {
+    let mut scene = Scene::active(parameters());
+    let arrived = scene.now;
+    away(&mut scene, A, 10 * A, Duration::ZERO);
+    scene.hear_as(PEER, 100, 100, ChecksumForm::PseudoHeader, arrived);
+    scene.drained();
+    assert_eq!(scene.advertised(), [150]);
+}
+
 #[test]
 fn what_is_taken_back_is_silent_until_the_advertisement_has_left() {
     let mut scene = Scene::active(Parameters { leased: true, fenced: true, ..parameters() });
