@@ -284,6 +284,15 @@ impl World {
             self.hosts[host].resigned &= self.hosts[host].kernel.holds_any();
         }
         self.note(|| format!("{host}  =  {answers:?}"));
+        let table = &self.hosts[host].kernel.table;
+        let refused = |outcome: &Outcome| match outcome {
+            Outcome::Refused { index, .. } => table[usize::from(*index)].is_some(),
+            _ => false,
+        };
+        // The kernel has refused it for long, perhaps, but nobody knew.
+        if answers.iter().any(|(_, outcome)| refused(outcome)) {
+            self.disturbed();
+        }
         for (ticket, outcome) in answers {
             self.tell(host, News::Outcome(ticket, outcome));
         }
